@@ -1,0 +1,3 @@
+//! The command line: what it says, and the subcommands that do it.
+
+pub mod options;

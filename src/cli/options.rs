@@ -1,0 +1,107 @@
+//! What a command line says, as values that are valid.
+
+use std::ffi::OsString;
+use std::path::PathBuf;
+use std::time::Duration;
+
+use log::LevelFilter;
+
+use crate::Config;
+use crate::wire::descriptor::{StreamType, Tags};
+use crate::wire::name::StreamName;
+
+/// A whole command line.
+#[derive(Debug)]
+pub enum Invocation {
+    /// Serve streams until a signal comes.
+    Serve(Common),
+    /// Run a command and capture it.
+    Run(Common, RunOptions),
+    /// Deliver one file, or stdin, as one stream.
+    Stream(Common, StreamOptions),
+    /// Read back what an output holds.
+    Cat(CatOptions),
+    /// Print this help text and succeed.
+    Help(String),
+    /// Print name and version and succeed.
+    Version,
+}
+
+/// What `serve`, `run` and `stream` have in common.
+#[derive(Debug)]
+pub struct Common {
+    /// What the butler is told.
+    pub config: Config,
+    /// Where to listen; `None`: a fresh socket in a private directory.
+    pub stream_server: Option<PathBuf>,
+    /// How long open streams may go on after the first signal.
+    pub drain_timeout: Duration,
+    /// Where statistics go at exit.
+    pub stats_path: Option<PathBuf>,
+    /// What is logged on stderr.
+    pub log_level: LevelFilter,
+    /// Exit with 250 when logs of `run` were lost.
+    pub fail_on_loss: bool,
+    /// For `LOGDOG_COORDINATOR_HOST`.
+    pub coordinator_host: Option<String>,
+}
+
+/// What `--stdout`, `--stderr` and `--stream` say of a stream.
+#[derive(Debug, Default, Clone, PartialEq, Eq)]
+pub struct StreamFlags {
+    /// The stream's name.
+    pub name: Option<StreamName>,
+    /// Text by default.
+    pub stream_type: StreamType,
+    /// Empty: by type.
+    pub content_type: String,
+    /// Its own tags.
+    pub tags: Tags,
+}
+
+/// Options of `run`.
+#[derive(Debug)]
+pub struct RunOptions {
+    /// `None`: the child inherits our stdout.
+    pub stdout: Option<StreamFlags>,
+    /// `None`: the child inherits our stderr.
+    pub stderr: Option<StreamFlags>,
+    /// Also show what is captured on our own stdout and stderr.
+    pub tee: bool,
+    /// Give the child our stdin.
+    pub forward_stdin: bool,
+    /// The child's working directory.
+    pub chdir: Option<PathBuf>,
+    /// Where the result goes as JSON.
+    pub result_path: Option<PathBuf>,
+    /// The command and its arguments; never empty.
+    pub command: Vec<OsString>,
+}
+
+/// Options of `stream`.
+#[derive(Debug)]
+pub struct StreamOptions {
+    /// `None`: stdin.
+    pub source: Option<PathBuf>,
+    /// The stream, with its name filled in.
+    pub stream: StreamFlags,
+}
+
+/// Options of `cat`.
+#[derive(Debug)]
+pub struct CatOptions {
+    /// Files and directories that outputs wrote; never empty.
+    pub paths: Vec<PathBuf>,
+    /// A stream's name, or a glob over names; `None`: all streams.
+    pub stream: Option<String>,
+    /// Print a table of streams.
+    pub list: bool,
+    /// Put its time before every line.
+    pub timestamps: bool,
+    /// Print JSON, one object a line.
+    pub json: bool,
+    /// Go on as the output grows.
+    pub follow: bool,
+    /// Do not escape control characters on a terminal.
+    pub raw: bool,
+}

@@ -1,0 +1,149 @@
+//! What a butler is told before it starts.
+
+use std::fmt;
+use std::time::Duration;
+
+use crate::limits;
+use crate::output::Output;
+use crate::wire::descriptor::Tags;
+use crate::wire::name::{ProjectName, StreamName};
+
+/// The configuration of a [`Butler`](crate::Butler).
+#[derive(Debug, Clone)]
+pub struct Config {
+    /// Where the bundles go.
+    pub output: Output,
+    /// The project that bundles carry; `local` by default.
+    pub project: ProjectName,
+    /// The prefix that bundles carry: unique to a job. By default it is
+    /// random, below `butler/`.
+    pub prefix: StreamName,
+    /// Put on every stream that has not a tag of the same key.
+    pub global_tags: Tags,
+    /// Let data wait for company in a bundle. Without it all is sent at once.
+    pub buffer_logs: bool,
+    /// How long data may wait, at most; 5 s by default.
+    pub max_buffer_age: Duration,
+    /// Bytes buffered over all streams and outputs; beyond it streams are not
+    /// read, so that their writers block. At least 4 MiB; 64 MiB by default.
+    pub max_buffered: u64,
+    /// Bytes that a stream may carry; what it writes beyond is read and
+    /// discarded. 4,831,838,208 by default.
+    pub max_stream_size: u64,
+    /// How long the outputs may take at the end over what is left; 2 minutes
+    /// by default. What is not delivered by then is reported as lost.
+    pub flush_timeout: Duration,
+}
+
+/// Why a configuration is refused.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub enum ConfigError {
+    /// `max_buffered` is below its minimum.
+    MaxBuffered(u64),
+    /// `max_stream_size` is 0.
+    MaxStreamSize,
+    /// The output's bundle size is too small or too large.
+    BundleSize(usize),
+    /// The output's socket path is longer than 104 bytes.
+    SocketPath(usize),
+}
+
+impl fmt::Display for ConfigError {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            Self::MaxBuffered(given) => write!(
+                f,
+                "max_buffered is {given} bytes; it must be at least {}",
+                limits::BUFFERED_MIN
+            ),
+            Self::MaxStreamSize => f.write_str("max_stream_size is 0"),
+            Self::BundleSize(given) => write!(
+                f,
+                "the bundle size is {given} bytes; it must be {} to {}",
+                limits::BUNDLE_SIZE_MIN,
+                limits::BUNDLE_MAX
+            ),
+            Self::SocketPath(len) => write!(
+                f,
+                "the socket's path has {len} bytes, more than {}",
+                limits::SOCKET_PATH_MAX
+            ),
+        }
+    }
+}
+
+impl std::error::Error for ConfigError {}
+
+impl Config {
+    /// The defaults, with that output.
+    pub fn new(output: Output) -> Self {
+        Self {
+            output,
+            project: ProjectName::new("local").expect("it is a valid name"),
+            prefix: StreamName::new(format!("butler/{}", random_segment()))
+                .expect("it is a valid name"),
+            global_tags: Tags::default(),
+            buffer_logs: true,
+            max_buffer_age: limits::BUFFER_AGE_MAX,
+            max_buffered: limits::BUFFERED_MAX,
+            max_stream_size: limits::STREAM_SIZE_MAX,
+            flush_timeout: limits::FLUSH_TIMEOUT,
+        }
+    }
+
+    /// Checks what the types do not.
+    pub fn validate(&self) -> Result<(), ConfigError> {
+        if self.max_buffered < limits::BUFFERED_MIN {
+            return Err(ConfigError::MaxBuffered(self.max_buffered));
+        }
+        if self.max_stream_size == 0 {
+            return Err(ConfigError::MaxStreamSize);
+        }
+        match &self.output {
+            Output::Log {
+                bundle_size: Some(size),
+            } if !(limits::BUNDLE_SIZE_MIN..=limits::BUNDLE_MAX).contains(size) => {
+                Err(ConfigError::BundleSize(*size))
+            }
+            Output::Unix { path, .. } if path.as_os_str().len() > limits::SOCKET_PATH_MAX => {
+                Err(ConfigError::SocketPath(path.as_os_str().len()))
+            }
+            _ => Ok(()),
+        }
+    }
+}
+
+/// 32 random hexadecimal digits: a segment of a name that nobody else has.
+pub fn random_segment() -> String {
+    use std::hash::{BuildHasher, RandomState};
+    // The standard library seeds this from the kernel's random source; a
+    // second hash of the same seed fills the other half.
+    let state = RandomState::new();
+    format!("{:016x}{:016x}", state.hash_one(0), state.hash_one(1))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn defaults_are_valid_and_the_rest_is_told_apart() {
+        let config = Config::new(Output::Null);
+        assert_eq!(config.validate(), Ok(()));
+        assert_ne!(config.prefix, Config::new(Output::Null).prefix);
+
+        let mut wrong = config.clone();
+        wrong.max_buffered = 1000;
+        assert_eq!(wrong.validate(), Err(ConfigError::MaxBuffered(1000)));
+
+        let mut wrong = config.clone();
+        wrong.max_stream_size = 0;
+        assert_eq!(wrong.validate(), Err(ConfigError::MaxStreamSize));
+
+        let mut wrong = config;
+        wrong.output = Output::Log {
+            bundle_size: Some(1),
+        };
+        assert_eq!(wrong.validate(), Err(ConfigError::BundleSize(1)));
+    }
+}

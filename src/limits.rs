@@ -1,0 +1,76 @@
+//! Every bound of the butler in one place, with its reason.
+//!
+//! Sizes are bytes. What is "exact" here is a rule of the LogDog protocol;
+//! the rest was chosen by measurement or to bound memory.
+
+use std::time::Duration;
+
+/// A stream's JSON header at most (protocol).
+pub const HEADER_JSON_MAX: usize = 1024 * 1024;
+/// What all unfinished headers together may hold. A header of a real client
+/// is a few hundred bytes; this keeps a hundred clients that stall in a
+/// 1 MiB header from eating the memory of everyone else.
+pub const HEADERS_BUFFERED_MAX: usize = 8 * 1024 * 1024;
+/// A header up to this size is never refused for want of memory.
+pub const HEADER_SMALL_MAX: usize = 16 * 1024;
+/// How long a client may take over its header.
+pub const HEADER_TIMEOUT: Duration = Duration::from_secs(30);
+
+/// A stream name or a prefix at most (protocol).
+pub const STREAM_NAME_MAX: usize = 4096;
+/// A tag key at most (protocol).
+pub const TAG_KEY_MAX: usize = 64;
+/// A tag value at most (protocol).
+pub const TAG_VALUE_MAX: usize = 4096;
+/// A Unix socket's path at most (protocol; the kernel would take 107).
+pub const SOCKET_PATH_MAX: usize = 104;
+/// A datagram at most (protocol).
+pub const DATAGRAM_MAX: u64 = 10 * 1024 * 1024;
+
+/// Unfinished data of one stream at most: a longer line or datagram flows
+/// through in parts (the reference's stream buffer).
+pub const STREAM_BUFFER_MAX: usize = 5 * 1024 * 1024;
+/// What an idle stream may keep of its buffer, so that the next unfinished
+/// line costs no allocation.
+pub const STREAM_BUFFER_KEPT: usize = 1024;
+/// Young binary data below this waits for more (protocol).
+pub const BINARY_ENTRY_MIN: usize = 8 * 1024;
+
+/// The Collector refuses a bundle of more (10 MiB less one byte).
+pub const BUNDLE_MAX: usize = 10_485_759;
+/// Pub/Sub takes bundles up to this, before framing.
+pub const BUNDLE_PUBSUB_MAX: usize = 5_000_000;
+/// What a bundle to a local output is filled to: it stays in the L2 cache
+/// between reading, encoding and writing.
+pub const BUNDLE_LOCAL_TARGET: usize = 256 * 1024;
+/// A message framing a bundle is compressed from this size on (protocol).
+pub const COMPRESS_MIN: usize = 860;
+
+/// Bytes a stream may carry: 90 % of 5 GiB (protocol's default).
+pub const STREAM_SIZE_MAX: u64 = 4_831_838_208;
+/// All that is buffered over streams and outputs, by default.
+pub const BUFFERED_MAX: u64 = 64 * 1024 * 1024;
+/// The least that `--max-buffered` may be: room for one bundle being filled,
+/// one being written, and the largest one an output can ask for.
+pub const BUFFERED_MIN: u64 = 4 * 1024 * 1024;
+/// How long data waits for company in a bundle, by default.
+pub const BUFFER_AGE_MAX: Duration = Duration::from_secs(5);
+/// How long open streams may go on after the first SIGTERM, by default.
+pub const DRAIN_TIMEOUT: Duration = Duration::from_secs(5);
+/// How long the outputs may take to deliver what is left at the end.
+pub const FLUSH_TIMEOUT: Duration = Duration::from_secs(120);
+
+/// First and longest wait between attempts of an output.
+pub const BACKOFF_FIRST: Duration = Duration::from_millis(100);
+/// See [`BACKOFF_FIRST`].
+pub const BACKOFF_LONGEST: Duration = Duration::from_secs(30);
+
+/// Provided read buffers: 64 of 64 KiB served 1,000 streams without running
+/// dry; 32 was the least that did.
+pub const READ_BUFFERS: u16 = 64;
+/// See [`READ_BUFFERS`].
+pub const READ_BUFFER_SIZE: usize = 64 * 1024;
+
+/// The least that a bundle may be filled to: the longest descriptor that is
+/// reasonable, and an entry.
+pub const BUNDLE_SIZE_MIN: usize = 4096;

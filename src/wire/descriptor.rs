@@ -1,0 +1,170 @@
+//! What a stream is: the properties its client gave, and the descriptor that
+//! every bundle carries of it.
+
+use std::collections::BTreeMap;
+use std::fmt;
+
+use prost_types::Timestamp;
+
+use super::name::{NameError, StreamName, TagKey};
+use super::timestamp;
+use crate::limits::TAG_VALUE_MAX;
+use crate::proto::logpb;
+
+/// How a stream's bytes are cut into entries.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
+pub enum StreamType {
+    /// Lines.
+    #[default]
+    Text,
+    /// Bytes.
+    Binary,
+    /// Records with a length before each.
+    Datagram,
+}
+
+impl StreamType {
+    /// The three, in the order of their numbers.
+    pub const ALL: [Self; 3] = [Self::Text, Self::Binary, Self::Datagram];
+
+    /// As headers and command lines write it.
+    pub const fn as_str(self) -> &'static str {
+        match self {
+            Self::Text => "text",
+            Self::Binary => "binary",
+            Self::Datagram => "datagram",
+        }
+    }
+
+    /// The type of that name, in lower case.
+    pub fn from_name(name: &str) -> Option<Self> {
+        Self::ALL.into_iter().find(|kind| kind.as_str() == name)
+    }
+
+    /// The content type of a stream that gives none.
+    pub const fn default_content_type(self) -> &'static str {
+        match self {
+            Self::Text => "text/plain; charset=utf-8",
+            Self::Binary => "application/octet-stream",
+            Self::Datagram => "application/x-logdog-datagram",
+        }
+    }
+
+    /// As the schema has it.
+    pub const fn to_proto(self) -> logpb::StreamType {
+        match self {
+            Self::Text => logpb::StreamType::Text,
+            Self::Binary => logpb::StreamType::Binary,
+            Self::Datagram => logpb::StreamType::Datagram,
+        }
+    }
+}
+
+impl fmt::Display for StreamType {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(self.as_str())
+    }
+}
+
+/// Tags: valid keys, each with a value of at most 4096 bytes.
+#[derive(Debug, Clone, PartialEq, Eq, Default)]
+pub struct Tags(BTreeMap<TagKey, Box<str>>);
+
+/// Why a tag is refused.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub enum TagError {
+    /// The key is no valid name.
+    Key(String, NameError),
+    /// The value has more than 4096 bytes.
+    Value(TagKey, usize),
+}
+
+impl fmt::Display for TagError {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            Self::Key(key, error) => write!(f, "the tag key {key:?} is not valid: {error}"),
+            Self::Value(key, len) => write!(
+                f,
+                "the value of tag {key} has {len} bytes, more than {TAG_VALUE_MAX}"
+            ),
+        }
+    }
+}
+
+impl std::error::Error for TagError {}
+
+impl Tags {
+    /// Sets the tag `key`.
+    pub fn insert(&mut self, key: &str, value: impl Into<Box<str>>) -> Result<(), TagError> {
+        let value = value.into();
+        let key = TagKey::new(key).map_err(|error| TagError::Key(key.into(), error))?;
+        if value.len() > TAG_VALUE_MAX {
+            return Err(TagError::Value(key, value.len()));
+        }
+        self.0.insert(key, value);
+        Ok(())
+    }
+
+    /// In the order of their keys.
+    pub fn iter(&self) -> impl Iterator<Item = (&str, &str)> {
+        self.0.iter().map(|(key, value)| (key.as_str(), &**value))
+    }
+
+    /// Adds those of `defaults` whose key is not there yet.
+    pub fn fill_from(&mut self, defaults: &Self) {
+        for (key, value) in &defaults.0 {
+            self.0.entry(key.clone()).or_insert_with(|| value.clone());
+        }
+    }
+}
+
+/// What the opener of a stream says of it.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct StreamProperties {
+    /// Unique in the life of a butler.
+    pub name: StreamName,
+    /// How it is cut into entries.
+    pub stream_type: StreamType,
+    /// A MIME type; if empty, [`StreamType::default_content_type`].
+    pub content_type: Box<str>,
+    /// The base of the entries' time offsets; if absent, when it was opened.
+    pub timestamp: Option<Timestamp>,
+    /// Its own tags; they win over the butler's.
+    pub tags: Tags,
+}
+
+impl StreamProperties {
+    /// A stream of that name and type, all else by default.
+    pub fn new(name: StreamName, stream_type: StreamType) -> Self {
+        Self {
+            name,
+            stream_type,
+            content_type: "".into(),
+            timestamp: None,
+            tags: Tags::default(),
+        }
+    }
+
+    /// The descriptor, with what is absent filled in.
+    pub fn descriptor(&self, now: Timestamp, global_tags: &Tags) -> logpb::LogStreamDescriptor {
+        let mut tags = self.tags.clone();
+        tags.fill_from(global_tags);
+        let given = |time: &Timestamp| time.seconds != timestamp::SECONDS_MIN || time.nanos != 0;
+        logpb::LogStreamDescriptor {
+            prefix: String::new(),
+            name: self.name.as_str().into(),
+            stream_type: self.stream_type.to_proto().into(),
+            content_type: if self.content_type.is_empty() {
+                self.stream_type.default_content_type().into()
+            } else {
+                self.content_type.clone().into()
+            },
+            timestamp: Some(self.timestamp.filter(given).unwrap_or(now)),
+            tags: tags
+                .iter()
+                .map(|(key, value)| (key.into(), value.into()))
+                .collect(),
+            binary_file_ext: String::new(),
+        }
+    }
+}

@@ -1,0 +1,358 @@
+//! The header with which a client opens a stream:
+//!
+//! ```text
+//! "BTLR1" 0x1E   uvarint(len)   json[len]
+//! ```
+//!
+//! [`HeaderReader`] takes it in pieces of any size.
+
+use std::collections::BTreeMap;
+use std::fmt;
+
+use serde::de::{Deserialize, Deserializer, IgnoredAny, MapAccess, Visitor};
+
+use super::descriptor::{StreamProperties, StreamType, TagError, Tags};
+use super::name::{NameError, StreamName};
+use super::{timestamp, varint};
+use crate::limits::HEADER_JSON_MAX;
+
+/// What every stream begins with.
+pub const MAGIC: &[u8; 6] = b"BTLR1\x1e";
+
+/// Why a header is refused.
+#[derive(Debug)]
+pub enum HeaderError {
+    /// The first bytes are not [`MAGIC`].
+    Magic(Vec<u8>),
+    /// The JSON is longer than 1 MiB, or its length no varint of 64 bits.
+    Length(Option<u64>),
+    /// The connection ended inside the header.
+    Truncated(usize),
+    /// Not the JSON object that it must be.
+    Json(serde_json::Error),
+    /// The name is missing or not valid.
+    Name(Option<String>, NameError),
+    /// Not a type that there is.
+    Type(Option<String>),
+    /// Not RFC 3339, or out of range.
+    Timestamp(String),
+    /// A tag is not valid.
+    Tag(TagError),
+}
+
+impl fmt::Display for HeaderError {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            Self::Magic(found) => write!(
+                f,
+                "the header begins with \"{}\", not with \"{}\"",
+                found.escape_ascii(),
+                MAGIC.escape_ascii()
+            ),
+            Self::Length(Some(len)) => write!(
+                f,
+                "the header's JSON has {len} bytes, more than {HEADER_JSON_MAX}"
+            ),
+            Self::Length(None) => f.write_str("the header's length has more than 64 bits"),
+            Self::Truncated(got) => {
+                write!(
+                    f,
+                    "the connection ended inside the header, after {got} bytes"
+                )
+            }
+            Self::Json(error) => write!(f, "the header's JSON: {error}"),
+            Self::Name(None, _) => f.write_str("the header has no \"name\""),
+            Self::Name(Some(name), error) => {
+                write!(f, "the stream name {:?} is not valid: {error}", brief(name))
+            }
+            Self::Type(Some(found)) => write!(
+                f,
+                "the stream type {:?} is none of \"text\", \"binary\", \"datagram\"",
+                brief(found)
+            ),
+            Self::Type(None) => f.write_str("the stream type is null"),
+            Self::Timestamp(found) => write!(
+                f,
+                "the timestamp {:?} is not RFC 3339 in the years 0001 to 9999",
+                brief(found)
+            ),
+            Self::Tag(error) => error.fmt(f),
+        }
+    }
+}
+
+impl std::error::Error for HeaderError {}
+
+/// At most 80 characters of what a peer sent, for an error message.
+fn brief(text: &str) -> &str {
+    match text.char_indices().nth(80) {
+        Some((end, _)) => &text[..end],
+        None => text,
+    }
+}
+
+/// Collects a header from pieces of any size.
+#[derive(Debug, Default)]
+pub struct HeaderReader {
+    /// Everything so far, from the magic on.
+    bytes: Vec<u8>,
+}
+
+impl HeaderReader {
+    /// Takes the next bytes of the connection. `Some` when the header is
+    /// complete, with the number of bytes of `data` that belong to it; the
+    /// rest is stream data.
+    ///
+    /// What is wrong is found as soon as the bytes that show it are there.
+    pub fn push(&mut self, data: &[u8]) -> Result<Option<(StreamProperties, usize)>, HeaderError> {
+        let before = self.bytes.len();
+        // A header that comes in one piece is parsed where it stands.
+        if before == 0 {
+            return match measure(data)? {
+                Some((start, end)) if end <= data.len() => {
+                    Ok(Some((parse_json(&data[start..end])?, end)))
+                }
+                _ => {
+                    self.bytes.extend_from_slice(data);
+                    Ok(None)
+                }
+            };
+        }
+        let mut used = 0;
+        loop {
+            // Take up to the end of what is known to be header: the part
+            // before the JSON byte by byte, then the JSON at once.
+            let end = measure(&self.bytes)?;
+            let want = end.map_or(self.bytes.len() + 1, |(_, end)| end);
+            if let Some((start, end)) = end
+                && self.bytes.len() == end
+            {
+                return Ok(Some((parse_json(&self.bytes[start..end])?, used)));
+            }
+            if used == data.len() {
+                return Ok(None);
+            }
+            let take = (want - self.bytes.len()).min(data.len() - used);
+            self.bytes.extend_from_slice(&data[used..used + take]);
+            used += take;
+        }
+    }
+
+    /// The connection ended: what that says of the header.
+    pub fn end(self) -> HeaderError {
+        HeaderError::Truncated(self.bytes.len())
+    }
+
+    /// Bytes of memory held.
+    pub fn buffered(&self) -> usize {
+        self.bytes.capacity()
+    }
+}
+
+/// Where the JSON begins and ends, once that is known.
+fn measure(bytes: &[u8]) -> Result<Option<(usize, usize)>, HeaderError> {
+    let head = &bytes[..bytes.len().min(MAGIC.len())];
+    if !MAGIC.starts_with(head) {
+        return Err(HeaderError::Magic(head.to_vec()));
+    }
+    let rest = &bytes[head.len()..];
+    match varint::get(rest) {
+        Err(varint::Overflow) => Err(HeaderError::Length(None)),
+        Ok(None) => Ok(None),
+        Ok(Some((len, used))) => match usize::try_from(len) {
+            Ok(size) if size <= HEADER_JSON_MAX => {
+                let start = MAGIC.len() + used;
+                Ok(Some((start, start + size)))
+            }
+            _ => Err(HeaderError::Length(Some(len))),
+        },
+    }
+}
+
+fn parse_json(json: &[u8]) -> Result<StreamProperties, HeaderError> {
+    let fields: Fields = serde_json::from_slice(json).map_err(HeaderError::Json)?;
+    let name = fields
+        .name
+        .ok_or(HeaderError::Name(None, NameError::Empty))?;
+    let name =
+        StreamName::new(&*name).map_err(|error| HeaderError::Name(Some(name.clone()), error))?;
+    let stream_type = match fields.stream_type {
+        None => StreamType::Text,
+        Some(None) => return Err(HeaderError::Type(None)),
+        Some(Some(name)) => StreamType::from_name(&name).ok_or(HeaderError::Type(Some(name)))?,
+    };
+    let timestamp = match fields.timestamp {
+        None => None,
+        Some(text) => Some(timestamp::parse_rfc3339(&text).ok_or(HeaderError::Timestamp(text))?),
+    };
+    let mut tags = Tags::default();
+    for (key, value) in fields.tags.unwrap_or_default() {
+        tags.insert(&key, value.unwrap_or_default())
+            .map_err(HeaderError::Tag)?;
+    }
+    Ok(StreamProperties {
+        name,
+        stream_type,
+        content_type: fields.content_type.unwrap_or_default().into(),
+        timestamp,
+        tags,
+    })
+}
+
+/// The JSON object, before its values are judged. Not derived, because names
+/// match in any case and the last of a repeated key wins.
+#[derive(Default)]
+struct Fields {
+    name: Option<String>,
+    /// Outer `None`: absent. Inner: null.
+    stream_type: Option<Option<String>>,
+    content_type: Option<String>,
+    timestamp: Option<String>,
+    tags: Option<BTreeMap<String, Option<String>>>,
+}
+
+impl<'de> Deserialize<'de> for Fields {
+    fn deserialize<D: Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
+        struct FieldsVisitor;
+
+        impl<'de> Visitor<'de> for FieldsVisitor {
+            type Value = Fields;
+
+            fn expecting(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+                f.write_str("an object that describes a stream")
+            }
+
+            fn visit_map<A: MapAccess<'de>>(self, mut map: A) -> Result<Fields, A::Error> {
+                let mut fields = Fields::default();
+                while let Some(key) = map.next_key::<String>()? {
+                    match &*key.to_ascii_lowercase() {
+                        "name" => fields.name = map.next_value()?,
+                        "type" => fields.stream_type = Some(map.next_value()?),
+                        "contenttype" => fields.content_type = map.next_value()?,
+                        "timestamp" => fields.timestamp = map.next_value()?,
+                        "tags" => fields.tags = map.next_value()?,
+                        _ => {
+                            map.next_value::<IgnoredAny>()?;
+                        }
+                    }
+                }
+                Ok(fields)
+            }
+        }
+
+        deserializer.deserialize_map(FieldsVisitor)
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use proptest::prelude::*;
+
+    fn header(json: &str) -> Vec<u8> {
+        let mut bytes = MAGIC.to_vec();
+        varint::push(&mut bytes, json.len() as u64);
+        bytes.extend_from_slice(json.as_bytes());
+        bytes
+    }
+
+    fn parse(json: &str) -> Result<StreamProperties, HeaderError> {
+        let mut bytes = header(json);
+        let len = bytes.len();
+        bytes.extend_from_slice(b"data");
+        let (properties, used) = HeaderReader::default()
+            .push(&bytes)?
+            .expect("the header is complete");
+        assert_eq!(used, len);
+        Ok(properties)
+    }
+
+    #[test]
+    fn takes_a_full_header() {
+        let properties = parse(
+            r#" {"NAME":"no","name":"a/b","contentType":"x/y","type":"binary",
+                "timestamp":"1970-01-01T00:00:01Z","tags":{"k":"no"},"tags":{"t":"\u003c","u":null},
+                "more":[{}]} "#,
+        )
+        .unwrap();
+        assert_eq!(properties.name.as_str(), "a/b");
+        assert_eq!(properties.stream_type, StreamType::Binary);
+        assert_eq!(&*properties.content_type, "x/y");
+        assert_eq!(properties.timestamp.unwrap().seconds, 1);
+        assert!(properties.tags.iter().eq([("t", "<"), ("u", "")]));
+    }
+
+    #[test]
+    fn null_is_absent_but_not_for_the_type() {
+        let properties =
+            parse(r#"{"name":"a","contentType":null,"timestamp":null,"tags":null}"#).unwrap();
+        assert_eq!(
+            properties,
+            StreamProperties::new(StreamName::new("a").unwrap(), StreamType::Text)
+        );
+        assert!(matches!(
+            parse(r#"{"name":"a","type":null}"#),
+            Err(HeaderError::Type(None))
+        ));
+    }
+
+    #[test]
+    fn errors_say_what_and_where() {
+        for (json, part) in [
+            (r#"{}"#, "no \"name\""),
+            (r#"{"name":"x y"}"#, "byte 1"),
+            (r#"{"name":"x"}}"#, "column 13"),
+            (r#"{"name":7}"#, "expected a string"),
+            (r#"[]"#, "an object that describes a stream"),
+            (r#"{"name":"x","type":"Text"}"#, "\"Text\""),
+            (r#"{"name":"x","timestamp":"now"}"#, "\"now\""),
+            (r#"{"name":"x","tags":{"a b":"1"}}"#, "\"a b\""),
+        ] {
+            let message = parse(json).expect_err(json).to_string();
+            assert!(message.contains(part), "{json}: {message}");
+        }
+        let push = |bytes: &[u8]| HeaderReader::default().push(bytes).map(|_| ());
+        assert!(matches!(push(b"BTLX"), Err(HeaderError::Magic(_))));
+        assert!(matches!(
+            push(b"BTLR1\x1e\x81\x80\x40"),
+            Err(HeaderError::Length(Some(1_048_577)))
+        ));
+        assert!(matches!(
+            push(b"BTLR1\x1e\xff\xff\xff\xff\xff\xff\xff\xff\xff\x02"),
+            Err(HeaderError::Length(None))
+        ));
+    }
+
+    proptest! {
+        #[test]
+        fn any_cutting_gives_the_same(cuts in prop::collection::vec(1usize..20, 0..80)) {
+            let json = r#"{"name":"a/b","type":"datagram","tags":{"k":"v"},"x":"0123456789012345678901234567890123456789012345678901234567890123456789012345678901234567890123456789"}"#;
+            let mut bytes = header(json);
+            let header_len = bytes.len();
+            bytes.extend_from_slice(b"payload");
+            let whole = parse(json).unwrap();
+
+            let mut reader = HeaderReader::default();
+            let mut at = 0;
+            let mut cuts = cuts.into_iter();
+            loop {
+                let end = (at + cuts.next().unwrap_or(1000)).min(bytes.len());
+                match reader.push(&bytes[at..end]).unwrap() {
+                    Some((properties, used)) => {
+                        prop_assert_eq!(properties, whole);
+                        prop_assert_eq!(at + used, header_len);
+                        break;
+                    }
+                    None => at = end,
+                }
+            }
+        }
+
+        #[test]
+        fn never_panics(bytes in prop::collection::vec(any::<u8>(), 0..200), magic: bool) {
+            let mut all = if magic { MAGIC.to_vec() } else { Vec::new() };
+            all.extend(bytes);
+            let _ = HeaderReader::default().push(&all);
+        }
+    }
+}

@@ -1,0 +1,13 @@
+//! Bytes to values and back, without state: names, headers, descriptors,
+//! entries, bundles and messages as PROTOCOL has them on the wire.
+//!
+//! Nothing here knows a file descriptor, a clock or a runtime.
+
+pub mod descriptor;
+pub mod entry;
+pub mod header;
+pub mod message;
+pub mod name;
+pub mod timestamp;
+pub mod varint;
+pub mod walk;

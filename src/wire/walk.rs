@@ -1,0 +1,229 @@
+//! Reads encoded entries back without building a tree: for outputs that want
+//! the content and not the message.
+
+use super::varint;
+
+/// Not protobuf, or not of the schema.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct Malformed;
+
+impl std::fmt::Display for Malformed {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.write_str("malformed protobuf")
+    }
+}
+
+impl std::error::Error for Malformed {}
+
+/// A field's value.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Value<'a> {
+    /// Wire type 0.
+    Uint(u64),
+    /// Wire type 2.
+    Bytes(&'a [u8]),
+    /// Wire types 1 and 5, which the schema does not use.
+    Fixed(&'a [u8]),
+}
+
+impl<'a> Value<'a> {
+    fn uint(self) -> Result<u64, Malformed> {
+        match self {
+            Self::Uint(value) => Ok(value),
+            _ => Err(Malformed),
+        }
+    }
+
+    fn bytes(self) -> Result<&'a [u8], Malformed> {
+        match self {
+            Self::Bytes(bytes) => Ok(bytes),
+            _ => Err(Malformed),
+        }
+    }
+}
+
+/// The fields of a message, in the order in which they stand.
+#[derive(Debug, Clone)]
+pub struct Fields<'a>(pub &'a [u8]);
+
+impl<'a> Fields<'a> {
+    fn uint(&mut self) -> Result<u64, Malformed> {
+        match varint::get(self.0) {
+            Ok(Some((value, used))) => {
+                self.0 = &self.0[used..];
+                Ok(value)
+            }
+            _ => Err(Malformed),
+        }
+    }
+
+    fn take(&mut self, len: u64) -> Result<&'a [u8], Malformed> {
+        let len = usize::try_from(len).map_err(|_| Malformed)?;
+        let (taken, rest) = self.0.split_at_checked(len).ok_or(Malformed)?;
+        self.0 = rest;
+        Ok(taken)
+    }
+
+    fn read(&mut self) -> Result<(u64, Value<'a>), Malformed> {
+        let key = self.uint()?;
+        let value = match key & 7 {
+            0 => Value::Uint(self.uint()?),
+            1 => Value::Fixed(self.take(8)?),
+            2 => {
+                let len = self.uint()?;
+                Value::Bytes(self.take(len)?)
+            }
+            5 => Value::Fixed(self.take(4)?),
+            _ => return Err(Malformed),
+        };
+        Ok((key >> 3, value))
+    }
+}
+
+impl<'a> Iterator for Fields<'a> {
+    type Item = Result<(u64, Value<'a>), Malformed>;
+
+    fn next(&mut self) -> Option<Self::Item> {
+        if self.0.is_empty() {
+            return None;
+        }
+        let item = self.read();
+        if item.is_err() {
+            self.0 = &[];
+        }
+        Some(item)
+    }
+}
+
+/// What an entry holds, as slices of its encoding.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub enum ContentView<'a> {
+    /// The Text message; see [`lines`].
+    Text(&'a [u8]),
+    /// The bytes.
+    Binary(&'a [u8]),
+    /// A datagram or a part of one.
+    Datagram {
+        /// Its bytes.
+        data: &'a [u8],
+        /// The last or only part.
+        last: bool,
+    },
+}
+
+/// The content of one encoded LogEntry.
+pub fn content(log_entry: &[u8]) -> Result<Option<ContentView<'_>>, Malformed> {
+    let mut found = None;
+    for field in Fields(log_entry) {
+        match field? {
+            (10, value) => found = Some(ContentView::Text(value.bytes()?)),
+            (11, value) => {
+                let mut data: &[u8] = &[];
+                for field in Fields(value.bytes()?) {
+                    if let (2, value) = field? {
+                        data = value.bytes()?;
+                    }
+                }
+                found = Some(ContentView::Binary(data));
+            }
+            (12, value) => {
+                let mut data: &[u8] = &[];
+                let mut last = true;
+                for field in Fields(value.bytes()?) {
+                    match field? {
+                        (1, value) => data = value.bytes()?,
+                        (2, value) => {
+                            last = false;
+                            for field in Fields(value.bytes()?) {
+                                if let (3, value) = field? {
+                                    last = value.uint()? != 0;
+                                }
+                            }
+                        }
+                        _ => {}
+                    }
+                }
+                found = Some(ContentView::Datagram { data, last });
+            }
+            _ => {}
+        }
+    }
+    Ok(found)
+}
+
+/// The lines of a Text message: value and delimiter of each.
+pub fn lines(text: &[u8]) -> impl Iterator<Item = Result<(&[u8], &[u8]), Malformed>> {
+    Fields(text).filter_map(|field| match field {
+        Err(error) => Some(Err(error)),
+        Ok((1, value)) => Some(value.bytes().and_then(line)),
+        Ok(_) => None,
+    })
+}
+
+fn line(message: &[u8]) -> Result<(&[u8], &[u8]), Malformed> {
+    let (mut value, mut delimiter): (&[u8], &[u8]) = (&[], &[]);
+    for field in Fields(message) {
+        match field? {
+            (1, bytes) => value = bytes.bytes()?,
+            (2, bytes) => delimiter = bytes.bytes()?,
+            _ => {}
+        }
+    }
+    Ok((value, delimiter))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::wire::entry::{Content, Delimiter, EntryHead, Partial, logs_len, put_logs};
+    use proptest::prelude::*;
+
+    fn log_entry(content: &Content<'_>) -> Vec<u8> {
+        let head = EntryHead {
+            prefix_index: 3,
+            ..EntryHead::default()
+        };
+        let mut out = vec![0; logs_len(&head, content)];
+        put_logs(&mut out, &head, content);
+        let mut fields = Fields(&out);
+        let (number, value) = fields.next().unwrap().unwrap();
+        assert_eq!((number, fields.next()), (5, None));
+        value.bytes().unwrap().to_vec()
+    }
+
+    #[test]
+    fn reads_back_what_we_write() {
+        let entry = log_entry(&Content::Line([b"ab", b"c"], Delimiter::CrLf));
+        let Some(ContentView::Text(text)) = content(&entry).unwrap() else {
+            panic!()
+        };
+        let all: Vec<_> = lines(text).map(Result::unwrap).collect();
+        assert_eq!(all, [(&b"abc"[..], &b"\r\n"[..])]);
+
+        let entry = log_entry(&Content::Binary([b"x", b"y"]));
+        assert_eq!(content(&entry), Ok(Some(ContentView::Binary(b"xy"))));
+
+        for (partial, last) in [(None, true), (Some(true), true), (Some(false), false)] {
+            let partial = partial.map(|last| Partial {
+                index: 0,
+                size: 9,
+                last,
+            });
+            let entry = log_entry(&Content::Datagram([b"x", b""], partial));
+            let data = b"x";
+            assert_eq!(
+                content(&entry),
+                Ok(Some(ContentView::Datagram { data, last }))
+            );
+        }
+    }
+
+    proptest! {
+        #[test]
+        fn never_panics(bytes in prop::collection::vec(any::<u8>(), 0..100)) {
+            if let Ok(Some(ContentView::Text(text))) = content(&bytes) {
+                lines(text).for_each(drop);
+            }
+        }
+    }
+}
