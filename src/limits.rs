@@ -32,7 +32,7 @@ pub const DATAGRAM_MAX: u64 = 10 * 1024 * 1024;
 pub const STREAM_BUFFER_MAX: usize = 5 * 1024 * 1024;
 /// What an idle stream may keep of its buffer, so that the next unfinished
 /// line costs no allocation.
-pub const STREAM_BUFFER_KEPT: usize = 1024;
+pub const STREAM_BUFFER_KEPT: usize = BINARY_ENTRY_MIN;
 /// Young binary data below this waits for more (protocol).
 pub const BINARY_ENTRY_MIN: usize = 8 * 1024;
 

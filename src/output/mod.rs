@@ -3,8 +3,13 @@
 //! [`Output`] names a destination and its settings; each has its sink in a
 //! file of its own.
 
+pub(crate) mod backoff;
+pub(crate) mod health;
+
 use std::path::PathBuf;
 
+use crate::bundle::Bundle;
+use crate::ledger::DropReason;
 use crate::wire::message::Compression;
 
 /// A destination of bundles.
@@ -45,4 +50,19 @@ pub enum Output {
         /// How bundles are compressed.
         compression: Compression,
     },
+}
+
+/// What takes bundles to a destination, one at a time.
+///
+/// A sink does not give up: what may work later it tries again, with
+/// [`Backoff`](backoff::Backoff), and tells its
+/// [`Health`](health::Health). The caller drops the future when it can wait
+/// no longer.
+pub(crate) trait Sink {
+    /// Delivers a bundle; returns the bytes that it took at the destination.
+    /// An error is final for this bundle.
+    async fn deliver(&mut self, bundle: &Bundle) -> Result<u64, DropReason>;
+
+    /// No bundle follows: brings what is still buffered to its destination.
+    async fn finish(&mut self);
 }

@@ -1,0 +1,332 @@
+//! What goes into the next bundle and when it leaves.
+//!
+//! Entries are staged in the order in which they were read, all streams in
+//! one segment, so the oldest data always leaves first and a stream that
+//! writes a lot delays nobody. A bundle is cut when it is full, or when its
+//! oldest byte has waited for the maximum age. Its cost depends on the
+//! streams in it, not on those that are open.
+
+use std::collections::VecDeque;
+use std::rc::Rc;
+
+use bytes::{Bytes, BytesMut};
+use prost_types::Timestamp;
+
+use crate::bundle::{
+    self, Bundle, BundleLimits, BundleStream, ENTRY_OVERHEAD_MAX, Identity, NO_PART, Part,
+    StreamInfo,
+};
+use crate::time::Moment;
+
+/// What a stream remembers of the bundle being filled.
+#[derive(Debug, Clone, Copy, Default)]
+pub(crate) struct Slot {
+    /// Which bundle; another one than the bundler's means: not in it.
+    bundle: u64,
+    index: u32,
+}
+
+/// Free segments that are kept for the next bundles.
+const POOL_MAX: usize = 16;
+/// A bundle with less room than this part of its target counts as full.
+const NEARLY_FULL: usize = 32;
+/// Whatever a descriptor takes of a bundle, an entry gets this much.
+const PAYLOAD_MIN: usize = 1024;
+
+#[derive(Debug)]
+pub(crate) struct Bundler {
+    limits: BundleLimits,
+    identity: Bytes,
+    /// Counts bundles, from 1.
+    number: u64,
+    open: Option<Open>,
+    sealed: VecDeque<Bundle>,
+    next_prefix_index: u64,
+    pool: Vec<BytesMut>,
+    spare: Vec<(Vec<Part>, Vec<BundleStream>)>,
+    /// Bytes of all segments that hold data, here or with the output.
+    held: usize,
+    /// Bundles that the output has.
+    in_flight: usize,
+}
+
+/// The bundle being filled.
+#[derive(Debug)]
+struct Open {
+    /// All of it is initialized; `used` says how far it is filled.
+    segment: BytesMut,
+    used: usize,
+    /// At most what it will take on the wire.
+    size: usize,
+    parts: Vec<Part>,
+    streams: Vec<BundleStream>,
+    begun: Timestamp,
+    oldest_ns: u64,
+    entries: u64,
+}
+
+impl Bundler {
+    pub fn new(limits: BundleLimits, identity: &Identity) -> Self {
+        assert!(limits.target <= limits.max && limits.max <= u32::MAX as usize);
+        Self {
+            limits,
+            identity: bundle::encode_identity(identity),
+            number: 1,
+            open: None,
+            sealed: VecDeque::new(),
+            next_prefix_index: 0,
+            pool: Vec::new(),
+            spare: Vec::new(),
+            held: 0,
+            in_flight: 0,
+        }
+    }
+
+    /// Bytes of memory that staged and cut bundles take.
+    pub fn held(&self) -> usize {
+        self.held
+    }
+
+    /// Bundles taken and not given back.
+    pub fn in_flight(&self) -> usize {
+        self.in_flight
+    }
+
+    /// Nothing is staged or cut.
+    pub fn is_empty(&self) -> bool {
+        self.open.is_none() && self.sealed.is_empty()
+    }
+
+    /// A bundle is cut and waits.
+    pub fn has_sealed(&self) -> bool {
+        !self.sealed.is_empty()
+    }
+
+    /// When the oldest byte of the bundle being filled was read.
+    pub fn oldest_ns(&self) -> Option<u64> {
+        self.open.as_ref().map(|open| open.oldest_ns)
+    }
+
+    pub fn next_prefix_index(&self) -> u64 {
+        self.next_prefix_index
+    }
+
+    /// Is there no entry in the bundle being filled?
+    pub fn is_fresh(&self) -> bool {
+        self.open.is_none()
+    }
+
+    /// Bytes of payload that the stream's next entry may have in the bundle
+    /// being filled; zero when it is full.
+    pub fn room(&self, info: &StreamInfo, slot: Slot) -> usize {
+        self.room_within(self.limits.target, info, slot)
+    }
+
+    /// The same, for an entry that would have a fresh bundle to itself.
+    pub fn room_alone(&self, info: &StreamInfo) -> usize {
+        let size = bundle::bundle_overhead_max(&self.identity);
+        payload(self.limits.max, size + entry_overhead(info)).max(PAYLOAD_MIN)
+    }
+
+    fn room_within(&self, limit: usize, info: &StreamInfo, slot: Slot) -> usize {
+        match &self.open {
+            None => {
+                let size = bundle::bundle_overhead_max(&self.identity);
+                payload(limit, size + entry_overhead(info)).max(PAYLOAD_MIN)
+            }
+            Some(open) => {
+                let entry = if slot.bundle == self.number {
+                    0
+                } else {
+                    entry_overhead(info)
+                };
+                let in_segment = open.segment.len() - open.used;
+                payload(limit, open.size + entry)
+                    .min(in_segment.saturating_sub(crate::wire::entry::OVERHEAD_MAX))
+            }
+        }
+    }
+
+    /// Stages an entry of `len` bytes, which [`room`](Self::room) or
+    /// [`room_alone`](Self::room_alone) allowed; the caller fills the slice.
+    /// It stands for `client_bytes` bytes of the client.
+    pub fn stage(
+        &mut self,
+        info: &Rc<StreamInfo>,
+        slot: &mut Slot,
+        len: usize,
+        client_bytes: u64,
+        read: &Moment,
+        now: &Moment,
+    ) -> &mut [u8] {
+        self.touch(info, slot, len, read, now);
+        self.next_prefix_index += 1;
+        let open = self.open.as_mut().expect("touch has opened it");
+        let start = open.used;
+        open.used += len;
+        open.size += len;
+        open.entries += 1;
+
+        let at = open.parts.len() as u32;
+        let stream = &mut open.streams[slot.index as usize];
+        stream.len += len;
+        stream.client_bytes += client_bytes;
+        let last = open.parts.get_mut(stream.last as usize);
+        match last {
+            Some(part)
+                if (part.start + part.len) as usize == start && part.read_ns == read.mono_ns =>
+            {
+                part.len += len as u32;
+                part.entries += 1;
+            }
+            _ => {
+                match last {
+                    Some(part) => part.next = at,
+                    None => stream.first = at,
+                }
+                stream.last = at;
+                open.parts.push(Part {
+                    start: start as u32,
+                    len: len as u32,
+                    next: NO_PART,
+                    entries: 1,
+                    read_ns: read.mono_ns,
+                });
+            }
+        }
+        &mut open.segment[start..start + len]
+    }
+
+    /// Marks the stream as ended with that last index.
+    pub fn terminate(&mut self, info: &Rc<StreamInfo>, slot: &mut Slot, index: u64, now: &Moment) {
+        let full = self.open.as_ref().is_some_and(|open| {
+            slot.bundle != self.number && open.size + entry_overhead(info) > self.limits.target
+        });
+        if full {
+            self.seal();
+        }
+        self.touch(info, slot, 0, now, now);
+        let open = self.open.as_mut().expect("touch has opened it");
+        open.streams[slot.index as usize].terminal = Some(index);
+    }
+
+    /// Sees to it that the stream is in the bundle being filled, and that its
+    /// segment has `len` bytes.
+    fn touch(
+        &mut self,
+        info: &Rc<StreamInfo>,
+        slot: &mut Slot,
+        len: usize,
+        read: &Moment,
+        now: &Moment,
+    ) {
+        let open = match &mut self.open {
+            Some(open) => open,
+            closed => {
+                let segment = match self.pool.pop() {
+                    Some(segment) if segment.len() >= len => segment,
+                    other => {
+                        self.pool.extend(other);
+                        BytesMut::zeroed(len.max(self.limits.target))
+                    }
+                };
+                self.held += segment.len();
+                let (parts, streams) = self.spare.pop().unwrap_or_default();
+                closed.insert(Open {
+                    segment,
+                    used: 0,
+                    size: bundle::bundle_overhead_max(&self.identity),
+                    parts,
+                    streams,
+                    begun: now.wall,
+                    oldest_ns: read.mono_ns,
+                    entries: 0,
+                })
+            }
+        };
+        open.oldest_ns = open.oldest_ns.min(read.mono_ns);
+        if slot.bundle != self.number {
+            *slot = Slot {
+                bundle: self.number,
+                index: open.streams.len() as u32,
+            };
+            open.size += entry_overhead(info);
+            open.streams.push(BundleStream {
+                info: Rc::clone(info),
+                terminal: None,
+                client_bytes: 0,
+                first: NO_PART,
+                last: NO_PART,
+                len: 0,
+            });
+        }
+    }
+
+    /// Cuts the bundle being filled if next to nothing fits in it any more.
+    pub fn seal_if_full(&mut self) {
+        let full = self
+            .open
+            .as_ref()
+            .is_some_and(|open| open.size + self.limits.target / NEARLY_FULL > self.limits.target);
+        if full {
+            self.seal();
+        }
+    }
+
+    /// Cuts the bundle being filled.
+    pub fn seal(&mut self) {
+        let Some(open) = self.open.take() else {
+            return;
+        };
+        self.number += 1;
+        let bundle = Bundle {
+            segment_size: open.segment.len(),
+            segment: open.segment.freeze(),
+            parts: open.parts,
+            streams: open.streams,
+            begun: open.begun,
+            identity: self.identity.clone(),
+            entries: open.entries,
+        };
+        debug_assert!(bundle.len() <= open.size);
+        self.sealed.push_back(bundle);
+    }
+
+    /// The next bundle that is cut.
+    pub fn pop(&mut self) -> Option<Bundle> {
+        let bundle = self.sealed.pop_front()?;
+        self.in_flight += 1;
+        Some(bundle)
+    }
+
+    /// Takes back the memory of a bundle.
+    pub fn recycle(&mut self, bundle: Bundle) {
+        self.in_flight -= 1;
+        self.held -= bundle.segment_size;
+        let Bundle {
+            segment,
+            mut parts,
+            mut streams,
+            ..
+        } = bundle;
+        parts.clear();
+        streams.clear();
+        if self.spare.len() < POOL_MAX {
+            self.spare.push((parts, streams));
+        }
+        if segment.len() == self.limits.target
+            && self.pool.len() < POOL_MAX
+            && let Ok(segment) = segment.try_into_mut()
+        {
+            self.pool.push(segment);
+        }
+    }
+}
+
+fn entry_overhead(info: &StreamInfo) -> usize {
+    ENTRY_OVERHEAD_MAX + info.descriptor_field.len()
+}
+
+fn payload(limit: usize, taken: usize) -> usize {
+    limit.saturating_sub(taken + crate::wire::entry::OVERHEAD_MAX)
+}

@@ -1,0 +1,526 @@
+//! The butler without its edge: streams, bundles and the account of both.
+//!
+//! The core is told what happens and when ([`open`](Core::open),
+//! [`data`](Core::data), [`end`](Core::end), [`tick`](Core::tick)), and asked
+//! what to do next: [`poll_bundle`](Core::poll_bundle) for the output,
+//! [`poll_watched`](Core::poll_watched) for callbacks,
+//! [`next_tick_ns`](Core::next_tick_ns) for the timer,
+//! [`may_read`](Core::may_read) before more data is read. It opens nothing,
+//! reads no clock and never waits.
+
+use std::collections::BTreeMap;
+use std::fmt;
+use std::rc::Rc;
+
+use ahash::AHashMap;
+use smallvec::SmallVec;
+
+use crate::bundle::{Bundle, BundleLimits, Identity, StreamInfo};
+use crate::bundler::{Bundler, Slot};
+use crate::ledger::{Account, DropReason};
+use crate::proto::logpb::{LogEntry, LogStreamDescriptor};
+use crate::stats::Stats;
+use crate::stream::arena::{Arena, Key};
+use crate::stream::{Carry, FramingError, Machine, Progress, Stage};
+use crate::time::Moment;
+use crate::watch::WatchEvents;
+use crate::wire::descriptor::{StreamProperties, Tags};
+use crate::wire::name::{Namespace, StreamName};
+
+/// What the core is told before it starts.
+#[derive(Debug, Clone)]
+pub struct CoreConfig {
+    /// How large the output wants its bundles.
+    pub bundle_limits: BundleLimits,
+    /// What all bundles carry.
+    pub identity: Identity,
+    /// Put on every stream that has not a tag of the same key.
+    pub global_tags: Tags,
+    /// How long data waits, in nanoseconds; 0: all is sent at once.
+    pub age_max_ns: u64,
+    /// Bytes of memory after which nothing more should be read.
+    pub buffered_max: u64,
+    /// Bytes that a stream may carry.
+    pub stream_size_max: u64,
+}
+
+/// Why a stream is not opened.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub enum OpenError {
+    /// The name was used before, perhaps by a stream that has ended.
+    NameUsed(StreamName),
+    /// The namespace takes no new streams.
+    Drained(StreamName, Namespace),
+}
+
+impl fmt::Display for OpenError {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            Self::NameUsed(name) => write!(f, "the stream name {name} was used before"),
+            Self::Drained(name, namespace) if namespace.as_str().is_empty() => {
+                write!(f, "stream {name}: no new streams are taken any more")
+            }
+            Self::Drained(name, namespace) => write!(
+                f,
+                "stream {name}: the namespace {} takes no new streams",
+                namespace.as_str()
+            ),
+        }
+    }
+}
+
+impl std::error::Error for OpenError {}
+
+/// An open stream.
+#[derive(Debug)]
+struct Stream {
+    machine: Machine,
+    carry: Carry,
+    progress: Progress,
+    info: Rc<StreamInfo>,
+    /// Bytes until the size limit.
+    size_left: u64,
+    watched: bool,
+    /// Neighbours in the queue by age; `None` at its ends.
+    older: Option<Key>,
+    younger: Option<Key>,
+    /// Since when its carry waits in that queue.
+    queued_ns: Option<u64>,
+}
+
+/// What is known of a name that was ever used.
+#[derive(Debug, Clone, Copy)]
+enum Registered {
+    Open(Key),
+    Ended,
+}
+
+/// See the module.
+#[derive(Debug)]
+pub struct Core {
+    config: CoreConfig,
+    streams: Arena<Stream>,
+    names: AHashMap<StreamName, Registered>,
+    drained: SmallVec<[Namespace; 2]>,
+    bundler: Bundler,
+    /// The streams whose carry waits, the longest first.
+    oldest: Option<Key>,
+    youngest: Option<Key>,
+    /// Bytes of memory in all carries.
+    carried: usize,
+    total: Account,
+    losses: BTreeMap<StreamName, Account>,
+    events: WatchEvents,
+    stats: Stats,
+    /// No more is awaited: what is there leaves at once.
+    flushing: bool,
+    ends: Vec<u32>,
+}
+
+impl Core {
+    /// Without any stream.
+    pub fn new(config: CoreConfig) -> Self {
+        Self {
+            bundler: Bundler::new(config.bundle_limits, &config.identity),
+            config,
+            streams: Arena::default(),
+            names: AHashMap::default(),
+            drained: SmallVec::new(),
+            oldest: None,
+            youngest: None,
+            carried: 0,
+            total: Account::default(),
+            losses: BTreeMap::new(),
+            events: WatchEvents::default(),
+            stats: Stats::default(),
+            flushing: false,
+            ends: Vec::new(),
+        }
+    }
+
+    /// Opens a stream.
+    pub fn open(&mut self, now: &Moment, properties: &StreamProperties) -> Result<Key, OpenError> {
+        let name = &properties.name;
+        let refused = if self.names.contains_key(name) {
+            Some(OpenError::NameUsed(name.clone()))
+        } else {
+            self.drained
+                .iter()
+                .find(|namespace| name.is_in(namespace))
+                .map(|namespace| OpenError::Drained(name.clone(), namespace.clone()))
+        };
+        if let Some(error) = refused {
+            self.stats.streams_refused += 1;
+            return Err(error);
+        }
+        let descriptor = properties.descriptor(now.wall, &self.config.global_tags);
+        let info = StreamInfo::new(name.clone(), properties.stream_type, &descriptor);
+        let key = self.streams.insert(Stream {
+            machine: Machine::new(properties.stream_type),
+            carry: Carry::default(),
+            progress: Progress {
+                base: descriptor.timestamp.unwrap_or(now.wall),
+                next_index: 0,
+                last_offset: (0, 0),
+                slot: Slot::default(),
+            },
+            info: Rc::new(info),
+            size_left: self.config.stream_size_max,
+            watched: false,
+            older: None,
+            younger: None,
+            queued_ns: None,
+        });
+        self.names.insert(name.clone(), Registered::Open(key));
+        self.stats.streams += 1;
+        Ok(key)
+    }
+
+    /// From now on the entries of the stream are noted for
+    /// [`poll_watched`](Self::poll_watched).
+    pub fn watch(&mut self, key: Key) {
+        if let Some(stream) = self.streams.get_mut(key) {
+            stream.watched = true;
+        }
+    }
+
+    /// The stream's descriptor.
+    pub fn descriptor(&self, key: Key) -> Option<LogStreamDescriptor> {
+        Some(self.streams.get(key)?.info.descriptor())
+    }
+
+    /// The stream's name.
+    pub fn name(&self, key: Key) -> Option<&StreamName> {
+        Some(&self.streams.get(key)?.info.name)
+    }
+
+    /// The client of the stream wrote `data`. After an error nothing more can
+    /// be read from it and the stream must be ended; all of `data` is
+    /// accounted for.
+    pub fn data(&mut self, now: &Moment, key: Key, data: &[u8]) -> Result<(), FramingError> {
+        let Some(stream) = self.streams.get_mut(key) else {
+            return Ok(());
+        };
+        stream.info.account.accept(data.len() as u64);
+        self.total.accept(data.len() as u64);
+        self.stats.reads += 1;
+        let keep =
+            usize::try_from(stream.size_left).map_or(data.len(), |left| left.min(data.len()));
+        let (data, beyond) = data.split_at(keep);
+        let limit = self.config.stream_size_max;
+        let age_max_ns = self.config.age_max_ns;
+
+        let result = self.with_stage(now, key, |machine, carry, stage, size_left| {
+            *size_left -= data.len() as u64;
+            let result = machine.push(stage, carry, data);
+            if !beyond.is_empty() {
+                let first = stage.info.account.dropped(DropReason::OverLimit) == 0;
+                if first && result.is_ok() {
+                    machine.cut(stage, carry, limit);
+                }
+                stage.drop(DropReason::OverLimit, beyond.len() as u64);
+            } else if let Some(since) = carry.waiting_since()
+                && now.mono_ns.saturating_sub(since) >= age_max_ns
+                && result.is_ok()
+            {
+                machine.expire(stage, carry);
+            }
+            result
+        });
+        self.note_peak();
+        result
+    }
+
+    /// The stream has ended: what is left of it is put out and its key is
+    /// gone.
+    pub fn end(&mut self, now: &Moment, key: Key) {
+        if self.streams.get(key).is_none() {
+            return;
+        }
+        self.with_stage(now, key, |machine, carry, stage, _| {
+            let account = &stage.info.account;
+            let omitted = account.dropped(DropReason::OverLimit);
+            let total = account.accepted();
+            machine.finish(stage, carry, omitted, total);
+            // A stream without entries is not mentioned at all.
+            if let Some(last) = stage.progress.next_index.checked_sub(1) {
+                stage
+                    .bundler
+                    .terminate(stage.info, &mut stage.progress.slot, last, now);
+            }
+        });
+        self.unqueue(key);
+        let Some(stream) = self.streams.remove(key) else {
+            return;
+        };
+        self.carried -= stream.carry.capacity();
+        self.names
+            .insert(stream.info.name.clone(), Registered::Ended);
+        if stream.watched {
+            self.events.end(key);
+        }
+        let beyond = stream.info.account.dropped(DropReason::OverLimit);
+        if beyond > 0 {
+            log::warn!(
+                "stream {}: {beyond} of {} bytes were beyond its maximum size and are omitted",
+                stream.info.name,
+                stream.info.account.accepted(),
+            );
+        }
+        self.note_peak();
+    }
+
+    /// Time has passed: puts out what has waited for the maximum age.
+    pub fn tick(&mut self, now: &Moment) {
+        while let Some(key) = self.oldest
+            && let Some(since) = self.streams.get(key).and_then(|stream| stream.queued_ns)
+            && now.mono_ns.saturating_sub(since) >= self.config.age_max_ns
+        {
+            self.expire(now, key);
+        }
+    }
+
+    /// When [`tick`](Self::tick) and [`poll_bundle`](Self::poll_bundle) have
+    /// something to do for reasons of age, on the monotonic clock.
+    pub fn next_tick_ns(&self) -> Option<u64> {
+        let carried = self.oldest.and_then(|key| self.streams.get(key)?.queued_ns);
+        let staged = self.bundler.oldest_ns();
+        [carried, staged]
+            .into_iter()
+            .flatten()
+            .min()
+            .map(|since| since.saturating_add(self.config.age_max_ns))
+    }
+
+    /// Is a bundle ready to leave?
+    pub fn has_bundle(&self, now: &Moment) -> bool {
+        self.bundler.has_sealed()
+            || self.bundler.oldest_ns().is_some_and(|oldest| {
+                self.flushing
+                    || !self.may_read()
+                    || now.mono_ns.saturating_sub(oldest) >= self.config.age_max_ns
+            })
+            || (!self.may_read() && self.oldest.is_some())
+    }
+
+    /// The next bundle for the output: one that is full, or that has waited
+    /// for the maximum age, or any when memory is short or all is flushed.
+    pub fn poll_bundle(&mut self, now: &Moment) -> Option<Bundle> {
+        if !self.bundler.has_sealed() && self.has_bundle(now) {
+            // Short of memory and nothing else to send: unfinished lines are
+            // what holds it, the oldest go first.
+            while !self.may_read()
+                && !self.bundler.has_sealed()
+                && let Some(key) = self.oldest
+            {
+                self.expire(now, key);
+            }
+            if !self.bundler.has_sealed() {
+                self.bundler.seal();
+            }
+        }
+        self.bundler.pop()
+    }
+
+    /// The output has taken the bundle, as `bytes_out` bytes.
+    pub fn delivered(&mut self, now: &Moment, bundle: Bundle, bytes_out: u64) {
+        for stream in &bundle.streams {
+            stream.info.account.deliver(stream.client_bytes);
+            self.total.deliver(stream.client_bytes);
+        }
+        self.stats.delivered(now, &bundle, bytes_out);
+        self.bundler.recycle(bundle);
+    }
+
+    /// The bundle will not be delivered.
+    pub fn lost(&mut self, bundle: Bundle, reason: DropReason) {
+        for stream in &bundle.streams {
+            stream.info.account.drop(reason, stream.client_bytes);
+            self.total.drop(reason, stream.client_bytes);
+            self.losses
+                .entry(stream.info.name.clone())
+                .or_default()
+                .drop(reason, stream.client_bytes);
+        }
+        self.stats.bundles_lost += 1;
+        self.bundler.recycle(bundle);
+    }
+
+    /// May more data be read?
+    pub fn may_read(&self) -> bool {
+        self.buffered() < self.config.buffered_max
+    }
+
+    /// Bytes of memory that hold data.
+    pub fn buffered(&self) -> u64 {
+        (self.carried + self.bundler.held()) as u64
+    }
+
+    /// No more data is awaited: what is there leaves without waiting.
+    pub fn flush(&mut self) {
+        self.flushing = true;
+    }
+
+    /// Is all that came in delivered or dropped?
+    pub fn is_settled(&self) -> bool {
+        self.streams.is_empty() && self.bundler.is_empty() && self.bundler.in_flight() == 0
+    }
+
+    /// The next entry of a watched stream; `None` in it is the stream's end.
+    pub fn poll_watched(&mut self) -> Option<(Key, Option<LogEntry>)> {
+        self.events.pop()
+    }
+
+    /// How many streams are open.
+    pub fn open_streams(&self) -> usize {
+        self.streams.len()
+    }
+
+    /// The keys of the open streams in the namespace.
+    pub fn open_in(&self, namespace: &Namespace) -> Vec<Key> {
+        self.streams
+            .iter()
+            .filter(|(_, stream)| stream.info.name.is_in(namespace))
+            .map(|(key, _)| key)
+            .collect()
+    }
+
+    /// From now on no stream is opened in the namespace.
+    pub fn drain(&mut self, namespace: Namespace) {
+        if !self.drained.contains(&namespace) {
+            self.drained.push(namespace);
+        }
+    }
+
+    /// All names ever used, sorted.
+    pub fn names(&self) -> Vec<StreamName> {
+        let mut names: Vec<_> = self.names.keys().cloned().collect();
+        names.sort_unstable();
+        names
+    }
+
+    /// The open stream of that name.
+    pub fn find(&self, name: &str) -> Option<Key> {
+        match self.names.get(name) {
+            Some(Registered::Open(key)) => Some(*key),
+            Some(Registered::Ended) | None => None,
+        }
+    }
+
+    /// Where the bytes of all streams went.
+    pub fn account(&self) -> &Account {
+        &self.total
+    }
+
+    /// What was lost on its way to the output, by stream.
+    pub fn losses(&self) -> &BTreeMap<StreamName, Account> {
+        &self.losses
+    }
+
+    /// Counters and histograms.
+    pub fn stats(&self) -> &Stats {
+        &self.stats
+    }
+
+    /// For what the edge counts.
+    pub fn stats_mut(&mut self) -> &mut Stats {
+        &mut self.stats
+    }
+
+    fn note_peak(&mut self) {
+        self.stats.peak_buffered = self.stats.peak_buffered.max(self.buffered());
+    }
+
+    /// Puts out what the stream carries.
+    fn expire(&mut self, now: &Moment, key: Key) {
+        self.with_stage(now, key, |machine, carry, stage, _| {
+            machine.expire(stage, carry);
+        });
+    }
+
+    /// Runs the stream's machine, and keeps the memory count and the queue by
+    /// age in step with its carry.
+    fn with_stage<R>(
+        &mut self,
+        now: &Moment,
+        key: Key,
+        run: impl FnOnce(&mut Machine, &mut Carry, &mut Stage<'_>, &mut u64) -> R,
+    ) -> R {
+        let stream = self.streams.get_mut(key).expect("the caller looked it up");
+        self.carried -= stream.carry.capacity();
+        let mut stage = Stage {
+            bundler: &mut self.bundler,
+            info: &stream.info,
+            progress: &mut stream.progress,
+            watch: stream.watched.then_some((&mut self.events, key)),
+            total: &self.total,
+            ends: &mut self.ends,
+            now,
+        };
+        let result = run(
+            &mut stream.machine,
+            &mut stream.carry,
+            &mut stage,
+            &mut stream.size_left,
+        );
+        self.carried += stream.carry.capacity();
+        let waiting = stream.carry.waiting_since();
+        if waiting != stream.queued_ns {
+            self.unqueue(key);
+            if let Some(since) = waiting {
+                self.enqueue(key, since);
+            }
+        }
+        result
+    }
+
+    /// Appends the stream to the queue by age. Moments of reading never go
+    /// back, so the queue is sorted; but a tail that was held and goes on may
+    /// be older than all others, and then belongs in front.
+    fn enqueue(&mut self, key: Key, since: u64) {
+        let in_front = self
+            .oldest
+            .and_then(|oldest| self.streams.get(oldest)?.queued_ns)
+            .is_some_and(|oldest_ns| since < oldest_ns);
+        let neighbour = if in_front {
+            self.oldest.replace(key)
+        } else {
+            self.youngest.replace(key)
+        };
+        if let Some(neighbour) = neighbour.and_then(|key| self.streams.get_mut(key)) {
+            if in_front {
+                neighbour.older = Some(key);
+            } else {
+                neighbour.younger = Some(key);
+            }
+        }
+        self.oldest.get_or_insert(key);
+        self.youngest.get_or_insert(key);
+        if let Some(stream) = self.streams.get_mut(key) {
+            stream.queued_ns = Some(since);
+            if in_front {
+                stream.younger = neighbour;
+            } else {
+                stream.older = neighbour;
+            }
+        }
+    }
+
+    fn unqueue(&mut self, key: Key) {
+        let Some(stream) = self.streams.get_mut(key) else {
+            return;
+        };
+        if stream.queued_ns.take().is_none() {
+            return;
+        }
+        let (older, younger) = (stream.older.take(), stream.younger.take());
+        match older.and_then(|key| self.streams.get_mut(key)) {
+            Some(stream) => stream.younger = younger,
+            None => self.oldest = younger,
+        }
+        match younger.and_then(|key| self.streams.get_mut(key)) {
+            Some(stream) => stream.older = older,
+            None => self.youngest = older,
+        }
+    }
+}

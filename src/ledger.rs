@@ -1,0 +1,116 @@
+//! Where every byte went: accepted = delivered + dropped + still here, per
+//! stream and in all.
+
+use std::cell::Cell;
+use std::fmt;
+
+/// Why bytes of a stream were dropped.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
+pub enum DropReason {
+    /// Beyond the stream's maximum size: discarded by rule.
+    OverLimit,
+    /// Not a datagram, or a length without one: the client's error.
+    Framing,
+    /// The output did not take it before the butler had to stop.
+    Undelivered,
+    /// The output refused it for good.
+    Refused,
+}
+
+impl DropReason {
+    /// All, in order.
+    pub const ALL: [Self; 4] = [
+        Self::OverLimit,
+        Self::Framing,
+        Self::Undelivered,
+        Self::Refused,
+    ];
+
+    /// A name for statistics.
+    pub const fn as_str(self) -> &'static str {
+        match self {
+            Self::OverLimit => "over_limit",
+            Self::Framing => "framing",
+            Self::Undelivered => "undelivered",
+            Self::Refused => "refused",
+        }
+    }
+
+    /// Is it a loss of logs, which the exit status tells? What a client wrote
+    /// against the rules, or beyond the limit it was given, is none.
+    pub const fn is_loss(self) -> bool {
+        matches!(self, Self::Undelivered | Self::Refused)
+    }
+}
+
+impl fmt::Display for DropReason {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(match self {
+            Self::OverLimit => "beyond the stream's maximum size",
+            Self::Framing => "not a datagram",
+            Self::Undelivered => "not delivered in time",
+            Self::Refused => "refused by the output",
+        })
+    }
+}
+
+/// The account of a stream, or of all. Bytes are what the client wrote after
+/// its header, the length before each datagram included.
+#[derive(Debug, Default)]
+pub struct Account {
+    accepted: Cell<u64>,
+    delivered: Cell<u64>,
+    dropped: [Cell<u64>; DropReason::ALL.len()],
+}
+
+fn add(cell: &Cell<u64>, bytes: u64) {
+    cell.set(cell.get() + bytes);
+}
+
+impl Account {
+    /// Bytes were read from the client.
+    pub fn accept(&self, bytes: u64) {
+        add(&self.accepted, bytes);
+    }
+
+    /// The output has taken bytes.
+    pub fn deliver(&self, bytes: u64) {
+        add(&self.delivered, bytes);
+    }
+
+    /// Bytes will not be delivered.
+    pub fn drop(&self, reason: DropReason, bytes: u64) {
+        add(&self.dropped[reason as usize], bytes);
+    }
+
+    /// Bytes ever accepted.
+    pub fn accepted(&self) -> u64 {
+        self.accepted.get()
+    }
+
+    /// Bytes ever delivered.
+    pub fn delivered(&self) -> u64 {
+        self.delivered.get()
+    }
+
+    /// Bytes ever dropped for that reason.
+    pub fn dropped(&self, reason: DropReason) -> u64 {
+        self.dropped[reason as usize].get()
+    }
+
+    /// Bytes ever dropped.
+    pub fn dropped_in_all(&self) -> u64 {
+        self.dropped.iter().map(Cell::get).sum()
+    }
+
+    /// Accepted, and neither delivered nor dropped yet.
+    ///
+    /// # Panics
+    ///
+    /// If more went out than came in: bytes were counted twice.
+    pub fn pending(&self) -> u64 {
+        self.accepted()
+            .checked_sub(self.delivered() + self.dropped_in_all())
+            .expect("no byte is delivered or dropped twice")
+    }
+}

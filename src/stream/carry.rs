@@ -1,0 +1,86 @@
+//! What a stream has read and not yet given out: an unfinished line or
+//! datagram, or binary data too little for an entry.
+
+use crate::limits::STREAM_BUFFER_KEPT;
+use crate::time::Moment;
+
+#[derive(Debug, Default)]
+pub(crate) struct Carry {
+    bytes: Vec<u8>,
+    /// When the first of the bytes was read.
+    read: Option<Moment>,
+    /// When the last piece was read, and its length.
+    last: Option<(Moment, usize)>,
+    /// What is here must wait for its next byte, whatever its age.
+    held: bool,
+}
+
+impl Carry {
+    pub fn bytes(&self) -> &[u8] {
+        &self.bytes
+    }
+
+    pub fn is_empty(&self) -> bool {
+        self.bytes.is_empty()
+    }
+
+    pub fn len(&self) -> usize {
+        self.bytes.len()
+    }
+
+    /// Bytes of memory.
+    pub fn capacity(&self) -> usize {
+        self.bytes.capacity()
+    }
+
+    /// When the first byte was read, if there is one.
+    pub fn read(&self) -> Option<Moment> {
+        self.read
+    }
+
+    /// Since when there is something here that its age may drive out.
+    pub fn waiting_since(&self) -> Option<u64> {
+        match self.read {
+            Some(read) if !self.held => Some(read.mono_ns),
+            _ => None,
+        }
+    }
+
+    pub fn extend(&mut self, data: &[u8], now: &Moment) {
+        if data.is_empty() {
+            return;
+        }
+        self.held = false;
+        self.read.get_or_insert(*now);
+        self.last = Some((*now, data.len()));
+        self.bytes.extend_from_slice(data);
+    }
+
+    /// All has been given out.
+    pub fn clear(&mut self) {
+        self.keep_tail(0);
+    }
+
+    /// All but the last `len` bytes has been given out; those must wait for
+    /// what comes after them.
+    pub fn keep_tail(&mut self, len: usize) {
+        let gone = self.bytes.len() - len;
+        self.bytes.copy_within(gone.., 0);
+        self.bytes.truncate(len);
+        if len == 0 {
+            self.read = None;
+            self.held = false;
+        } else {
+            self.held = true;
+            // A tail that straddles reads keeps the time of the first.
+            if let Some((last, last_len)) = self.last
+                && len <= last_len
+            {
+                self.read = Some(last);
+            }
+        }
+        if self.bytes.capacity() > STREAM_BUFFER_KEPT {
+            self.bytes.shrink_to(0);
+        }
+    }
+}

@@ -1,0 +1,85 @@
+//! One stream's machine: what its bytes become.
+//!
+//! Text, binary and datagram streams are three machines with the same four
+//! moves: take bytes, give out what has waited too long, stop at the size
+//! limit, end. They keep what is unfinished in a [`Carry`] and put entries on
+//! a [`Stage`].
+
+pub mod arena;
+mod binary;
+mod carry;
+mod datagram;
+mod stage;
+mod text;
+
+pub(crate) use carry::Carry;
+pub use datagram::FramingError;
+pub(crate) use stage::{Progress, Stage};
+
+use crate::wire::descriptor::StreamType;
+use binary::Binary;
+use datagram::Datagram;
+use text::Text;
+
+/// The state of a stream that depends on its type.
+#[derive(Debug)]
+pub(crate) enum Machine {
+    Text(Text),
+    Binary(Binary),
+    Datagram(Datagram),
+}
+
+impl Machine {
+    pub fn new(stream_type: StreamType) -> Self {
+        match stream_type {
+            StreamType::Text => Self::Text(Text::default()),
+            StreamType::Binary => Self::Binary(Binary::default()),
+            StreamType::Datagram => Self::Datagram(Datagram::default()),
+        }
+    }
+
+    /// Takes the client's next bytes. On an error all of them are accounted
+    /// for, and the stream must end.
+    pub fn push(
+        &mut self,
+        stage: &mut Stage<'_>,
+        carry: &mut Carry,
+        data: &[u8],
+    ) -> Result<(), FramingError> {
+        match self {
+            Self::Text(text) => text.push(stage, carry, data),
+            Self::Binary(binary) => binary.push(stage, carry, data),
+            Self::Datagram(datagram) => return datagram.push(stage, carry, data),
+        }
+        Ok(())
+    }
+
+    /// Gives out what is carried, because it has waited for the maximum age
+    /// or memory is short.
+    pub fn expire(&mut self, stage: &mut Stage<'_>, carry: &mut Carry) {
+        match self {
+            Self::Text(text) => text.expire(stage, carry),
+            Self::Binary(binary) => binary.expire(stage, carry),
+            Self::Datagram(datagram) => datagram.expire(stage, carry),
+        }
+    }
+
+    /// The stream's size limit of `limit` bytes is reached and more has come:
+    /// gives out what is carried; nothing is pushed any more.
+    pub fn cut(&mut self, stage: &mut Stage<'_>, carry: &mut Carry, limit: u64) {
+        match self {
+            Self::Text(text) => text.cut(stage, carry, limit),
+            Self::Binary(binary) => binary.expire(stage, carry),
+            Self::Datagram(datagram) => datagram.finish(stage, carry),
+        }
+    }
+
+    /// The stream ends, with `omitted` bytes of `total` beyond its limit.
+    pub fn finish(&mut self, stage: &mut Stage<'_>, carry: &mut Carry, omitted: u64, total: u64) {
+        match self {
+            Self::Text(text) => text.finish(stage, carry, omitted, total),
+            Self::Binary(binary) => binary.expire(stage, carry),
+            Self::Datagram(datagram) => datagram.finish(stage, carry),
+        }
+    }
+}

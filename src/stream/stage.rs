@@ -1,0 +1,115 @@
+//! Where a stream's machine puts its entries: the bundle being filled, with
+//! what an entry needs besides its content.
+
+use std::rc::Rc;
+
+use prost_types::Timestamp;
+
+use crate::bundle::StreamInfo;
+use crate::bundler::{Bundler, Slot};
+use crate::ledger::{Account, DropReason};
+use crate::stream::arena::Key;
+use crate::time::{self, Moment};
+use crate::watch::WatchEvents;
+use crate::wire::entry::{self, Content, EntryHead};
+
+/// How far a stream has come.
+#[derive(Debug)]
+pub(crate) struct Progress {
+    /// The descriptor's timestamp.
+    pub base: Timestamp,
+    /// The stream's next index: entries so far.
+    pub next_index: u64,
+    /// Time offset of the last entry; it never goes back.
+    pub last_offset: (u64, u32),
+    /// Its place in the bundle being filled.
+    pub slot: Slot,
+}
+
+/// Everything that is needed to put out entries of one stream.
+pub(crate) struct Stage<'a> {
+    pub bundler: &'a mut Bundler,
+    pub info: &'a Rc<StreamInfo>,
+    pub progress: &'a mut Progress,
+    /// Where entries of a watched stream are noted too.
+    pub watch: Option<(&'a mut WatchEvents, Key)>,
+    /// The account of all streams.
+    pub total: &'a Account,
+    /// Scratch space for line ends.
+    pub ends: &'a mut Vec<u32>,
+    pub now: &'a Moment,
+}
+
+impl Stage<'_> {
+    /// Payload bytes that fit in the bundle being filled.
+    pub fn room(&self) -> usize {
+        self.bundler.room(self.info, self.progress.slot)
+    }
+
+    /// Payload bytes that fit in a bundle that holds nothing else.
+    pub fn room_alone(&self) -> usize {
+        self.bundler.room_alone(self.info)
+    }
+
+    /// Is the bundle being filled still empty?
+    pub fn is_fresh(&self) -> bool {
+        self.bundler.is_fresh()
+    }
+
+    /// Cuts the bundle being filled.
+    pub fn next_bundle(&mut self) {
+        self.bundler.seal();
+    }
+
+    /// Puts out an entry whose first byte was read at `read`, and which
+    /// stands for `client_bytes` bytes of the client.
+    pub fn put(&mut self, read: &Moment, sequence: u64, content: &Content<'_>, client_bytes: u64) {
+        let offset = time::offset(&self.progress.base, &read.wall).max(self.progress.last_offset);
+        self.progress.last_offset = offset;
+        let head = EntryHead {
+            offset_seconds: offset.0,
+            offset_nanos: offset.1,
+            prefix_index: self.bundler.next_prefix_index(),
+            stream_index: self.progress.next_index,
+            sequence,
+        };
+        self.progress.next_index += 1;
+        let len = entry::logs_len(&head, content);
+        let out = self.bundler.stage(
+            self.info,
+            &mut self.progress.slot,
+            len,
+            client_bytes,
+            read,
+            self.now,
+        );
+        entry::put_logs(out, &head, content);
+        if let Some((events, key)) = &mut self.watch {
+            events.entry(*key, out);
+        }
+        self.bundler.seal_if_full();
+    }
+
+    /// Bytes of the client will never be part of an entry.
+    pub fn drop(&self, reason: DropReason, bytes: u64) {
+        self.info.account.drop(reason, bytes);
+        self.total.drop(reason, bytes);
+    }
+}
+
+/// Of two slices that stand for one value: the first `len` bytes, and the
+/// rest.
+pub(super) fn split<'a>(value: [&'a [u8]; 2], len: usize) -> ([&'a [u8]; 2], [&'a [u8]; 2]) {
+    let [a, b] = value;
+    if len <= a.len() {
+        let (front, back) = a.split_at(len);
+        ([front, b""], [back, b])
+    } else {
+        let (front, back) = b.split_at(len - a.len());
+        ([a, front], [back, b""])
+    }
+}
+
+pub(super) fn both_len(value: [&[u8]; 2]) -> usize {
+    value[0].len() + value[1].len()
+}

@@ -1,0 +1,265 @@
+//! Text streams: lines.
+//!
+//! Whole lines go from the read buffer into the bundle at once; a line
+//! without its end waits in the carry. One that has waited too long, or has
+//! become too long, is given out in parts with an empty delimiter: the next
+//! entry goes on with it. Parts are cut between characters.
+
+use memchr::memchr;
+
+use super::carry::Carry;
+use super::stage::{Stage, both_len, split};
+use crate::limits::STREAM_BUFFER_MAX;
+use crate::time::Moment;
+use crate::wire::entry::{Content, Delimiter, Lines, scan_lines};
+
+#[derive(Debug, Default)]
+pub(crate) struct Text {
+    /// Lines completed.
+    lines: u64,
+    /// A part of the current line has been given out.
+    in_line: bool,
+}
+
+impl Text {
+    pub fn push(&mut self, stage: &mut Stage<'_>, carry: &mut Carry, data: &[u8]) {
+        // Pieces, so that line ends fit in 32 bits whatever is handed in.
+        for piece in data.chunks(STREAM_BUFFER_MAX) {
+            self.push_piece(stage, carry, piece);
+        }
+    }
+
+    fn push_piece(&mut self, stage: &mut Stage<'_>, carry: &mut Carry, mut data: &[u8]) {
+        if let Some(read) = carry.read() {
+            let Some(at) = memchr(b'\n', data) else {
+                self.wait(stage, carry, data);
+                return;
+            };
+            self.put_whole(stage, &read, [carry.bytes(), &data[..at]]);
+            carry.clear();
+            data = &data[at + 1..];
+        }
+        let whole = self.put_lines(stage, data);
+        self.wait(stage, carry, &data[whole..]);
+    }
+
+    pub fn expire(&mut self, stage: &mut Stage<'_>, carry: &mut Carry) {
+        let tail = unfinished_tail(carry.bytes());
+        self.put_part(stage, carry, tail);
+    }
+
+    pub fn cut(&mut self, stage: &mut Stage<'_>, carry: &mut Carry, limit: u64) {
+        // The cut line gets an end, so that the notice is a line of its own.
+        if self.in_line || !carry.is_empty() {
+            let read = carry.read().unwrap_or(*stage.now);
+            let client_bytes = carry.len() as u64;
+            self.put_line(
+                stage,
+                &read,
+                [carry.bytes(), b""],
+                Delimiter::Lf,
+                client_bytes,
+            );
+            carry.clear();
+        }
+        self.put_notice(
+            stage,
+            &format!("[butler] the stream has reached its maximum of {limit} bytes; what follows is omitted"),
+        );
+    }
+
+    pub fn finish(&mut self, stage: &mut Stage<'_>, carry: &mut Carry, omitted: u64, total: u64) {
+        self.put_part(stage, carry, 0);
+        if omitted > 0 {
+            self.put_notice(
+                stage,
+                &format!("[butler] {omitted} bytes were omitted; the stream had {total} bytes"),
+            );
+        }
+    }
+
+    /// Data without a line end joins the carry.
+    fn wait(&mut self, stage: &mut Stage<'_>, carry: &mut Carry, data: &[u8]) {
+        carry.extend(data, stage.now);
+        if carry.len() >= STREAM_BUFFER_MAX {
+            self.expire(stage, carry);
+        }
+    }
+
+    /// Puts out the whole lines of `data`; returns their bytes.
+    fn put_lines(&mut self, stage: &mut Stage<'_>, data: &[u8]) -> usize {
+        let mut ends = std::mem::take(stage.ends);
+        let whole = scan_lines(data, &mut ends);
+        let (mut start, mut next) = (0, 0);
+        while next < ends.len() {
+            let lines = Lines::fitting(
+                &data[start..whole],
+                &ends[next..],
+                start as u32,
+                stage.room(),
+            );
+            if lines.count() > 0 {
+                let now = *stage.now;
+                let bytes = lines.bytes();
+                let count = lines.count();
+                stage.put(&now, self.lines, &Content::Lines(lines), bytes as u64);
+                self.lines += count as u64;
+                self.in_line = false;
+                start += bytes;
+                next += count;
+            } else if !stage.is_fresh() {
+                stage.next_bundle();
+            } else {
+                let end = ends[next] as usize;
+                let now = *stage.now;
+                self.put_whole(stage, &now, [&data[start..end - 1], b""]);
+                start = end;
+                next += 1;
+            }
+        }
+        *stage.ends = ends;
+        whole
+    }
+
+    /// Puts out a line that ended with `\n`, which is not in `line`.
+    fn put_whole(&mut self, stage: &mut Stage<'_>, read: &Moment, line: [&[u8]; 2]) {
+        let client_bytes = both_len(line) as u64 + 1;
+        let (value, delimiter) = match line {
+            [a, b] if b.ends_with(b"\r") => ([a, &b[..b.len() - 1]], Delimiter::CrLf),
+            [a, b""] if a.ends_with(b"\r") => ([&a[..a.len() - 1], b""], Delimiter::CrLf),
+            _ => (line, Delimiter::Lf),
+        };
+        self.put_line(stage, read, value, delimiter, client_bytes);
+    }
+
+    /// Puts out what is carried but the last `tail` bytes, as a part of a
+    /// line.
+    fn put_part(&mut self, stage: &mut Stage<'_>, carry: &mut Carry, tail: usize) {
+        let len = carry.len() - tail;
+        if len > 0
+            && let Some(read) = carry.read()
+        {
+            let value = [&carry.bytes()[..len], &b""[..]];
+            self.put_line(stage, &read, value, Delimiter::None, len as u64);
+        }
+        if !carry.is_empty() {
+            carry.keep_tail(tail);
+        }
+    }
+
+    fn put_notice(&mut self, stage: &mut Stage<'_>, notice: &str) {
+        let now = *stage.now;
+        self.put_line(stage, &now, [notice.as_bytes(), b""], Delimiter::Lf, 0);
+    }
+
+    /// Puts out a line or a part of one, in as few entries as it fits in.
+    fn put_line(
+        &mut self,
+        stage: &mut Stage<'_>,
+        read: &Moment,
+        mut value: [&[u8]; 2],
+        delimiter: Delimiter,
+        mut client_bytes: u64,
+    ) {
+        while both_len(value) > stage.room() {
+            if !stage.is_fresh() {
+                stage.next_bundle();
+                continue;
+            }
+            let room = stage.room_alone();
+            if both_len(value) <= room {
+                break;
+            }
+            let (part, rest) = split(value, cut_point(value, room));
+            let bytes = (both_len(part) as u64).min(client_bytes);
+            stage.put(
+                read,
+                self.lines,
+                &Content::Line(part, Delimiter::None),
+                bytes,
+            );
+            client_bytes -= bytes;
+            value = rest;
+        }
+        stage.put(
+            read,
+            self.lines,
+            &Content::Line(value, delimiter),
+            client_bytes,
+        );
+        self.in_line = delimiter == Delimiter::None;
+        if !self.in_line {
+            self.lines += 1;
+        }
+    }
+}
+
+/// At most `len`, and not inside a character of `value`.
+fn cut_point(value: [&[u8]; 2], len: usize) -> usize {
+    let ([a, b], _) = split(value, len);
+    let mut last = [0; 3];
+    let mut count = 0;
+    for &byte in a.iter().chain(b).rev().take(3) {
+        count += 1;
+        last[3 - count] = byte;
+    }
+    match len - unfinished_char(&last[3 - count..]) {
+        0 => len,
+        point => point,
+    }
+}
+
+/// How many bytes at the end of `text` must wait for their next one: an
+/// unfinished character, or `\r`.
+fn unfinished_tail(text: &[u8]) -> usize {
+    if text.ends_with(b"\r") {
+        1
+    } else {
+        unfinished_char(text)
+    }
+}
+
+/// How many bytes at the end of `text` are the beginning of a character that
+/// more bytes could complete: 0 to 3.
+fn unfinished_char(text: &[u8]) -> usize {
+    for len in 1..=text.len().min(3) {
+        let tail = &text[text.len() - len..];
+        if tail[0] & 0xc0 != 0x80 {
+            let unfinished =
+                std::str::from_utf8(tail).is_err_and(|error| error.error_len().is_none());
+            return if unfinished { len } else { 0 };
+        }
+    }
+    0
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn characters_are_not_cut() {
+        for (text, unfinished) in [
+            (&b""[..], 0),
+            (b"abc", 0),
+            (b"a\xe2", 1),
+            (b"a\xe2\x98", 2),
+            (b"a\xe2\x98\x83", 0),
+            (b"\xf0\x9f\x98", 3),
+            (b"\xf0\x9f\x98\x80", 0),
+            (b"\x98\x83", 0),
+            (b"\x98\x83\x98\x83", 0),
+            (b"\xff", 0),
+            (b"\xe0\x80", 0),
+            (b"\xed\xa0", 0),
+            (b"\xc3", 1),
+            (b"\xc0", 0),
+        ] {
+            assert_eq!(unfinished_char(text), unfinished, "{text:?}");
+        }
+        assert_eq!(unfinished_tail(b"a\r"), 1);
+        assert_eq!(cut_point([b"ab\xe2", b"\x98\x83"], 4), 2);
+        assert_eq!(cut_point([b"ab\xe2", b"\x98\x83"], 5), 5);
+        assert_eq!(cut_point([b"\xe2\x98\x83", b""], 2), 2);
+    }
+}
