@@ -3,6 +3,8 @@
 //! [`Output`] names a destination and its settings; each has its sink in a
 //! file of its own.
 
+pub mod spec;
+
 use std::path::PathBuf;
 
 use crate::wire::message::Compression;
