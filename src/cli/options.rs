@@ -104,4 +104,6 @@ pub struct CatOptions {
     pub follow: bool,
     /// Do not escape control characters on a terminal.
     pub raw: bool,
+    /// What is logged on stderr.
+    pub log_level: LevelFilter,
 }

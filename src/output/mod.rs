@@ -5,6 +5,7 @@
 
 pub(crate) mod backoff;
 pub(crate) mod health;
+pub mod spec;
 
 use std::path::PathBuf;
 

@@ -58,6 +58,15 @@ impl StreamType {
             Self::Datagram => logpb::StreamType::Datagram,
         }
     }
+
+    /// As the schema has it.
+    pub const fn from_proto(stream_type: logpb::StreamType) -> Self {
+        match stream_type {
+            logpb::StreamType::Text => Self::Text,
+            logpb::StreamType::Binary => Self::Binary,
+            logpb::StreamType::Datagram => Self::Datagram,
+        }
+    }
 }
 
 impl fmt::Display for StreamType {

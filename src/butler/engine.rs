@@ -1,0 +1,411 @@
+//! The loop that ties edge, core and output together.
+//!
+//! Two tasks on one thread share it: one turns the edge (reads, parses,
+//! encodes), one brings bundles to the output. They wake each other.
+
+use std::cell::{Cell, RefCell};
+use std::future::Future;
+use std::io;
+use std::os::fd::OwnedFd;
+use std::rc::Rc;
+use std::time::Duration;
+
+use tokio::io::unix::AsyncFd;
+use tokio::sync::Notify;
+use tokio::time::Instant;
+
+use super::hooks::Hooks;
+use crate::core::{Core, OpenError};
+use crate::ledger::DropReason;
+use crate::output::{AnySink, Sink};
+use crate::reactor::clock;
+use crate::reactor::edge::{Edge, Filled, NextRead, Phase, Step};
+use crate::reactor::tee::Tee;
+use crate::stream::arena::Key;
+use crate::time::Moment;
+use crate::wire::descriptor::StreamProperties;
+
+/// Rounds of the edge before the other tasks get a turn.
+const ROUNDS: usize = 16;
+
+/// What the tasks share. No borrow of a cell is held across an await or a
+/// callback.
+#[derive(Debug)]
+pub(super) struct Engine {
+    pub core: RefCell<Core>,
+    pub edge: RefCell<Edge>,
+    pub hooks: Hooks,
+    /// The edge has something to do that the kernel does not tell.
+    pub wake_edge: Notify,
+    /// There is a bundle, or the end.
+    pub wake_output: Notify,
+    /// A stream has ended, all is delivered, or something failed.
+    pub changed: Notify,
+    /// Nothing more is delivered.
+    pub aborted: Cell<bool>,
+    /// All streams have ended and no more come.
+    pub finished: Cell<bool>,
+    /// The output is at its end.
+    pub output_done: Cell<bool>,
+    /// The edge does not work any more.
+    pub failure: RefCell<Option<String>>,
+}
+
+impl Engine {
+    pub fn new(core: Core, edge: Edge) -> Rc<Self> {
+        Rc::new(Self {
+            core: RefCell::new(core),
+            edge: RefCell::new(edge),
+            hooks: Hooks::default(),
+            wake_edge: Notify::new(),
+            wake_output: Notify::new(),
+            changed: Notify::new(),
+            aborted: Cell::new(false),
+            finished: Cell::new(false),
+            output_done: Cell::new(false),
+            failure: RefCell::new(None),
+        })
+    }
+
+    /// Waits until something has changed that makes `done` true.
+    pub async fn until(&self, mut done: impl FnMut(&Self) -> bool) {
+        loop {
+            let mut changed = std::pin::pin!(self.changed.notified());
+            // From here on no change is missed.
+            changed.as_mut().enable();
+            if done(self) {
+                return;
+            }
+            changed.await;
+        }
+    }
+
+    /// Opens a stream and asks the callbacks about it.
+    pub fn open(&self, now: &Moment, properties: &StreamProperties) -> Result<Key, OpenError> {
+        let mut core = self.core.borrow_mut();
+        let key = core.open(now, properties)?;
+        if self.hooks.is_empty() {
+            return Ok(key);
+        }
+        let descriptor = core.descriptor(key);
+        drop(core);
+        if let Some(descriptor) = descriptor
+            && self.hooks.registered(key, &descriptor)
+        {
+            self.core.borrow_mut().watch(key);
+        }
+        Ok(key)
+    }
+
+    /// Takes a descriptor as a stream.
+    pub fn add_stream(
+        &self,
+        fd: OwnedFd,
+        stream: Key,
+        tee: Option<Rc<Tee>>,
+    ) -> io::Result<()> {
+        let mut edge = self.edge.borrow_mut();
+        let key = edge.add_stream(fd, stream, tee);
+        let may_read = self.core.borrow().may_read();
+        edge.read_on(key, NextRead::Unknown, may_read)?;
+        drop(edge);
+        self.wake_edge.notify_one();
+        Ok(())
+    }
+
+    /// The task of the edge. Ends with the engine.
+    pub async fn run_edge(self: Rc<Self>) {
+        if let Err(error) = self.turn_edge().await {
+            *self.failure.borrow_mut() = Some(format!("reading streams: {error}"));
+        }
+        self.changed.notify_waiters();
+    }
+
+    async fn turn_edge(&self) -> io::Result<()> {
+        let eventfd = AsyncFd::new(self.edge.borrow().eventfd()?)?;
+        while !self.output_done.get() {
+            let mut rounds = 0;
+            let busy = loop {
+                let output_woken = self.round()?;
+                rounds += 1;
+                let busy = self.edge.borrow_mut().has_work();
+                // The output starts at once, while what it sends is in cache.
+                if !busy || output_woken || rounds == ROUNDS {
+                    break busy;
+                }
+            };
+            if busy {
+                // The runtime submits its own operations only when it waits.
+                self.edge.borrow().signal()?;
+            }
+            let due = self.next_tick();
+            tokio::select! {
+                ready = eventfd.readable() => ready?.clear_ready(),
+                () = self.wake_edge.notified() => {}
+                () = sleep_until(due) => {}
+            }
+        }
+        Ok(())
+    }
+
+    /// One round: everything that has come is handled. True if the output
+    /// was woken for it.
+    fn round(&self) -> io::Result<bool> {
+        let now = clock::now();
+        self.tick(&now)?;
+        self.edge.borrow_mut().enter()?;
+        loop {
+            let may_read = self.core.borrow().may_read();
+            let step = self.edge.borrow_mut().step(now.mono_ns, may_read)?;
+            match step {
+                None => break,
+                Some(Step::Data(key, filled, next)) => {
+                    self.data(&now, key, filled, next)?;
+                }
+                Some(Step::End(key, error)) => self.end(&now, key, error.as_ref()),
+            }
+        }
+        let may_read = self.core.borrow().may_read();
+        let ends = self.edge.borrow_mut().resume(may_read)?;
+        for key in ends {
+            self.end(&now, key, None);
+        }
+        let ready = self.core.borrow().has_bundle(&now);
+        if ready {
+            self.wake_output.notify_one();
+        }
+        Ok(ready)
+    }
+
+    fn tick(&self, now: &Moment) -> io::Result<()> {
+        self.core.borrow_mut().tick(now);
+        self.dispatch();
+        let due = self.edge.borrow().next_tick_ns();
+        if due.is_none_or(|due| due > now.mono_ns) {
+            return Ok(());
+        }
+        let may_read = self.core.borrow().may_read();
+        let late = self.edge.borrow_mut().tick(now.mono_ns, may_read)?;
+        for key in late {
+            let seconds = crate::limits::HEADER_TIMEOUT.as_secs();
+            self.refuse(key, &format!("its header is not complete after {seconds} s"))?;
+        }
+        Ok(())
+    }
+
+    fn next_tick(&self) -> Option<u64> {
+        let core = self.core.borrow();
+        // A bundle that is due waits for the output, not for the clock.
+        let core_due = core
+            .next_tick_ns()
+            .filter(|due| *due > clock::mono_ns() || !core.has_bundle(&clock::now()));
+        [core_due, self.edge.borrow().next_tick_ns()]
+            .into_iter()
+            .flatten()
+            .min()
+    }
+
+    fn data(
+        &self,
+        now: &Moment,
+        key: Key,
+        filled: Filled,
+        next: NextRead,
+    ) -> io::Result<()> {
+        let mut header_used = 0;
+        let mut edge = self.edge.borrow_mut();
+        let stream = match edge.connection(key).map(|it| &it.phase) {
+            Some(Phase::Stream(stream)) => Some(*stream),
+            Some(Phase::Header(_)) => {
+                match edge.header(key, &filled) {
+                    Ok(Some((properties, used))) => {
+                        header_used = used;
+                        drop(edge);
+                        let opened = self.open(now, &properties);
+                        edge = self.edge.borrow_mut();
+                        match opened {
+                            Ok(stream) => {
+                                edge.opened(key, stream);
+                                Some(stream)
+                            }
+                            Err(error) => {
+                                edge.recycle(filled);
+                                drop(edge);
+                                log::error!("stream refused: {error}");
+                                return self.close(key);
+                            }
+                        }
+                    }
+                    Ok(None) => {
+                        let victim = edge.header_to_refuse();
+                        edge.recycle(filled);
+                        drop(edge);
+                        if let Some(victim) = victim {
+                            self.refuse(victim, "too much memory is in unfinished headers")?;
+                        }
+                        return self.read_on(now, key, next);
+                    }
+                    Err(error) => {
+                        edge.recycle(filled);
+                        drop(edge);
+                        self.refuse(key, &error.to_string())?;
+                        return Ok(());
+                    }
+                }
+            }
+            None => None,
+        };
+        let mut failed = false;
+        if let Some(stream) = stream {
+            let bytes = &edge.bytes(&filled)[header_used..];
+            let mut core = self.core.borrow_mut();
+            if let Err(error) = core.data(now, stream, bytes) {
+                let name = core.name(stream).map_or("", |name| name.as_str());
+                log::error!("stream {name} ends: {error}");
+                failed = true;
+            }
+            if let Some(tee) = edge.tee(key) {
+                tee.push(&edge.bytes(&filled)[header_used..]);
+            }
+        }
+        edge.count_read(key, filled.len());
+        edge.recycle(filled);
+        drop(edge);
+        self.dispatch();
+        if failed {
+            return self.close(key);
+        }
+        self.read_on(now, key, next)
+    }
+
+    fn read_on(&self, now: &Moment, key: Key, next: NextRead) -> io::Result<()> {
+        let may_read = self.core.borrow().may_read();
+        let must_end = self.edge.borrow_mut().read_on(key, next, may_read)?;
+        if must_end {
+            self.end(now, key, None);
+        }
+        Ok(())
+    }
+
+    /// The client of an unfinished header is turned away.
+    fn refuse(&self, key: Key, why: &str) -> io::Result<()> {
+        log::error!("stream refused: {why}");
+        self.core.borrow_mut().stats_mut().streams_refused += 1;
+        self.close(key)
+    }
+
+    /// Ends a connection from our side.
+    pub fn close(&self, key: Key) -> io::Result<()> {
+        let at_once = self.edge.borrow_mut().give_up(key)?;
+        if at_once {
+            self.end(&clock::now(), key, None);
+        }
+        Ok(())
+    }
+
+    /// A connection is over.
+    pub fn end(&self, now: &Moment, key: Key, error: Option<&io::Error>) {
+        let removed = self.edge.borrow_mut().remove(key);
+        let Some(connection) = removed else {
+            return;
+        };
+        if let Some(tee) = &connection.tee {
+            tee.close();
+        }
+        match connection.phase {
+            Phase::Stream(stream) => {
+                let mut core = self.core.borrow_mut();
+                if let Some(error) = error {
+                    let name = core.name(stream).map_or("", |name| name.as_str());
+                    log::warn!("stream {name}: reading failed, it ends here: {error}");
+                }
+                core.end(now, stream);
+                drop(core);
+                self.dispatch();
+            }
+            // Turned away before: that was told already.
+            Phase::Header(_) if connection.given_up() => {}
+            Phase::Header(reader) => {
+                let error = match error {
+                    None if reader.buffered() == 0 => None,
+                    None => Some(reader.end().to_string()),
+                    Some(error) => Some(error.to_string()),
+                };
+                // Somebody who only tried whether we listen is no stream.
+                if let Some(error) = error {
+                    log::error!("stream refused: {error}");
+                    self.core.borrow_mut().stats_mut().streams_refused += 1;
+                }
+            }
+        }
+        self.changed.notify_waiters();
+    }
+
+    /// Runs the callbacks of watched streams.
+    pub fn dispatch(&self) {
+        loop {
+            let event = self.core.borrow_mut().poll_watched();
+            match event {
+                Some((key, entry)) => self.hooks.entry(key, entry),
+                None => return,
+            }
+        }
+    }
+
+    /// The task of the output.
+    pub async fn run_output(self: Rc<Self>, mut sink: AnySink) {
+        loop {
+            let now = clock::now();
+            let bundle = self.core.borrow_mut().poll_bundle(&now);
+            let Some(bundle) = bundle else {
+                if self.aborted.get() || (self.finished.get() && self.core.borrow().is_settled()) {
+                    break;
+                }
+                self.wake_output.notified().await;
+                continue;
+            };
+            let result = self.unless_aborted(sink.deliver(&bundle)).await;
+            let now = clock::now();
+            let mut core = self.core.borrow_mut();
+            match result {
+                Some(Ok(bytes)) => core.delivered(&now, bundle, bytes),
+                Some(Err(reason)) => core.lost(bundle, reason),
+                None => core.lost(bundle, DropReason::Undelivered),
+            }
+            core.stats_mut().output_errors = sink.health().errors();
+            let waiting = core.may_read() && self.edge.borrow().has_waiting();
+            drop(core);
+            if waiting {
+                self.wake_edge.notify_one();
+            }
+        }
+        if !self.aborted.get() {
+            self.unless_aborted(sink.finish()).await;
+        }
+        self.core.borrow_mut().stats_mut().output_errors = sink.health().errors();
+        self.output_done.set(true);
+        self.wake_edge.notify_one();
+        self.changed.notify_waiters();
+    }
+
+    async fn unless_aborted<T>(&self, future: impl Future<Output = T>) -> Option<T> {
+        if self.aborted.get() {
+            return None;
+        }
+        tokio::select! {
+            biased;
+            result = future => Some(result),
+            () = self.until(|engine| engine.aborted.get()) => None,
+        }
+    }
+}
+
+async fn sleep_until(due_ns: Option<u64>) {
+    match due_ns {
+        None => std::future::pending().await,
+        Some(due) => {
+            let wait = due.saturating_sub(clock::mono_ns());
+            tokio::time::sleep_until(Instant::now() + Duration::from_nanos(wait)).await;
+        }
+    }
+}

@@ -1,0 +1,422 @@
+//! The command line's arguments, read into an [`Invocation`].
+//!
+//! First [`normalise`](table::normalise) makes one spelling of those that are
+//! accepted, then all options are collected wherever they stand, and at last,
+//! with the subcommand known, checked against it and filled with defaults.
+
+use std::ffi::{OsStr, OsString};
+use std::fmt;
+use std::os::unix::ffi::OsStrExt;
+use std::path::{Path, PathBuf};
+use std::str::FromStr;
+
+use lexopt::Arg;
+use log::LevelFilter;
+
+use super::flags;
+use super::help;
+use super::options::{CatOptions, Common, Invocation, RunOptions, StreamFlags, StreamOptions};
+use super::table::{self, Opt, Subcommand, Switch, Takes, Valued};
+use super::units;
+use super::usage::{Problem, UsageError};
+use super::values;
+use crate::Config;
+use crate::limits;
+use crate::output::Output;
+use crate::wire::name::StreamName;
+
+/// Where streams go if nothing is said.
+const OUTPUT_DEFAULT: &str = "butler-logs";
+
+/// Reads a command line, without the name of the program. Looks at the
+/// environment for the user's name and the current directory, and reads the
+/// file of `--json-args-path`.
+pub fn parse(args: impl IntoIterator<Item = OsString>) -> Result<Invocation, UsageError> {
+    let parser = lexopt::Parser::from_args(table::normalise(args));
+    let mut line = CommandLine::new();
+    let read = line.read(parser);
+    let subcommand = line.subcommand;
+    match read.and_then(|()| line.finish().map_err(Stop::Problem)) {
+        Ok(invocation) => Ok(invocation),
+        Err(Stop::Help(text)) => Ok(Invocation::Help(text)),
+        Err(Stop::Version) => Ok(Invocation::Version),
+        Err(Stop::Problem(problem)) => Err(UsageError {
+            problem,
+            subcommand,
+        }),
+    }
+}
+
+/// Why reading ends before the end of the command line.
+enum Stop {
+    Problem(Problem),
+    Help(String),
+    Version,
+}
+
+impl From<Problem> for Stop {
+    fn from(problem: Problem) -> Self {
+        Self::Problem(problem)
+    }
+}
+
+/// What has been read.
+struct CommandLine {
+    subcommand: Option<Subcommand>,
+    /// What follows the subcommand and is no option.
+    words: Vec<OsString>,
+    seen: Vec<&'static Opt>,
+
+    common: Common,
+    prefix: Option<StreamName>,
+    service_account: bool,
+
+    stdout: Option<StreamFlags>,
+    stderr: Option<StreamFlags>,
+    attach: bool,
+    tee: bool,
+    forward_stdin: bool,
+    chdir: Option<PathBuf>,
+    result_path: Option<PathBuf>,
+    json_args_path: Option<PathBuf>,
+
+    source: Option<PathBuf>,
+    /// Flags for `stream`, a name or a glob for `cat`.
+    streams: Vec<OsString>,
+
+    list: bool,
+    timestamps: bool,
+    json: bool,
+    follow: bool,
+    raw: bool,
+}
+
+impl CommandLine {
+    fn new() -> Self {
+        let output = Output::Directory {
+            path: OUTPUT_DEFAULT.into(),
+        };
+        Self {
+            subcommand: None,
+            words: Vec::new(),
+            seen: Vec::new(),
+            common: Common {
+                config: Config::new(output),
+                stream_server: None,
+                drain_timeout: limits::DRAIN_TIMEOUT,
+                stats_path: None,
+                log_level: LevelFilter::Warn,
+                fail_on_loss: false,
+                coordinator_host: None,
+            },
+            prefix: None,
+            service_account: false,
+            stdout: None,
+            stderr: None,
+            attach: true,
+            tee: false,
+            forward_stdin: false,
+            chdir: None,
+            result_path: None,
+            json_args_path: None,
+            source: None,
+            streams: Vec::new(),
+            list: false,
+            timestamps: false,
+            json: false,
+            follow: false,
+            raw: false,
+        }
+    }
+
+    fn read(&mut self, mut parser: lexopt::Parser) -> Result<(), Stop> {
+        loop {
+            let option = match parser.next().map_err(syntax)? {
+                None => return Ok(()),
+                Some(Arg::Short('h')) => return Err(self.help()),
+                Some(Arg::Short('V')) => return Err(Stop::Version),
+                Some(Arg::Short(letter)) => {
+                    return Err(Problem::unknown_option(letter.to_string()).into());
+                }
+                Some(Arg::Value(word)) => {
+                    self.word(word)?;
+                    continue;
+                }
+                Some(Arg::Long(name)) => {
+                    table::find(name).ok_or_else(|| Problem::unknown_option(name.to_owned()))?
+                }
+            };
+            self.seen.push(option);
+            match option.takes {
+                Takes::Value(which) => {
+                    let missing = |_| Problem::MissingValue {
+                        option: option.name,
+                    };
+                    let value = parser.value().map_err(missing)?;
+                    self.set(option.name, which, value)?;
+                }
+                Takes::Switch(which) => {
+                    let on = match parser.optional_value() {
+                        None => true,
+                        Some(value) => values::boolean(&value)
+                            .map_err(|reason| refused(option.name, &value, reason))?,
+                    };
+                    self.switch(which, on)?;
+                }
+            }
+        }
+    }
+
+    fn word(&mut self, word: OsString) -> Result<(), Problem> {
+        match self.subcommand {
+            None => self.subcommand = Some(subcommand(&word)?),
+            Some(Subcommand::Run | Subcommand::Cat | Subcommand::Help) => self.words.push(word),
+            Some(subcommand) => {
+                let given = word.to_string_lossy().into_owned();
+                return Err(Problem::Argument { given, subcommand });
+            }
+        }
+        Ok(())
+    }
+
+    /// Sets an option that has a value. Of one that is given again the last
+    /// value counts, as in the reference.
+    fn set(&mut self, option: &'static str, which: Valued, value: OsString) -> Result<(), Stop> {
+        let common = &mut self.common;
+        let config = &mut common.config;
+        match which {
+            Valued::StreamServer if value.is_empty() => common.stream_server = None,
+            Valued::StreamServer => {
+                let path = values::stream_server(&value)
+                    .map_err(|reason| refused(option, &value, reason))?;
+                common.stream_server = Some(path);
+            }
+            Valued::Output if value == "help" => return Err(Stop::Help(help::outputs())),
+            Valued::Output => {
+                config.output = Output::from_spec(&value).map_err(Problem::Output)?;
+            }
+            Valued::Project => config.project = parsed(option, &value, values::project)?,
+            Valued::Prefix => self.prefix = Some(parsed(option, &value, StreamName::from_str)?),
+            Valued::CoordinatorHost => {
+                let host = text(option, &value)?;
+                common.coordinator_host = (!host.is_empty()).then(|| host.into());
+            }
+            Valued::Tag => values::add_tag(&mut config.global_tags, text(option, &value)?)
+                .map_err(|reason| refused(option, &value, reason))?,
+            Valued::MaxBufferAge => {
+                config.max_buffer_age = parsed(option, &value, units::duration)?;
+            }
+            Valued::DrainTimeout => {
+                common.drain_timeout = parsed(option, &value, units::duration)?;
+            }
+            Valued::FlushTimeout => {
+                config.flush_timeout = parsed(option, &value, units::duration)?;
+            }
+            Valued::MaxBuffered => config.max_buffered = parsed(option, &value, units::size)?,
+            Valued::MaxStreamSize => config.max_stream_size = parsed(option, &value, units::size)?,
+            Valued::StatsPath => common.stats_path = values::path(value),
+            Valued::LogLevel => common.log_level = parsed(option, &value, values::log_level)?,
+            Valued::ServiceAccount => self.service_account = !value.is_empty(),
+            Valued::Stdout => add_flags(option, &mut self.stdout, &value)?,
+            Valued::Stderr => add_flags(option, &mut self.stderr, &value)?,
+            Valued::Chdir => self.chdir = values::path(value),
+            Valued::ResultPath => self.result_path = values::path(value),
+            Valued::JsonArgsPath => self.json_args_path = values::path(value),
+            Valued::Source if value.is_empty() => {
+                return Err(refused(option, &value, "it must be a file, or - for stdin").into());
+            }
+            Valued::Source => self.source = (value != "-").then(|| value.into()),
+            Valued::Stream => self.streams.push(value),
+        }
+        Ok(())
+    }
+
+    fn switch(&mut self, which: Switch, on: bool) -> Result<(), Stop> {
+        match which {
+            Switch::Help if on => return Err(self.help()),
+            Switch::Version if on => return Err(Stop::Version),
+            Switch::Help | Switch::Version => {}
+            Switch::NoBuffer => self.common.config.buffer_logs = !on,
+            Switch::FailOnLoss => self.common.fail_on_loss = on,
+            Switch::Tee => self.tee = on,
+            Switch::Attach => self.attach = on,
+            Switch::ForwardStdin => self.forward_stdin = on,
+            Switch::List => self.list = on,
+            Switch::Timestamps => self.timestamps = on,
+            Switch::Json => self.json = on,
+            Switch::Follow => self.follow = on,
+            Switch::Raw => self.raw = on,
+        }
+        Ok(())
+    }
+
+    fn help(&self) -> Stop {
+        Stop::Help(help::text(self.subcommand))
+    }
+
+    fn finish(mut self) -> Result<Invocation, Problem> {
+        let subcommand = self.subcommand.unwrap_or(Subcommand::Serve);
+        match subcommand {
+            Subcommand::Help => return self.finish_help(),
+            Subcommand::Version => return Ok(Invocation::Version),
+            _ => {}
+        }
+        let alien = self.seen.iter().find(|seen| !seen.of.contains(&subcommand));
+        if let Some(alien) = alien {
+            return Err(Problem::OtherSubcommand {
+                option: alien.name,
+                of: alien.of,
+                given: subcommand,
+            });
+        }
+        if self.service_account {
+            return Err(Problem::OtherOutput {
+                option: "service-account-json",
+                of: "logdog",
+            });
+        }
+        self.common.config.prefix = self
+            .prefix
+            .take()
+            .unwrap_or_else(|| values::default_prefix(std::env::var_os("USER")));
+        self.common.config.validate().map_err(Problem::Config)?;
+        match subcommand {
+            Subcommand::Run => self.finish_run(),
+            Subcommand::Stream => self.finish_stream(),
+            Subcommand::Cat => self.finish_cat(),
+            _ => Ok(Invocation::Serve(self.common)),
+        }
+    }
+
+    fn finish_help(self) -> Result<Invocation, Problem> {
+        match self.words.as_slice() {
+            [] => Ok(Invocation::Help(help::text(None))),
+            [topic] if topic == "outputs" => Ok(Invocation::Help(help::outputs())),
+            [topic] => Ok(Invocation::Help(help::text(Some(subcommand(topic)?)))),
+            [_, more, ..] => Err(Problem::Argument {
+                given: more.to_string_lossy().into_owned(),
+                subcommand: Subcommand::Help,
+            }),
+        }
+    }
+
+    fn finish_run(self) -> Result<Invocation, Problem> {
+        let command = match self.json_args_path {
+            Some(_) if !self.words.is_empty() => return Err(Problem::TwoCommands),
+            Some(path) => values::command_of_json(&path).map_err(|reason| Problem::JsonArgs {
+                path: path.to_string_lossy().into_owned(),
+                reason,
+            })?,
+            None => self.words,
+        };
+        if command.is_empty() {
+            return Err(Problem::NoCommand);
+        }
+        let (stdout, stderr) = match self.attach {
+            true => flags::captures(self.stdout, self.stderr),
+            false => (None, None),
+        };
+        if let (Some(one), Some(other)) = (&stdout, &stderr)
+            && let Some(name) = one.name.as_ref().filter(|_| one.name == other.name)
+        {
+            return Err(Problem::SameName(name.to_string()));
+        }
+        let options = RunOptions {
+            stdout,
+            stderr,
+            tee: self.tee,
+            forward_stdin: self.forward_stdin,
+            chdir: self.chdir,
+            result_path: self.result_path,
+            command,
+        };
+        Ok(Invocation::Run(self.common, options))
+    }
+
+    fn finish_stream(self) -> Result<Invocation, Problem> {
+        let mut stream = None;
+        for given in &self.streams {
+            add_flags("stream", &mut stream, given)?;
+        }
+        let mut stream = stream.unwrap_or_default();
+        if stream.name.is_none() {
+            let path = self.source.as_deref().unwrap_or(Path::new("stdin"));
+            let name = values::name_of_file(path).map_err(|error| {
+                let reason = format!("it makes no stream name ({error}); give --stream name=NAME");
+                refused("source", path.as_os_str(), reason)
+            })?;
+            stream.name = Some(name);
+        }
+        let source = self.source;
+        let options = StreamOptions { source, stream };
+        Ok(Invocation::Stream(self.common, options))
+    }
+
+    fn finish_cat(self) -> Result<Invocation, Problem> {
+        if self.words.is_empty() {
+            return Err(Problem::NoPath);
+        }
+        let stream = match self.streams.last() {
+            Some(stream) => Some(text("stream", stream)?.to_owned()),
+            None => None,
+        };
+        Ok(Invocation::Cat(CatOptions {
+            paths: self.words.into_iter().map(PathBuf::from).collect(),
+            stream,
+            list: self.list,
+            timestamps: self.timestamps,
+            json: self.json,
+            follow: self.follow,
+            raw: self.raw,
+            log_level: self.common.log_level,
+        }))
+    }
+}
+
+fn subcommand(word: &OsStr) -> Result<Subcommand, Problem> {
+    let name = word.to_string_lossy();
+    Subcommand::from_name(&name).ok_or_else(|| Problem::unknown_subcommand(name.into()))
+}
+
+fn add_flags(
+    option: &'static str,
+    flags: &mut Option<StreamFlags>,
+    value: &OsStr,
+) -> Result<(), Problem> {
+    flags
+        .get_or_insert_default()
+        .add(value)
+        .map_err(|error| Problem::Pairs { option, error })
+}
+
+fn parsed<T, E: fmt::Display>(
+    option: &'static str,
+    value: &OsStr,
+    parse: impl Fn(&str) -> Result<T, E>,
+) -> Result<T, Problem> {
+    parse(text(option, value)?).map_err(|reason| refused(option, value, reason))
+}
+
+fn text<'a>(option: &'static str, value: &'a OsStr) -> Result<&'a str, Problem> {
+    let not_utf8 = |_| refused(option, value, "it is not valid UTF-8");
+    std::str::from_utf8(value.as_bytes()).map_err(not_utf8)
+}
+
+fn refused(option: &'static str, given: &OsStr, reason: impl fmt::Display) -> Problem {
+    Problem::Value {
+        option,
+        given: given.to_string_lossy().into_owned(),
+        reason: reason.to_string(),
+    }
+}
+
+/// After [`table::normalise`], and with every value taken, lexopt has nothing
+/// to refuse; should it find something, its own words are clear.
+fn syntax(error: lexopt::Error) -> Problem {
+    Problem::Syntax(error.to_string())
+}
+
+#[cfg(test)]
+mod refusal_tests;
+#[cfg(test)]
+mod tests;

@@ -1,0 +1,137 @@
+//! What `--stdout`, `--stderr` and `--stream` say of a stream.
+
+use std::ffi::OsStr;
+
+use super::options::StreamFlags;
+use super::pairs::{Keys, PairError, Pairs};
+use super::values;
+use crate::wire::descriptor::StreamType;
+use crate::wire::name::StreamName;
+
+const KEYS: Keys = Keys {
+    allowed: &["name", "content-type", "type", "tag"],
+    repeatable: &["tag"],
+};
+
+impl StreamFlags {
+    /// Adds what `text` says. An option that is given again goes on where it
+    /// stopped, as in the reference; only a tag may not be set twice.
+    pub fn add(&mut self, text: &OsStr) -> Result<(), PairError> {
+        let pairs = Pairs::parse(text, KEYS)?;
+        if let Some(name) = pairs.text("name")? {
+            // An empty name counts as none, which is how scripts turn the
+            // capture off.
+            self.name = match name {
+                "" => None,
+                _ => Some(
+                    StreamName::new(name)
+                        .map_err(|error| pairs.value_error("name", OsStr::new(name), error))?,
+                ),
+            };
+        }
+        if let Some(content_type) = pairs.text("content-type")? {
+            self.content_type = content_type.into();
+        }
+        if let Some(name) = pairs.text("type")? {
+            self.stream_type = StreamType::from_name(name).ok_or_else(|| {
+                let reason = "it must be text, binary or datagram";
+                pairs.value_error("type", OsStr::new(name), reason)
+            })?;
+        }
+        for value in pairs.all("tag") {
+            let tag = pairs.to_text("tag", value)?;
+            values::add_tag(&mut self.tags, tag)
+                .map_err(|error| pairs.value_error("tag", value, error))?;
+        }
+        Ok(())
+    }
+}
+
+/// The two streams that `run` makes of what its command prints; `None`: the
+/// command inherits that descriptor.
+pub fn captures(
+    stdout: Option<StreamFlags>,
+    stderr: Option<StreamFlags>,
+) -> (Option<StreamFlags>, Option<StreamFlags>) {
+    if stdout.is_none() && stderr.is_none() {
+        return (Some(named("stdout")), Some(named("stderr")));
+    }
+    let has_name = |flags: &StreamFlags| flags.name.is_some();
+    (stdout.filter(has_name), stderr.filter(has_name))
+}
+
+fn named(name: &str) -> StreamFlags {
+    StreamFlags {
+        name: StreamName::new(name).ok(),
+        ..StreamFlags::default()
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn flags(texts: &[&str]) -> Result<StreamFlags, PairError> {
+        let mut flags = StreamFlags::default();
+        for text in texts {
+            flags.add(OsStr::new(text))?;
+        }
+        Ok(flags)
+    }
+
+    #[test]
+    fn all_keys() {
+        let made =
+            flags(&["name=a/b,type=datagram,content-type=x/y; z=1,tag=k=v=w,tag=l"]).unwrap();
+        assert_eq!(made.name.unwrap().as_str(), "a/b");
+        assert_eq!(made.stream_type, StreamType::Datagram);
+        assert_eq!(made.content_type, "x/y; z=1");
+        assert_eq!(
+            made.tags.iter().collect::<Vec<_>>(),
+            [("k", "v=w"), ("l", "")]
+        );
+
+        assert_eq!(flags(&[""]), Ok(StreamFlags::default()));
+        assert_eq!(flags(&["name=x,name="]).unwrap_err().key, "name");
+        assert_eq!(flags(&["name="]), Ok(StreamFlags::default()));
+        assert_eq!(
+            flags(&["name=x", "type=binary", "name=y"]),
+            flags(&["name=y,type=binary"])
+        );
+    }
+
+    #[test]
+    fn refusals_name_the_key() {
+        for (text, says) in [
+            ("tee=stdout", "unknown key \"tee\"; allowed keys: name,"),
+            ("name", "the key name has no value"),
+            ("name=/x", "name=/x is not allowed: a segment is empty"),
+            ("type=Text", "it must be text, binary or datagram"),
+            ("type=", "it must be text, binary or datagram"),
+            ("tag=", "tag= is not allowed"),
+            ("tag==v", "tag==v is not allowed"),
+            ("tag=k,tag=k=1", "it is set twice"),
+            ("type=text,type=text", "the key type stands twice"),
+        ] {
+            let error = flags(&[text]).unwrap_err().to_string();
+            assert!(error.contains(says), "{text}: {error}");
+        }
+    }
+
+    #[test]
+    fn what_is_captured() {
+        let named = |name| flags(&[&format!("name={name}")]).unwrap();
+        let nameless = || flags(&["type=binary"]).unwrap();
+        assert_eq!(
+            captures(None, None),
+            (Some(named("stdout")), Some(named("stderr")))
+        );
+        assert_eq!(captures(Some(named("a")), None), (Some(named("a")), None));
+        assert_eq!(captures(None, Some(named("a"))), (None, Some(named("a"))));
+        assert_eq!(captures(Some(nameless()), None), (None, None));
+        assert_eq!(
+            captures(Some(nameless()), Some(named("a"))),
+            (None, Some(named("a")))
+        );
+    }
+}

@@ -1,0 +1,284 @@
+//! The help texts, at most 80 columns wide.
+
+use super::table::Subcommand;
+
+/// The help of a subcommand, or of butler as a whole.
+pub fn text(topic: Option<Subcommand>) -> String {
+    match topic {
+        None | Some(Subcommand::Help | Subcommand::Version) => {
+            [BUTLER, COMMON, OUTPUTS, EXIT_STATUS].concat()
+        }
+        Some(Subcommand::Serve) => [SERVE, SEE_BUTLER].concat(),
+        Some(Subcommand::Run) => [RUN, SEE_BUTLER].concat(),
+        Some(Subcommand::Stream) => [STREAM, SEE_BUTLER].concat(),
+        Some(Subcommand::Cat) => CAT.into(),
+    }
+}
+
+/// The outputs that `--output` may name.
+pub fn outputs() -> String {
+    OUTPUTS.trim_start().into()
+}
+
+const BUTLER: &str = "\
+butler collects the logs of a job and delivers them, losing nothing.
+
+Each log is a stream: the standard output of a command, a file, or whatever a
+program sends to butler's socket. Streams are cut into entries, entries are
+packed into bundles, and bundles go to an output: a directory to look into, a
+file, or a socket.
+
+Usage:
+  butler [OPTIONS] [serve]                      wait for streams (the default)
+  butler [OPTIONS] run [RUN-OPTIONS] [--] COMMAND [ARG...]
+                                                run COMMAND, capture its output
+  butler [OPTIONS] stream [STREAM-OPTIONS]      deliver one file, or stdin
+  butler cat [CAT-OPTIONS] PATH...              read back what was written
+  butler help [SUBCOMMAND]                      explain a subcommand
+  butler version                                print the version
+
+To begin with, this puts what make prints into the directory butler-logs:
+  butler run -- make
+
+Options may stand before or after the subcommand, as --name VALUE, --name=VALUE,
+-name VALUE or -name=VALUE; -- ends them. A DUR is like 100ms, 5s or 1m30s, a
+SIZE is in bytes or like 512KiB, 64MiB or 1GiB. Of an option that is given twice
+the last one counts, except for --tag.
+";
+
+const COMMON: &str = "
+Options:
+  --output SPEC         where the logs go, see below
+                        (default directory,path=butler-logs)
+  --stream-server unix:PATH
+                        the socket that clients connect to, at most 104 bytes
+                        (default: a new one in a private directory);
+                        --streamserver-uri unix:PATH is the same
+  --project NAME        the project the logs belong to (default local)
+  --prefix NAME         what all stream names in the project begin with
+                        (default butler/users/USER/RANDOM)
+  --tag KEY[=VALUE]     put a tag on every stream that has not that key itself;
+                        may be given many times
+  --coordinator-host HOST
+                        told to COMMAND in its environment
+  --output-max-buffer-age DUR
+                        how long data waits for more before it is sent
+                        (default 5s)
+  --output-no-buffer    send at once
+  --max-buffered SIZE   how much is kept in memory; when it is full, writers
+                        wait and nothing is dropped (default 64MiB, least 4MiB)
+  --max-stream-size SIZE
+                        what a stream may carry; the rest of it is discarded
+                        with a notice (default 4831838208)
+  --drain-timeout DUR   after a first SIGTERM or SIGINT, how long open streams
+                        may go on (default 5s)
+  --flush-timeout DUR   at the end, how long the output may take for what is
+                        left before it is reported as lost (default 2m)
+  --fail-on-loss        run exits with 250 if logs were lost
+  --stats-path FILE     write statistics there at exit, as JSON
+  --log-level LEVEL     what butler itself says on stderr: debug, info, warning
+                        or error (default warning)
+  --service-account-json PATH
+                        for the logdog output, which this version has not
+  -h, --help            explain butler, or the subcommand it is given after
+  -V, --version         print the version
+";
+
+const OUTPUTS: &str = "
+Outputs, for --output SPEC:
+  directory,path=DIR    a file for every stream: DIR/NAME has the very bytes
+                        that were written (a file for each, if they are
+                        datagrams), DIR/.meta.NAME describes them
+  file,path=FILE[,compress=none|zlib]
+                        append messages of the LogDog protocol to a file, which
+                        butler cat reads (default compress=none)
+  unix:PATH[,compress=none|zlib]
+                        send the same messages to a Unix socket
+  tcp:HOST:PORT[,compress=none|zlib]
+                        send the same messages over TCP; an IPv6 address stands
+                        in brackets: tcp:[::1]:99
+  log[,bundle-size=SIZE]
+                        print every bundle on stdout, for people
+  null                  count everything and discard it
+  help                  print this list
+A value ends at the next comma. The logdog output is not in this version.
+";
+
+const EXIT_STATUS: &str = "
+Exit status:
+  run                   that of COMMAND; 128+N if signal N ended it; 126 if it
+                        can't be executed, 127 if it is not found. Lost logs are
+                        reported, and are 250 with --fail-on-loss only
+  serve, stream         0 if all was delivered, 250 if not
+  any                   2 if the command line is wrong, 250 if butler failed
+";
+
+const SEE_BUTLER: &str = "
+The options of 'butler help' may be given too; 'butler run --output help' lists
+where streams can go.
+";
+
+const SERVE: &str = "\
+butler serve waits for programs that connect to its socket and delivers what
+they send, until it gets SIGTERM or SIGINT.
+
+Usage:
+  butler [OPTIONS] [serve]
+
+Unless --stream-server says where the socket is, it is a new one, and its
+address, unix:PATH, is the first line on stdout. The LogDog client libraries
+look for the address in the variable LOGDOG_STREAM_SERVER_PATH. A connection is
+a stream: a header that names it, then its data until the connection is closed.
+A name may be used once.
+
+At the first signal the streams that are open may go on for --drain-timeout,
+then all is flushed. A second signal ends butler at once; it still reports what
+was not delivered.
+
+Example:
+  butler --stream-server unix:/run/butler.sock --output directory,path=logs &
+  LOGDOG_STREAM_SERVER_PATH=unix:/run/butler.sock some-client
+";
+
+const RUN: &str = "\
+butler run runs a command and delivers what it prints.
+
+Usage:
+  butler [OPTIONS] run [RUN-OPTIONS] [--] COMMAND [ARG...]
+
+A stream is one log with a name of its own. What COMMAND writes to its standard
+output becomes the stream stdout, and its standard error the stream stderr. It
+can open more of them: the variable LOGDOG_STREAM_SERVER_PATH tells it butler's
+socket, which the LogDog client libraries use. Butler delivers all of them, then
+exits as COMMAND did. Nothing after the beginning of COMMAND is read as an
+option of butler.
+
+Options of run:
+  --stdout KEY=VALUE,...
+  --stderr KEY=VALUE,...
+                        describe one of the two streams by these keys:
+                          name          its name; without one COMMAND prints
+                                        to where butler does, uncaptured
+                          type          text (default), binary or datagram
+                          content-type  a MIME type (default: by type)
+                          tag           a tag, as in tag=KEY=VALUE; repeatable
+                        If one of the options is given without the other, the
+                        other one is not captured. If none is, both are
+  --tee                 also show what is captured
+  --attach=false        capture neither of them
+  --forward-stdin       let COMMAND read butler's standard input
+  --chdir DIR           run COMMAND in that directory
+  --result-path FILE    write {\"return_code\":N,\"command\":[...]} there
+  --json-args-path FILE read COMMAND from there, as a JSON array of strings
+
+Examples:
+  butler run --tee -- make -j4
+      puts the logs into butler-logs/stdout and butler-logs/stderr, and shows
+      them as well
+  butler --output file,path=job.logs --tag builder=linux \\
+      run --stdout name=steps/test,tag=kind=test -- ./test.sh --all
+      captures the standard output as the stream steps/test; read it back with
+      butler cat --stream steps/test job.logs
+";
+
+const STREAM: &str = "\
+butler stream delivers one file, or its standard input, as one stream.
+
+Usage:
+  butler [OPTIONS] stream [STREAM-OPTIONS]
+
+Options of stream:
+  --source FILE         what to read; - is the standard input (default -)
+  --stream KEY=VALUE,...
+                        describe the stream by these keys:
+                          name          its name (default: stdin, or a name made
+                                        of FILE: /var/log/x is file:_var_log_x)
+                          type          text (default), binary or datagram
+                          content-type  a MIME type (default: by type)
+                          tag           a tag, as in tag=KEY=VALUE; repeatable
+
+Examples:
+  make 2>&1 | butler stream --stream name=make
+  butler stream --source core.gz --stream name=core,type=binary
+";
+
+const CAT: &str = "\
+butler cat prints the streams that outputs wrote: a file, or a directory.
+
+Usage:
+  butler cat [CAT-OPTIONS] PATH...
+
+Options of cat:
+  --stream NAME|GLOB    only the streams of that name, such as stdout or
+                        'steps/*' (default: all)
+  --list                print a table of the streams instead
+  --timestamps          put its time before every line
+  --json                print JSON, one object a line
+  --follow              go on as the output grows
+  --raw                 print control characters even on a terminal
+  --log-level LEVEL     what butler itself says on stderr: debug, info, warning
+                        or error (default warning)
+
+Examples:
+  butler cat butler-logs
+  butler cat --list job.logs
+  butler cat --stream 'steps/*' --timestamps job.logs
+";
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::cli::table::{OPTIONS, Takes};
+
+    #[test]
+    fn fits_a_terminal() {
+        let topics = Subcommand::ALL.into_iter().map(|one| text(Some(one)));
+        for text in topics.chain([text(None), outputs()]) {
+            for line in text.lines() {
+                assert!(line.chars().count() <= 80, "{line}");
+                assert_eq!(line, line.trim_end());
+            }
+            assert!(text.ends_with('\n') && !text.starts_with('\n'));
+        }
+    }
+
+    #[test]
+    fn explains_every_option() {
+        for option in &OPTIONS {
+            let common = option.of.contains(&Subcommand::Serve);
+            let topics = match common {
+                true => &[Subcommand::Help],
+                false => option.of,
+            };
+            let value = match option.takes {
+                Takes::Value(_) => " ",
+                Takes::Switch(_) => "",
+            };
+            for topic in topics {
+                let name = format!("--{}{}", option.name, value);
+                assert!(text(Some(*topic)).contains(&name), "{name} in {topic:?}");
+            }
+        }
+        for usage in ["[serve]", "run", "stream"] {
+            assert!(text(None).contains(&format!("\n  butler [OPTIONS] {usage}")));
+        }
+        for usage in ["cat", "help", "version"] {
+            assert!(text(None).contains(&format!("\n  butler {usage}")));
+        }
+    }
+
+    #[test]
+    fn lists_every_output() {
+        for name in [
+            "null",
+            "log",
+            "directory,path=",
+            "file,path=",
+            "unix:",
+            "tcp:",
+        ] {
+            assert!(outputs().contains(&format!("\n  {name}")), "{name}");
+        }
+        assert!(text(None).contains(&outputs()));
+    }
+}

@@ -1,0 +1,357 @@
+//! The options that there are, and how they may be spelled.
+
+use std::ffi::{OsStr, OsString};
+use std::os::unix::ffi::{OsStrExt, OsStringExt};
+
+use Subcommand::{Cat, Run, Serve, Stream};
+
+/// What butler can be told to do.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Subcommand {
+    /// Serve streams until a signal comes; the default.
+    Serve,
+    /// Run a command and capture it.
+    Run,
+    /// Deliver one file, or stdin, as one stream.
+    Stream,
+    /// Read back what an output holds.
+    Cat,
+    /// Print a help text.
+    Help,
+    /// Print name and version.
+    Version,
+}
+
+impl Subcommand {
+    /// All of them, as help lists them.
+    pub const ALL: [Self; 6] = [
+        Self::Serve,
+        Self::Run,
+        Self::Stream,
+        Self::Cat,
+        Self::Help,
+        Self::Version,
+    ];
+
+    /// As the command line writes it.
+    pub const fn as_str(self) -> &'static str {
+        match self {
+            Self::Serve => "serve",
+            Self::Run => "run",
+            Self::Stream => "stream",
+            Self::Cat => "cat",
+            Self::Help => "help",
+            Self::Version => "version",
+        }
+    }
+
+    /// The subcommand of that name.
+    pub fn from_name(name: &str) -> Option<Self> {
+        Self::ALL.into_iter().find(|one| one.as_str() == name)
+    }
+}
+
+/// Options that take a value.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+#[allow(missing_docs)]
+pub enum Valued {
+    StreamServer,
+    Output,
+    Project,
+    Prefix,
+    CoordinatorHost,
+    Tag,
+    MaxBufferAge,
+    DrainTimeout,
+    FlushTimeout,
+    MaxBuffered,
+    MaxStreamSize,
+    StatsPath,
+    LogLevel,
+    ServiceAccount,
+    Stdout,
+    Stderr,
+    Chdir,
+    ResultPath,
+    JsonArgsPath,
+    Source,
+    Stream,
+}
+
+/// Options that are on or off.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+#[allow(missing_docs)]
+pub enum Switch {
+    Help,
+    Version,
+    NoBuffer,
+    FailOnLoss,
+    Tee,
+    Attach,
+    ForwardStdin,
+    List,
+    Timestamps,
+    Json,
+    Follow,
+    Raw,
+}
+
+/// What may follow an option.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Takes {
+    /// A value, after `=` or as the next argument.
+    Value(Valued),
+    /// Nothing, or a boolean after `=`.
+    Switch(Switch),
+}
+
+/// An option.
+#[derive(Debug, PartialEq, Eq)]
+pub struct Opt {
+    /// Its name, without dashes.
+    pub name: &'static str,
+    /// What may follow.
+    pub takes: Takes,
+    /// The subcommands that know it.
+    pub of: &'static [Subcommand],
+}
+
+const EVERY: &[Subcommand] = &Subcommand::ALL;
+const COMMON: &[Subcommand] = &[Serve, Run, Stream];
+const LOGGING: &[Subcommand] = &[Serve, Run, Stream, Cat];
+const RUN: &[Subcommand] = &[Run];
+const STREAM: &[Subcommand] = &[Stream];
+const CAT: &[Subcommand] = &[Cat];
+
+/// Every option, an alias as one of its own.
+pub static OPTIONS: [Opt; 34] = [
+    switch("help", Switch::Help, EVERY),
+    switch("version", Switch::Version, EVERY),
+    valued("stream-server", Valued::StreamServer, COMMON),
+    valued("streamserver-uri", Valued::StreamServer, COMMON),
+    valued("output", Valued::Output, COMMON),
+    valued("project", Valued::Project, COMMON),
+    valued("prefix", Valued::Prefix, COMMON),
+    valued("coordinator-host", Valued::CoordinatorHost, COMMON),
+    valued("tag", Valued::Tag, COMMON),
+    valued("output-max-buffer-age", Valued::MaxBufferAge, COMMON),
+    switch("output-no-buffer", Switch::NoBuffer, COMMON),
+    valued("drain-timeout", Valued::DrainTimeout, COMMON),
+    valued("flush-timeout", Valued::FlushTimeout, COMMON),
+    valued("max-buffered", Valued::MaxBuffered, COMMON),
+    valued("max-stream-size", Valued::MaxStreamSize, COMMON),
+    valued("stats-path", Valued::StatsPath, COMMON),
+    valued("log-level", Valued::LogLevel, LOGGING),
+    valued("service-account-json", Valued::ServiceAccount, COMMON),
+    switch("fail-on-loss", Switch::FailOnLoss, COMMON),
+    valued("stdout", Valued::Stdout, RUN),
+    valued("stderr", Valued::Stderr, RUN),
+    switch("tee", Switch::Tee, RUN),
+    switch("attach", Switch::Attach, RUN),
+    switch("forward-stdin", Switch::ForwardStdin, RUN),
+    valued("chdir", Valued::Chdir, RUN),
+    valued("result-path", Valued::ResultPath, RUN),
+    valued("json-args-path", Valued::JsonArgsPath, RUN),
+    valued("source", Valued::Source, STREAM),
+    valued("stream", Valued::Stream, &[Stream, Cat]),
+    switch("list", Switch::List, CAT),
+    switch("timestamps", Switch::Timestamps, CAT),
+    switch("json", Switch::Json, CAT),
+    switch("follow", Switch::Follow, CAT),
+    switch("raw", Switch::Raw, CAT),
+];
+
+/// Options that are refused with a sentence of their own: those of the
+/// reference, in any of its versions, that have no meaning here, and some that
+/// its users may expect.
+pub static NOT_SUPPORTED: [&str; 14] = [
+    "cpuprofile",
+    "env",
+    "io-keepalive-stderr",
+    "io-keepalive-stdout",
+    "log-file",
+    "output-workers",
+    "profile-bind-http",
+    "profile-cpu",
+    "profile-heap",
+    "profile-heap-frequency",
+    "profile-output-dir",
+    "profile-port",
+    "profile-trace",
+    "stdin",
+];
+
+const fn valued(name: &'static str, value: Valued, of: &'static [Subcommand]) -> Opt {
+    let takes = Takes::Value(value);
+    Opt { name, takes, of }
+}
+
+const fn switch(name: &'static str, switch: Switch, of: &'static [Subcommand]) -> Opt {
+    let takes = Takes::Switch(switch);
+    Opt { name, takes, of }
+}
+
+/// The option of that name.
+pub fn find(name: &str) -> Option<&'static Opt> {
+    OPTIONS.iter().find(|option| option.name == name)
+}
+
+/// Makes of Go's spellings the usual ones: `-name` and `-name=value` become
+/// `--name…`, and what begins COMMAND gets `--` before it. Values, and all that
+/// follows `--`, stay as they are.
+pub fn normalise(args: impl IntoIterator<Item = OsString>) -> Vec<OsString> {
+    let mut args = args.into_iter();
+    let mut out = Vec::new();
+    let mut subcommand: Option<OsString> = None;
+    while let Some(arg) = args.next() {
+        if arg == "--" {
+            // The reference reads the options of butler and those of the
+            // subcommand apart, and this would end the former only.
+            if subcommand.is_none() {
+                continue;
+            }
+            out.push(arg);
+            break;
+        }
+        if let Some((option, wants_value)) = as_long(&arg) {
+            out.push(option);
+            out.extend(wants_value.then(|| args.next()).flatten());
+            continue;
+        }
+        let is_option = arg == "-h" || arg == "-V";
+        if subcommand.as_deref() == Some(OsStr::new("run")) && !is_option {
+            out.extend(["--".into(), arg]);
+            break;
+        }
+        if subcommand.is_none() && !is_option {
+            subcommand = Some(arg.clone());
+        }
+        out.push(arg);
+    }
+    out.extend(args);
+    out
+}
+
+/// `arg` with two dashes, if it is a long option, and whether the next argument
+/// is its value.
+fn as_long(arg: &OsStr) -> Option<(OsString, bool)> {
+    let bytes = arg.as_bytes();
+    if bytes.len() < 2 || bytes[0] != b'-' || arg == "-h" || arg == "-V" {
+        return None;
+    }
+    let body = bytes.strip_prefix(b"--").unwrap_or(&bytes[1..]);
+    let wants_value = std::str::from_utf8(body)
+        .ok()
+        .and_then(find)
+        .is_some_and(|option| matches!(option.takes, Takes::Value(_)));
+    Some((OsString::from_vec([b"--", body].concat()), wants_value))
+}
+
+/// Which of `candidates` is meant by `name`, if one is close enough to it.
+pub fn nearest<'a>(name: &str, candidates: impl Iterator<Item = &'a str>) -> Option<&'a str> {
+    // One letter is close to every other one.
+    let distance_max = 2.min(name.chars().count().saturating_sub(1));
+    candidates
+        .map(|candidate| (distance(name, candidate), candidate))
+        .filter(|&(distance, _)| distance <= distance_max)
+        .min_by_key(|&(distance, _)| distance)
+        .map(|(_, candidate)| candidate)
+}
+
+/// The least number of letters to insert, remove and replace (Levenshtein).
+fn distance(a: &str, b: &str) -> usize {
+    let b: Vec<char> = b.chars().collect();
+    let mut row: Vec<usize> = (0..=b.len()).collect();
+    for (i, from) in a.chars().enumerate() {
+        let mut diagonal = row[0];
+        row[0] = i + 1;
+        for (j, &to) in b.iter().enumerate() {
+            let replaced = diagonal + usize::from(from != to);
+            diagonal = row[j + 1];
+            row[j + 1] = replaced.min(row[j] + 1).min(diagonal + 1);
+        }
+    }
+    row[b.len()]
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn normalised(args: &[&str]) -> Vec<String> {
+        normalise(args.iter().map(OsString::from))
+            .into_iter()
+            .map(|arg| arg.into_string().unwrap())
+            .collect()
+    }
+
+    #[test]
+    fn spellings() {
+        for (given, made) in [
+            (&["-tag", "a"] as &[&str], &["--tag", "a"] as &[&str]),
+            (&["-tag=-a", "--tag=b"], &["--tag=-a", "--tag=b"]),
+            (&["-h", "-V", "-"], &["-h", "-V", "-"]),
+            (&["-help", "--", "run"], &["--help", "run"]),
+            // A value is verbatim, whatever it looks like.
+            (&["-tag", "-output", "-tee"], &["--tag", "-output", "--tee"]),
+            (&["--prefix", "--", "-tee"], &["--prefix", "--", "--tee"]),
+            (&["--tag", "run", "-tee"], &["--tag", "run", "--tee"]),
+            (&["-tag"], &["--tag"]),
+            // A switch has none after it.
+            (&["-tee", "-tag", "-x"], &["--tee", "--tag", "-x"]),
+            // Nothing after the beginning of COMMAND is touched.
+            (
+                &["run", "-tee", "ls", "-l", "-tag", "--"],
+                &["run", "--tee", "--", "ls", "-l", "-tag", "--"],
+            ),
+            (
+                &["run", "--", "-x", "-tee", "--"],
+                &["run", "--", "-x", "-tee", "--"],
+            ),
+            (&["run", "-", "-tee"], &["run", "--", "-", "-tee"]),
+            (&["run", "-h", "ls"], &["run", "-h", "--", "ls"]),
+            (&["run", "", "-x"], &["run", "--", "", "-x"]),
+            // Other subcommands take options anywhere, until `--`.
+            (
+                &["cat", "x", "-json", "--", "-raw"],
+                &["cat", "x", "--json", "--", "-raw"],
+            ),
+            (
+                &["-tee", "--", "run", "-tee", "--", "-x"],
+                &["--tee", "run", "--tee", "--", "-x"],
+            ),
+            (&["--", "cat", "--", "--"], &["cat", "--", "--"]),
+        ] {
+            assert_eq!(normalised(given), made, "{given:?}");
+        }
+        let not_utf8 = OsString::from_vec(b"-chdir=\xff".to_vec());
+        assert_eq!(
+            normalise([not_utf8]),
+            [OsString::from_vec(b"--chdir=\xff".to_vec())]
+        );
+    }
+
+    #[test]
+    fn suggestions() {
+        let nearest = |name| nearest(name, OPTIONS.iter().map(|option| option.name));
+        assert_eq!(nearest("outptu"), Some("output"));
+        assert_eq!(nearest("tags"), Some("tag"));
+        assert_eq!(nearest("stdeer"), Some("stderr"));
+        assert_eq!(nearest("stream_server"), Some("stream-server"));
+        assert_eq!(nearest("x"), None);
+        assert_eq!(nearest(""), None);
+        assert_eq!(nearest("verbose"), None);
+        assert_eq!(distance("kitten", "sitting"), 3);
+        assert_eq!(distance("", "abc"), 3);
+    }
+
+    #[test]
+    fn no_name_stands_twice() {
+        let mut names: Vec<_> = OPTIONS.iter().map(|option| option.name).collect();
+        names.extend(NOT_SUPPORTED);
+        let count = names.len();
+        names.sort_unstable();
+        names.dedup();
+        assert_eq!(names.len(), count);
+    }
+}

@@ -1,0 +1,233 @@
+//! What can be wrong with a command line.
+
+use std::fmt;
+
+use super::pairs::PairError;
+use super::table::{self, Subcommand};
+use crate::ConfigError;
+use crate::output::spec::SpecError;
+
+/// A command line that is refused. Its text says which part, and what would be
+/// right, and where to read on.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct UsageError {
+    /// What is wrong.
+    pub problem: Problem,
+    /// The subcommand whose help explains it, if that is known.
+    pub subcommand: Option<Subcommand>,
+}
+
+/// Why a command line is refused. Options are named without their dashes.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub enum Problem {
+    /// No such option.
+    UnknownOption {
+        /// As given.
+        option: String,
+        /// An option of a similar name.
+        suggestion: Option<&'static str>,
+    },
+    /// An option of the reference that this butler does not have.
+    NotSupported {
+        /// The option.
+        option: String,
+    },
+    /// An option of other subcommands.
+    OtherSubcommand {
+        /// The option.
+        option: &'static str,
+        /// The subcommands that know it.
+        of: &'static [Subcommand],
+        /// The one that was given.
+        given: Subcommand,
+    },
+    /// An option for an output other than the one given.
+    OtherOutput {
+        /// The option.
+        option: &'static str,
+        /// The output that it is for.
+        of: &'static str,
+    },
+    /// An option lacks its value.
+    MissingValue {
+        /// The option.
+        option: &'static str,
+    },
+    /// The value of an option is not allowed.
+    Value {
+        /// The option.
+        option: &'static str,
+        /// The value.
+        given: String,
+        /// What is wrong, or what would be right.
+        reason: String,
+    },
+    /// The parts of an option's value are not allowed.
+    Pairs {
+        /// The option.
+        option: &'static str,
+        /// What is wrong.
+        error: PairError,
+    },
+    /// The SPEC of `--output` is not allowed.
+    Output(SpecError),
+    /// The options together make no valid configuration.
+    Config(ConfigError),
+    /// No such subcommand.
+    UnknownSubcommand {
+        /// As given.
+        name: String,
+        /// A subcommand of a similar name.
+        suggestion: Option<&'static str>,
+    },
+    /// A subcommand of the reference that is about logins.
+    Login {
+        /// The subcommand.
+        name: String,
+    },
+    /// An argument that the subcommand does not take.
+    Argument {
+        /// The argument.
+        given: String,
+        /// The subcommand.
+        subcommand: Subcommand,
+    },
+    /// The arguments can't be taken apart.
+    Syntax(String),
+    /// `run` without a command.
+    NoCommand,
+    /// A command and `--json-args-path`.
+    TwoCommands,
+    /// `--stdout` and `--stderr` give the same name.
+    SameName(String),
+    /// `cat` without a path.
+    NoPath,
+    /// The file of `--json-args-path` can't be used.
+    JsonArgs {
+        /// The file.
+        path: String,
+        /// Why.
+        reason: String,
+    },
+}
+
+impl Problem {
+    /// There is no such option: by accident, or on purpose.
+    pub fn unknown_option(option: String) -> Self {
+        if table::NOT_SUPPORTED.contains(&option.as_str()) {
+            return Self::NotSupported { option };
+        }
+        let names = table::OPTIONS.iter().map(|known| known.name);
+        let suggestion = table::nearest(&option, names);
+        Self::UnknownOption { option, suggestion }
+    }
+
+    /// There is no such subcommand: by accident, or on purpose.
+    pub fn unknown_subcommand(name: String) -> Self {
+        if matches!(&*name, "auth-login" | "auth-logout" | "auth-info") {
+            return Self::Login { name };
+        }
+        let names = Subcommand::ALL.into_iter().map(Subcommand::as_str);
+        let suggestion = table::nearest(&name, names);
+        Self::UnknownSubcommand { name, suggestion }
+    }
+}
+
+impl fmt::Display for UsageError {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        writeln!(f, "{}", self.problem)?;
+        match self.subcommand {
+            None | Some(Subcommand::Help | Subcommand::Version) => f.write_str("see 'butler help'"),
+            Some(one) => write!(f, "see 'butler help {}'", one.as_str()),
+        }
+    }
+}
+
+impl std::error::Error for UsageError {}
+
+impl fmt::Display for Problem {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            Self::UnknownOption { option, suggestion } => {
+                write!(f, "unknown option --{option}")?;
+                suggestion.map_or(Ok(()), |one| write!(f, "; did you mean --{one}?"))
+            }
+            Self::NotSupported { option } => {
+                write!(f, "the option --{option} is not supported by this butler")
+            }
+            Self::OtherSubcommand { option, of, given } => write!(
+                f,
+                "the option --{option} is for {}, not for {}",
+                list(of),
+                given.as_str()
+            ),
+            Self::OtherOutput { option, of } => {
+                write!(f, "the option --{option} is for the {of} output only")
+            }
+            Self::MissingValue { option } => {
+                write!(f, "the option --{option} needs a value: --{option} VALUE")
+            }
+            Self::Value {
+                option,
+                given,
+                reason,
+            } => write!(f, "--{option} {given:?} is not allowed: {reason}"),
+            Self::Pairs { option, error } => write!(f, "--{option}: {error}"),
+            Self::Output(error) => write!(f, "--output: {error}"),
+            Self::Config(error) => write!(f, "--{}: {error}", config_option(error)),
+            Self::UnknownSubcommand { name, suggestion } => {
+                write!(f, "there is no subcommand {name:?}")?;
+                match suggestion {
+                    Some(one) => write!(f, "; did you mean {one}?"),
+                    None => write!(f, "; to capture a command: butler run -- COMMAND"),
+                }
+            }
+            Self::Login { name } => write!(
+                f,
+                "{name}: butler does not manage logins; use --service-account-json with the \
+                 logdog output, or LUCI_CONTEXT"
+            ),
+            Self::Argument { given, subcommand } => {
+                write!(f, "{} takes no argument {given:?}", subcommand.as_str())?;
+                match subcommand {
+                    Subcommand::Stream => f.write_str("; name a file with --source FILE"),
+                    _ => Ok(()),
+                }
+            }
+            Self::Syntax(error) => f.write_str(error),
+            Self::NoCommand => f.write_str(
+                "run needs a command: butler run -- COMMAND [ARG...], or --json-args-path FILE",
+            ),
+            Self::TwoCommands => f.write_str(
+                "--json-args-path gives the command, so that none may stand on the command line",
+            ),
+            Self::SameName(name) => write!(
+                f,
+                "--stdout and --stderr both name their stream {name:?}: a name may be used once"
+            ),
+            Self::NoPath => f.write_str("cat needs a file or a directory: butler cat PATH..."),
+            Self::JsonArgs { path, reason } => write!(
+                f,
+                "--json-args-path {path:?} can't be used: {reason}; wanted is a JSON array of \
+                 strings"
+            ),
+        }
+    }
+}
+
+/// The option that sets what `error` is about.
+fn config_option(error: &ConfigError) -> &'static str {
+    match error {
+        ConfigError::MaxBuffered(_) => "max-buffered",
+        ConfigError::MaxStreamSize => "max-stream-size",
+        ConfigError::BundleSize(_) | ConfigError::SocketPath(_) => "output",
+    }
+}
+
+fn list(of: &[Subcommand]) -> String {
+    let names: Vec<_> = of.iter().map(|one| one.as_str()).collect();
+    match names.as_slice() {
+        [most @ .., last] if !most.is_empty() => format!("{} and {last}", most.join(", ")),
+        names => names.concat(),
+    }
+}

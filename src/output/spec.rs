@@ -1,0 +1,353 @@
+//! An output as the command line writes it: `NAME[,key=value…]`.
+
+use std::ffi::OsStr;
+use std::fmt;
+use std::os::unix::ffi::OsStrExt;
+use std::str::FromStr;
+
+use super::Output;
+use crate::cli::pairs::{Keys, PairError, Pairs};
+use crate::cli::units;
+use crate::limits;
+use crate::wire::message::Compression;
+
+/// Why the SPEC of an output is refused.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub enum SpecError {
+    /// There is no output of that name.
+    Unknown(String),
+    /// The output exists in the reference, and not here.
+    NotSupported(&'static str),
+    /// Something is wrong with its keys.
+    Pairs {
+        /// The output.
+        output: &'static str,
+        /// What is wrong.
+        error: PairError,
+    },
+    /// `unix:` without a path.
+    SocketPathEmpty,
+    /// The socket's path has that many bytes, which are too many.
+    SocketPathTooLong(usize),
+    /// What follows `tcp:` is not `HOST:PORT`.
+    Address(String),
+}
+
+impl fmt::Display for SpecError {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            Self::Unknown(name) => write!(
+                f,
+                "there is no output {name:?}; the outputs are null, log, directory, file, \
+                 unix:PATH and tcp:HOST:PORT (--output help explains them)"
+            ),
+            Self::NotSupported(name) => write!(
+                f,
+                "the {name} output is not supported in this version of butler"
+            ),
+            Self::Pairs { output, error } => write!(f, "the {output} output: {error}"),
+            Self::SocketPathEmpty => f.write_str("the unix output needs a path: unix:PATH"),
+            Self::SocketPathTooLong(len) => write!(
+                f,
+                "the unix output: the socket's path has {len} bytes, more than {}",
+                limits::SOCKET_PATH_MAX
+            ),
+            Self::Address(given) => write!(
+                f,
+                "the tcp output: {given:?} is no address; wanted is tcp:HOST:PORT with a port \
+                 of 1 to 65535, and brackets around an IPv6 address: tcp:[::1]:99"
+            ),
+        }
+    }
+}
+
+impl std::error::Error for SpecError {}
+
+const KEYS_NONE: Keys = keys(&[]);
+const KEYS_LOG: Keys = keys(&["bundle-size"]);
+const KEYS_DIRECTORY: Keys = keys(&["path"]);
+const KEYS_FILE: Keys = keys(&["path", "compress"]);
+const KEYS_SOCKET: Keys = keys(&["compress"]);
+
+const fn keys(allowed: &'static [&'static str]) -> Keys {
+    Keys {
+        allowed,
+        repeatable: &[],
+    }
+}
+
+impl FromStr for Output {
+    type Err = SpecError;
+
+    fn from_str(spec: &str) -> Result<Self, SpecError> {
+        Self::from_spec(OsStr::new(spec))
+    }
+}
+
+impl Output {
+    /// Reads a SPEC, whose paths need not be UTF-8. Paths stay as they are
+    /// given, relative ones too.
+    pub fn from_spec(spec: &OsStr) -> Result<Self, SpecError> {
+        let spec = spec.as_bytes();
+        let comma = spec.iter().position(|&byte| byte == b',');
+        let (name, rest) = match comma {
+            Some(at) => (&spec[..at], OsStr::from_bytes(&spec[at + 1..])),
+            None => (spec, OsStr::new("")),
+        };
+        match name {
+            b"null" => null(rest),
+            b"log" => log(rest),
+            b"directory" => directory(rest),
+            b"file" => file(rest),
+            b"logdog" => Err(SpecError::NotSupported("logdog")),
+            _ => {
+                if let Some(path) = name.strip_prefix(b"unix:") {
+                    unix(OsStr::from_bytes(path), rest)
+                } else if let Some(address) = name.strip_prefix(b"tcp:") {
+                    tcp(&String::from_utf8_lossy(address), rest)
+                } else {
+                    Err(SpecError::Unknown(
+                        String::from_utf8_lossy(name).into_owned(),
+                    ))
+                }
+            }
+        }
+    }
+}
+
+fn null(rest: &OsStr) -> Result<Output, SpecError> {
+    Pairs::parse(rest, KEYS_NONE).map_err(of("null"))?;
+    Ok(Output::Null)
+}
+
+fn log(rest: &OsStr) -> Result<Output, SpecError> {
+    let pairs = Pairs::parse(rest, KEYS_LOG).map_err(of("log"))?;
+    let bundle_size = bundle_size(&pairs).map_err(of("log"))?;
+    Ok(Output::Log { bundle_size })
+}
+
+fn bundle_size(pairs: &Pairs<'_>) -> Result<Option<usize>, PairError> {
+    const KEY: &str = "bundle-size";
+    let Some(given) = pairs.text(KEY)? else {
+        return Ok(None);
+    };
+    let refused = |reason: &dyn fmt::Display| pairs.value_error(KEY, OsStr::new(given), reason);
+    let size = units::size(given).map_err(|error| refused(&error))?;
+    usize::try_from(size)
+        .ok()
+        .filter(|size| (limits::BUNDLE_SIZE_MIN..=limits::BUNDLE_MAX).contains(size))
+        .map(Some)
+        .ok_or_else(|| {
+            refused(&format_args!(
+                "it must be {} to {} bytes",
+                limits::BUNDLE_SIZE_MIN,
+                limits::BUNDLE_MAX
+            ))
+        })
+}
+
+fn directory(rest: &OsStr) -> Result<Output, SpecError> {
+    let pairs = Pairs::parse(rest, KEYS_DIRECTORY).map_err(of("directory"))?;
+    let path = pairs.required_path("path").map_err(of("directory"))?;
+    Ok(Output::Directory { path })
+}
+
+fn file(rest: &OsStr) -> Result<Output, SpecError> {
+    let pairs = Pairs::parse(rest, KEYS_FILE).map_err(of("file"))?;
+    Ok(Output::File {
+        path: pairs.required_path("path").map_err(of("file"))?,
+        compression: compression(&pairs).map_err(of("file"))?,
+    })
+}
+
+fn unix(path: &OsStr, rest: &OsStr) -> Result<Output, SpecError> {
+    if path.is_empty() {
+        return Err(SpecError::SocketPathEmpty);
+    }
+    if path.len() > limits::SOCKET_PATH_MAX {
+        return Err(SpecError::SocketPathTooLong(path.len()));
+    }
+    let pairs = Pairs::parse(rest, KEYS_SOCKET).map_err(of("unix"))?;
+    Ok(Output::Unix {
+        path: path.into(),
+        compression: compression(&pairs).map_err(of("unix"))?,
+    })
+}
+
+fn tcp(address: &str, rest: &OsStr) -> Result<Output, SpecError> {
+    let (host, port) = host_and_port(address).ok_or_else(|| SpecError::Address(address.into()))?;
+    let pairs = Pairs::parse(rest, KEYS_SOCKET).map_err(of("tcp"))?;
+    Ok(Output::Tcp {
+        host: host.into(),
+        port,
+        compression: compression(&pairs).map_err(of("tcp"))?,
+    })
+}
+
+fn host_and_port(address: &str) -> Option<(&str, u16)> {
+    let (host, port) = address.rsplit_once(':')?;
+    let in_brackets = host
+        .strip_prefix('[')
+        .and_then(|host| host.strip_suffix(']'));
+    // Without brackets nobody could tell where an IPv6 address ends.
+    let host = match in_brackets {
+        Some(host) => host,
+        None if host.contains([':', '[', ']', '\u{fffd}']) => return None,
+        None => host,
+    };
+    let all_digits = port.bytes().all(|byte| byte.is_ascii_digit());
+    let port: u16 = port.parse().ok().filter(|&port| port > 0 && all_digits)?;
+    (!host.is_empty()).then_some((host, port))
+}
+
+fn compression(pairs: &Pairs<'_>) -> Result<Compression, PairError> {
+    match pairs.text("compress")? {
+        None | Some("none") => Ok(Compression::None),
+        Some("zlib") => Ok(Compression::Zlib),
+        Some(other) => {
+            Err(pairs.value_error("compress", OsStr::new(other), "it must be none or zlib"))
+        }
+    }
+}
+
+/// Says of which output an error about keys is.
+fn of(output: &'static str) -> impl Fn(PairError) -> SpecError {
+    move |error| SpecError::Pairs { output, error }
+}
+
+#[cfg(test)]
+mod tests {
+    use std::ffi::OsString;
+    use std::os::unix::ffi::OsStringExt;
+    use std::path::PathBuf;
+
+    use super::*;
+
+    #[test]
+    fn outputs() {
+        use Compression::{None as Plain, Zlib};
+        let file = |path: &str, compression| Output::File {
+            path: path.into(),
+            compression,
+        };
+        let unix = |path: &str, compression| Output::Unix {
+            path: path.into(),
+            compression,
+        };
+        let tcp = |host: &str, port, compression| Output::Tcp {
+            host: host.into(),
+            port,
+            compression,
+        };
+        for (spec, output) in [
+            ("null", Output::Null),
+            ("log", Output::Log { bundle_size: None }),
+            (
+                "log,bundle-size=1MiB",
+                Output::Log {
+                    bundle_size: Some(1 << 20),
+                },
+            ),
+            (
+                "log,bundle-size=4096",
+                Output::Log {
+                    bundle_size: Some(4096),
+                },
+            ),
+            (
+                "directory,path=a b=c",
+                Output::Directory {
+                    path: "a b=c".into(),
+                },
+            ),
+            ("file,path=/x", file("/x", Plain)),
+            ("file,path=/x,compress=none", file("/x", Plain)),
+            ("file,compress=zlib,path=/x", file("/x", Zlib)),
+            ("unix:a.sock", unix("a.sock", Plain)),
+            ("unix:/a:b,compress=zlib", unix("/a:b", Zlib)),
+            ("tcp:localhost:99", tcp("localhost", 99, Plain)),
+            ("tcp:[::1]:99,compress=zlib", tcp("::1", 99, Zlib)),
+            ("tcp:10.0.0.1:65535", tcp("10.0.0.1", 65535, Plain)),
+        ] {
+            assert_eq!(spec.parse(), Ok(output), "{spec}");
+        }
+    }
+
+    #[test]
+    fn paths_need_not_be_utf8() {
+        let spec = OsString::from_vec(b"directory,path=/\xff".to_vec());
+        let path = PathBuf::from(OsString::from_vec(b"/\xff".to_vec()));
+        assert_eq!(
+            Output::from_spec(&spec),
+            Ok(Output::Directory { path: path.clone() })
+        );
+        let spec = OsString::from_vec(b"unix:/\xff".to_vec());
+        let compression = Compression::None;
+        assert_eq!(
+            Output::from_spec(&spec),
+            Ok(Output::Unix { path, compression })
+        );
+    }
+
+    #[test]
+    fn what_is_refused_is_named() {
+        let long = format!("unix:/{}", "x".repeat(104));
+        for (spec, says) in [
+            ("", "there is no output \"\""),
+            ("nul", "the outputs are null, log, directory, file,"),
+            ("help,x", "there is no output \"help\""),
+            ("Null", "there is no output \"Null\""),
+            ("logdog", "the logdog output is not supported in this"),
+            ("logdog,service=x", "the logdog output is not supported"),
+            (
+                "null,path=x",
+                "the null output: unknown key \"path\"; no keys",
+            ),
+            (
+                "log,level=1",
+                "unknown key \"level\"; allowed keys: bundle-size",
+            ),
+            (
+                "log,bundle-size=",
+                "bundle-size= is not allowed: a size in bytes",
+            ),
+            ("log,bundle-size=1kB", "a size in bytes is wanted"),
+            ("log,bundle-size=4095", "it must be 4096 to 10485759 bytes"),
+            ("log,bundle-size=1GiB", "it must be 4096 to 10485759 bytes"),
+            ("directory", "the key path is missing; allowed keys: path"),
+            ("directory,path=", "path= is not allowed: it is empty"),
+            (
+                "directory,path=a,b",
+                "unknown key \"b\"; allowed keys: path",
+            ),
+            ("directory,path=a,path=b", "the key path stands twice"),
+            ("file", "the file output: the key path is missing"),
+            ("file,compress=zlib", "allowed keys: path, compress"),
+            ("file,path=x,track=true", "unknown key \"track\""),
+            ("file,path=x,compress=gzip", "compress=gzip is not allowed"),
+            ("file,path=x,compress", "the key compress has no value"),
+            ("unix:", "the unix output needs a path"),
+            ("unix:,compress=none", "the unix output needs a path"),
+            (&long, "has 105 bytes, more than 104"),
+            (
+                "unix:/x,path=y",
+                "unknown key \"path\"; allowed keys: compress",
+            ),
+            ("unix", "there is no output \"unix\""),
+            ("tcp:localhost", "\"localhost\" is no address"),
+            ("tcp:localhost:", "wanted is tcp:HOST:PORT"),
+            ("tcp:localhost:0", "a port of 1 to 65535"),
+            ("tcp:localhost:65536", "a port of 1 to 65535"),
+            ("tcp:localhost:+9", "a port of 1 to 65535"),
+            ("tcp:localhost:x", "a port of 1 to 65535"),
+            ("tcp::9", "\":9\" is no address"),
+            ("tcp:[]:9", "\"[]:9\" is no address"),
+            ("tcp:::1:9", "brackets around an IPv6 address"),
+            ("tcp:[::1:9", "brackets around an IPv6 address"),
+            ("tcp:h:1,x=y", "the tcp output: unknown key \"x\""),
+        ] {
+            let error = spec.parse::<Output>().unwrap_err().to_string();
+            assert!(error.contains(says), "{spec}: {error}");
+        }
+    }
+}

@@ -1,0 +1,24 @@
+//! Where moments come from.
+
+use prost_types::Timestamp;
+use rustix::time::{ClockId, clock_gettime};
+
+use crate::time::Moment;
+
+/// Both clocks, now.
+pub(crate) fn now() -> Moment {
+    let wall = clock_gettime(ClockId::Realtime);
+    Moment {
+        mono_ns: mono_ns(),
+        wall: Timestamp {
+            seconds: wall.tv_sec,
+            nanos: wall.tv_nsec as i32,
+        },
+    }
+}
+
+/// The monotonic clock, now.
+pub(crate) fn mono_ns() -> u64 {
+    let mono = clock_gettime(ClockId::Monotonic);
+    mono.tv_sec as u64 * 1_000_000_000 + mono.tv_nsec as u64
+}

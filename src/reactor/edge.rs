@@ -1,0 +1,586 @@
+//! The connections of a butler: from accepting to the last read.
+//!
+//! The edge owns the descriptors and the ring. It decides nothing about
+//! content: a [`Step`] says what came, and the engine tells the core.
+
+use std::collections::VecDeque;
+use std::fmt;
+use std::io;
+use std::os::fd::{AsFd, OwnedFd};
+use std::rc::Rc;
+
+use rustix::event::{PollFd, PollFlags, poll};
+use rustix::fs::FileType;
+use rustix::io::Errno;
+use rustix::net::{Shutdown, SocketFlags};
+
+pub(crate) use super::buffers::Filled;
+use super::listener::StreamServer;
+use super::ring::{Completion, ReadBy, Ring};
+use super::tee::Tee;
+use crate::limits::{HEADER_SMALL_MAX, HEADER_TIMEOUT, HEADERS_BUFFERED_MAX};
+use crate::stream::arena::{Arena, Key};
+use crate::wire::descriptor::StreamProperties;
+use crate::wire::header::{HeaderError, HeaderReader};
+
+/// How long to wait before accepting again when descriptors have run out.
+const ACCEPT_RETRY_NS: u64 = 100_000_000;
+
+/// What the stream of a connection is.
+#[derive(Debug)]
+pub(crate) enum Phase {
+    /// The client has not said yet.
+    Header(HeaderReader),
+    /// The core's stream of that key.
+    Stream(Key),
+}
+
+/// How a connection's reads stand. There is at most one.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+enum Reads {
+    /// None is under way; somebody is about to ask for one.
+    Idle,
+    /// The kernel has one.
+    Armed,
+    /// One is wanted when there is room again.
+    Waiting,
+}
+
+#[derive(Debug)]
+pub(crate) struct Connection {
+    fd: OwnedFd,
+    by: ReadBy,
+    pub phase: Phase,
+    reads: Reads,
+    pub tee: Option<Rc<Tee>>,
+    /// After it was told to end: bytes that may still be read. A socket is
+    /// shut down instead and comes to its end.
+    left: Option<u64>,
+}
+
+impl Connection {
+    /// We have ended it, not the client.
+    pub fn given_up(&self) -> bool {
+        self.left == Some(0)
+    }
+}
+
+/// What a header came to: the stream's properties and the bytes used.
+type HeaderResult = Result<Option<(StreamProperties, usize)>, HeaderError>;
+
+#[derive(Debug)]
+struct Listener {
+    server: StreamServer,
+    armed: bool,
+    /// It takes those that wait already, then closes.
+    closing: bool,
+    /// Out of descriptors: when to try again.
+    retry_ns: Option<u64>,
+}
+
+/// What has come.
+pub(crate) enum Step {
+    /// Data on a connection; give the buffer back with
+    /// [`Edge::recycle`].
+    Data(Key, Filled, NextRead),
+    /// A connection has ended, or its read failed.
+    End(Key, Option<io::Error>),
+}
+
+/// What is known of a connection's next read.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) enum NextRead {
+    /// More is there already.
+    Ready,
+    /// Nothing is known.
+    Unknown,
+}
+
+/// See the module.
+pub(crate) struct Edge {
+    ring: Ring,
+    connections: Arena<Connection>,
+    listeners: Arena<Listener>,
+    /// Read, but there is no room for it now.
+    parked: VecDeque<(Key, Filled, NextRead)>,
+    /// Connections whose next read waits for room.
+    waiting: Vec<Key>,
+    /// Connections for whose read there was no buffer.
+    starved: Vec<Key>,
+    /// Connections without a complete header, the oldest first, and until
+    /// when they may take.
+    headers: VecDeque<(Key, u64)>,
+    /// Bytes that all unfinished headers hold.
+    headers_buffered: usize,
+    out_of_descriptors: bool,
+}
+
+impl fmt::Debug for Edge {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("Edge")
+            .field("connections", &self.connections.len())
+            .field("listeners", &self.listeners.len())
+            .finish_non_exhaustive()
+    }
+}
+
+impl Edge {
+    pub fn new() -> io::Result<Self> {
+        Ok(Self {
+            ring: Ring::new()?,
+            connections: Arena::default(),
+            listeners: Arena::default(),
+            parked: VecDeque::new(),
+            waiting: Vec::new(),
+            starved: Vec::new(),
+            headers: VecDeque::new(),
+            headers_buffered: 0,
+            out_of_descriptors: false,
+        })
+    }
+
+    /// A descriptor that becomes readable when there is something to do.
+    pub fn eventfd(&self) -> io::Result<OwnedFd> {
+        self.ring.eventfd().try_clone_to_owned()
+    }
+
+    /// Makes that descriptor readable.
+    pub fn signal(&self) -> io::Result<()> {
+        self.ring.signal()
+    }
+
+    /// Is there something to do at once?
+    pub fn has_work(&mut self) -> bool {
+        self.ring.has_work()
+    }
+
+    pub fn connections(&self) -> usize {
+        self.connections.len()
+    }
+
+    pub fn listeners(&self) -> usize {
+        self.listeners.len()
+    }
+
+    pub fn connection(&mut self, key: Key) -> Option<&mut Connection> {
+        self.connections.get_mut(key)
+    }
+
+    pub fn bytes(&self, filled: &Filled) -> &[u8] {
+        self.ring.bytes(filled)
+    }
+
+    pub fn recycle(&mut self, filled: Filled) {
+        self.ring.recycle(filled);
+    }
+
+    /// Takes a stream server.
+    pub fn add_server(&mut self, server: StreamServer) -> io::Result<()> {
+        let key = self.listeners.insert(Listener {
+            server,
+            armed: false,
+            closing: false,
+            retry_ns: None,
+        });
+        self.arm_accept(key)
+    }
+
+    /// Takes a descriptor as a stream of its own.
+    pub fn add_stream(&mut self, fd: OwnedFd, stream: Key, tee: Option<Rc<Tee>>) -> Key {
+        self.insert(fd, Phase::Stream(stream), tee)
+    }
+
+    fn insert(&mut self, fd: OwnedFd, phase: Phase, tee: Option<Rc<Tee>>) -> Key {
+        let socket = rustix::fs::fstat(&fd)
+            .is_ok_and(|stat| FileType::from_raw_mode(stat.st_mode) == FileType::Socket);
+        self.connections.insert(Connection {
+            fd,
+            by: if socket { ReadBy::Recv } else { ReadBy::Read },
+            phase,
+            reads: Reads::Idle,
+            tee,
+            left: None,
+        })
+    }
+
+    /// Submits and lets the kernel work.
+    pub fn enter(&mut self) -> io::Result<()> {
+        self.ring.enter()
+    }
+
+    /// What has come next. While `may_read` is false data stays where it is;
+    /// there are only so many buffers, so that is bounded.
+    pub fn step(&mut self, now_ns: u64, may_read: bool) -> io::Result<Option<Step>> {
+        if may_read && let Some((key, filled, next)) = self.parked.pop_front() {
+            return Ok(Some(Step::Data(key, filled, next)));
+        }
+        while let Some(completion) = self.ring.next() {
+            match completion {
+                Completion::Accept {
+                    number,
+                    result,
+                    armed,
+                } => self.accepted(now_ns, Key::from_u64(number), result, armed)?,
+                Completion::Read {
+                    number,
+                    result,
+                    more,
+                } => {
+                    let key = Key::from_u64(number);
+                    let next = if more { NextRead::Ready } else { NextRead::Unknown };
+                    let Some(connection) = self.connections.get_mut(key) else {
+                        // It was dropped by an abort while its read was under way.
+                        if let Ok(Some(filled)) = result {
+                            self.ring.recycle(filled);
+                        }
+                        continue;
+                    };
+                    connection.reads = Reads::Idle;
+                    match result {
+                        Ok(Some(filled)) if may_read => {
+                            return Ok(Some(Step::Data(key, filled, next)));
+                        }
+                        Ok(Some(filled)) => self.parked.push_back((key, filled, next)),
+                        Ok(None) => return Ok(Some(Step::End(key, None))),
+                        Err(error) => match Errno::from_io_error(&error) {
+                            Some(Errno::NOBUFS) => {
+                                connection.reads = Reads::Waiting;
+                                self.starved.push(key);
+                            }
+                            Some(Errno::INTR | Errno::AGAIN) => self.arm(key, next)?,
+                            // We cancelled it, because it had to end.
+                            Some(Errno::CANCELED) => return Ok(Some(Step::End(key, None))),
+                            _ => return Ok(Some(Step::End(key, Some(error)))),
+                        },
+                    }
+                }
+            }
+        }
+        Ok(None)
+    }
+
+    /// Asks for the connection's next read, at once or when there is room.
+    /// True if it must end instead.
+    pub fn read_on(&mut self, key: Key, next: NextRead, may_read: bool) -> io::Result<bool> {
+        let Some(connection) = self.connections.get_mut(key) else {
+            return Ok(false);
+        };
+        if connection.left == Some(0) {
+            return Ok(true);
+        }
+        let tee_full = connection.tee.as_ref().is_some_and(|tee| tee.is_full());
+        if may_read && !tee_full {
+            self.arm(key, next)?;
+        } else {
+            connection.reads = Reads::Waiting;
+            self.waiting.push(key);
+        }
+        Ok(false)
+    }
+
+    /// The connection has had `len` bytes read.
+    pub fn count_read(&mut self, key: Key, len: usize) {
+        if let Some(connection) = self.connections.get_mut(key)
+            && let Some(left) = &mut connection.left
+        {
+            *left = left.saturating_sub(len as u64);
+        }
+    }
+
+    fn arm(&mut self, key: Key, next: NextRead) -> io::Result<()> {
+        if let Some(connection) = self.connections.get_mut(key) {
+            let ready = next == NextRead::Ready;
+            self.ring
+                .read(key.to_u64(), connection.fd.as_fd(), connection.by, ready)?;
+            connection.reads = Reads::Armed;
+        }
+        Ok(())
+    }
+
+    /// Asks again for the reads that had to wait. Returns connections that
+    /// must end instead.
+    pub fn resume(&mut self, may_read: bool) -> io::Result<Vec<Key>> {
+        let mut ends = Vec::new();
+        for key in std::mem::take(&mut self.starved) {
+            if self.read_on(key, NextRead::Ready, may_read)? {
+                ends.push(key);
+            }
+        }
+        if may_read {
+            for key in std::mem::take(&mut self.waiting) {
+                if self.read_on(key, NextRead::Unknown, may_read)? {
+                    ends.push(key);
+                }
+            }
+        }
+        Ok(ends)
+    }
+
+    /// Does a read wait for room?
+    pub fn has_waiting(&self) -> bool {
+        !self.waiting.is_empty() || !self.parked.is_empty()
+    }
+
+    /// The connection is over: its descriptor is closed.
+    pub fn remove(&mut self, key: Key) -> Option<Connection> {
+        let connection = self.connections.remove(key)?;
+        assert!(connection.reads != Reads::Armed, "the kernel has its descriptor");
+        if let Phase::Header(reader) = &connection.phase {
+            self.headers_buffered -= reader.buffered();
+        }
+        for key in self.listeners.keys() {
+            if let Some(listener) = self.listeners.get_mut(key)
+                && listener.retry_ns.is_some()
+            {
+                listener.retry_ns = Some(0);
+            }
+        }
+        Some(connection)
+    }
+
+    /// Feeds what was read to the connection's header.
+    pub fn header(&mut self, key: Key, filled: &Filled) -> HeaderResult {
+        let Some(Phase::Header(reader)) = self.connections.get_mut(key).map(|it| &mut it.phase)
+        else {
+            return Ok(None);
+        };
+        let before = reader.buffered();
+        let result = reader.push(self.ring.bytes(filled));
+        self.headers_buffered = self.headers_buffered + reader.buffered() - before;
+        result
+    }
+
+    /// The header was complete; the connection is that stream now.
+    pub fn opened(&mut self, key: Key, stream: Key) {
+        if let Some(connection) = self.connections.get_mut(key) {
+            let header = std::mem::replace(&mut connection.phase, Phase::Stream(stream));
+            if let Phase::Header(reader) = header {
+                self.headers_buffered -= reader.buffered();
+            }
+        }
+    }
+
+    /// Where the connection's data is copied to.
+    pub fn tee(&self, key: Key) -> Option<&Tee> {
+        self.connections.get(key)?.tee.as_deref()
+    }
+
+    /// A connection to refuse because all unfinished headers together hold
+    /// too much: the one that holds the most.
+    pub fn header_to_refuse(&self) -> Option<Key> {
+        if self.headers_buffered <= HEADERS_BUFFERED_MAX {
+            return None;
+        }
+        let buffered = |key: &Key| match self.connections.get(*key).map(|it| &it.phase) {
+            Some(Phase::Header(reader)) => reader.buffered(),
+            _ => 0,
+        };
+        self.headers
+            .iter()
+            .map(|(key, _)| *key)
+            .max_by_key(buffered)
+            .filter(|key| buffered(key) > HEADER_SMALL_MAX)
+    }
+
+    /// When [`tick`](Self::tick) has something to do.
+    pub fn next_tick_ns(&self) -> Option<u64> {
+        let accepts = self
+            .listeners
+            .iter()
+            .filter_map(|(_, listener)| listener.retry_ns);
+        let header = self.headers.front().map(|(_, deadline)| *deadline);
+        accepts.chain(header).min()
+    }
+
+    /// Time has passed. Returns connections that took too long over their
+    /// header.
+    pub fn tick(&mut self, now_ns: u64, may_read: bool) -> io::Result<Vec<Key>> {
+        for key in self.listeners.keys() {
+            self.tend(now_ns, key)?;
+        }
+        let mut late = Vec::new();
+        while let Some(&(key, deadline)) = self.headers.front() {
+            let unfinished = matches!(
+                self.connections.get(key).map(|it| &it.phase),
+                Some(Phase::Header(_))
+            );
+            if unfinished && deadline > now_ns {
+                break;
+            }
+            self.headers.pop_front();
+            if unfinished && may_read {
+                late.push(key);
+            } else if unfinished {
+                // We did not read; it is not the client that is slow.
+                self.headers
+                    .push_back((key, now_ns + HEADER_TIMEOUT.as_nanos() as u64));
+            }
+        }
+        Ok(late)
+    }
+
+    /// Gives a connection up: it ends as soon as its read, if there is one,
+    /// comes back. True if it can end at once.
+    pub fn give_up(&mut self, key: Key) -> io::Result<bool> {
+        let Some(connection) = self.connections.get_mut(key) else {
+            return Ok(false);
+        };
+        connection.left = Some(0);
+        if connection.reads == Reads::Armed {
+            self.ring.cancel_read(key.to_u64())?;
+            return Ok(false);
+        }
+        Ok(true)
+    }
+
+    /// Ends all connections after what was written to them so far. Returns
+    /// those that can end at once.
+    pub fn end_all(&mut self) -> io::Result<Vec<Key>> {
+        let mut ends = Vec::new();
+        for key in self.connections.keys() {
+            if self.end_after_what_is_there(key)? {
+                ends.push(key);
+            }
+        }
+        Ok(ends)
+    }
+
+    /// The same for one connection.
+    pub fn end_after_what_is_there(&mut self, key: Key) -> io::Result<bool> {
+        let Some(connection) = self.connections.get_mut(key) else {
+            return Ok(false);
+        };
+        if connection.by == ReadBy::Recv
+            && rustix::net::shutdown(&connection.fd, Shutdown::Read).is_ok()
+        {
+            // What was written before is read, then the end comes.
+            return Ok(false);
+        }
+        let is_file = rustix::fs::fstat(&connection.fd)
+            .is_ok_and(|stat| FileType::from_raw_mode(stat.st_mode) == FileType::RegularFile);
+        let there = if is_file {
+            0
+        } else {
+            rustix::io::ioctl_fionread(&connection.fd).unwrap_or(0)
+        };
+        if there > 0 {
+            connection.left = Some(there);
+            return Ok(false);
+        }
+        let parked = self.parked.iter().any(|(parked, ..)| *parked == key);
+        if parked {
+            connection.left = Some(0);
+            return Ok(false);
+        }
+        self.give_up(key)
+    }
+
+    /// Takes those who wait to be accepted, and nobody after them.
+    pub fn stop_accepting(&mut self, now_ns: u64) -> io::Result<()> {
+        for key in self.listeners.keys() {
+            let Some(listener) = self.listeners.get_mut(key) else {
+                continue;
+            };
+            if !listener.closing {
+                listener.closing = true;
+                listener.server.unlink();
+                if listener.armed {
+                    self.ring.cancel_accept(key.to_u64())?;
+                }
+            }
+            self.tend(now_ns, key)?;
+        }
+        Ok(())
+    }
+
+    fn arm_accept(&mut self, key: Key) -> io::Result<()> {
+        if let Some(listener) = self.listeners.get_mut(key) {
+            self.ring.accept(key.to_u64(), listener.server.fd.as_fd())?;
+            listener.armed = true;
+            listener.retry_ns = None;
+        }
+        Ok(())
+    }
+
+    /// An accept has come back.
+    fn accepted(
+        &mut self,
+        now_ns: u64,
+        key: Key,
+        result: io::Result<OwnedFd>,
+        armed: bool,
+    ) -> io::Result<()> {
+        if let Some(listener) = self.listeners.get_mut(key) {
+            listener.armed = armed;
+        }
+        match result {
+            Ok(fd) => self.welcome(now_ns, fd)?,
+            Err(error) => self.accept_failed(now_ns, key, &error),
+        }
+        self.tend(now_ns, key)
+    }
+
+    fn welcome(&mut self, now_ns: u64, fd: OwnedFd) -> io::Result<()> {
+        if std::mem::take(&mut self.out_of_descriptors) {
+            log::warn!("connections are accepted again");
+        }
+        let key = self.insert(fd, Phase::Header(HeaderReader::default()), None);
+        self.headers
+            .push_back((key, now_ns + HEADER_TIMEOUT.as_nanos() as u64));
+        // Clients write their header at once.
+        self.arm(key, NextRead::Ready)
+    }
+
+    fn accept_failed(&mut self, now_ns: u64, key: Key, error: &io::Error) {
+        let exhausted = matches!(
+            Errno::from_io_error(error),
+            Some(Errno::MFILE | Errno::NFILE | Errno::NOBUFS | Errno::NOMEM)
+        );
+        if exhausted && !std::mem::replace(&mut self.out_of_descriptors, true) {
+            log::error!(
+                "can't accept connections: {error}; those that are open are served on, \
+                 the others wait ({} are open)",
+                self.connections.len()
+            );
+        }
+        if exhausted && let Some(listener) = self.listeners.get_mut(key) {
+            listener.retry_ns = Some(now_ns + ACCEPT_RETRY_NS);
+        }
+    }
+
+    /// Brings a listener to where it should be.
+    fn tend(&mut self, now_ns: u64, key: Key) -> io::Result<()> {
+        let Some(listener) = self.listeners.get_mut(key) else {
+            return Ok(());
+        };
+        let blocked = listener.retry_ns.is_some_and(|at| at > now_ns);
+        if listener.armed || blocked {
+            return Ok(());
+        }
+        if !listener.closing {
+            return self.arm_accept(key);
+        }
+        listener.retry_ns = None;
+        while let Some(listener) = self.listeners.get(key) {
+            let mut ready = [PollFd::new(&listener.server.fd, PollFlags::IN)];
+            if !matches!(poll(&mut ready, Some(&rustix::time::Timespec::default())), Ok(1)) {
+                self.listeners.remove(key);
+                break;
+            }
+            match rustix::net::accept_with(&listener.server.fd, SocketFlags::CLOEXEC) {
+                Ok(fd) => self.welcome(now_ns, fd)?,
+                Err(Errno::INTR | Errno::CONNABORTED) => {}
+                Err(error) => {
+                    self.accept_failed(now_ns, key, &error.into());
+                    if let Some(listener) = self.listeners.get(key)
+                        && listener.retry_ns.is_none()
+                    {
+                        self.listeners.remove(key);
+                    }
+                    break;
+                }
+            }
+        }
+        Ok(())
+    }
+}

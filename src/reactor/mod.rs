@@ -1,0 +1,13 @@
+//! The edge: what moves bytes between the kernel and the core.
+//!
+//! Only here is `unsafe`, in three small files: [`mapping`] (memory from the
+//! kernel), [`buffers`] (which side owns a read buffer), [`ring`] (operations
+//! and their descriptors).
+
+mod buffers;
+pub(crate) mod clock;
+pub(crate) mod edge;
+pub(crate) mod listener;
+mod mapping;
+mod ring;
+pub(crate) mod tee;
