@@ -1,7 +1,52 @@
-//! The LogDog butler.
+//! The LogDog butler: takes the log streams of a CI job from local processes
+//! and delivers them, losing nothing.
+//!
+//! Log data has one way through the program, and the modules stand along it:
+//!
+//! ```text
+//! reactor     accepts connections, reads into pooled buffers     (the edge)
+//! wire        header, names, descriptor: bytes to values
+//! stream      text, binary, datagram machines: bytes to entries
+//! bundler     stages entries in one segment, cuts bundles by size and age
+//! output      directory, file, socket, log, null, memory         (the edge)
+//! ```
+//!
+//! [`core`] holds `stream` and `bundler` together and is sans-IO: it is told
+//! what happened and when, and asked what to do next. [`Butler`] ties it to
+//! the edge, on one thread. [`ledger`] accounts for every byte on the way,
+//! [`limits`] has every bound in one place.
+//!
+//! A job's own butler, with its output in memory:
+//!
+//! ```
+//! use butler::output::{MemoryOutput, Output};
+//! use butler::wire::descriptor::{StreamProperties, StreamType};
+//! use butler::{Butler, Config};
+//! use std::io::Write;
+//!
+//! # fn main() -> Result<(), Box<dyn std::error::Error>> {
+//! let memory = MemoryOutput::default();
+//! let config = Config::new(Output::Memory(memory.clone()));
+//! butler::start(async {
+//!     let butler = Butler::new(config)?;
+//!     let (reader, mut writer) = std::io::pipe()?;
+//!     let properties = StreamProperties::new("build/log".parse()?, StreamType::Text);
+//!     butler.add_stream(reader.into(), &properties)?;
+//!     writer.write_all(b"hello\n")?;
+//!     drop(writer);
+//!     butler.activate();
+//!     let report = butler.wait().await?;
+//!     assert!(report.is_complete());
+//!     Ok::<_, Box<dyn std::error::Error>>(())
+//! })??;
+//! assert_eq!(memory.stream_bytes("build/log"), b"hello\n");
+//! # Ok(())
+//! # }
+//! ```
 
 mod bundle;
 mod bundler;
+mod butler;
 pub mod cli;
 mod config;
 pub mod core;
@@ -9,6 +54,7 @@ pub mod ledger;
 pub mod limits;
 pub mod output;
 pub mod proto;
+mod reactor;
 pub mod stats;
 pub mod stream;
 pub mod time;
@@ -16,4 +62,8 @@ mod watch;
 pub mod wire;
 
 pub use bundle::{Bundle, BundleLimits, BundleStream, Gather, Identity, StreamInfo};
+pub use butler::{
+    AddStreamError, Butler, ChunkCallback, Error, Loss, RegistrationCallback, Report, start,
+};
 pub use config::{Config, ConfigError};
+pub use reactor::listener::StreamServer;

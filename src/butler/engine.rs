@@ -10,7 +10,6 @@ use std::os::fd::OwnedFd;
 use std::rc::Rc;
 use std::time::Duration;
 
-use tokio::io::unix::AsyncFd;
 use tokio::sync::Notify;
 use tokio::time::Instant;
 
@@ -18,7 +17,7 @@ use super::hooks::Hooks;
 use crate::core::{Core, OpenError};
 use crate::ledger::DropReason;
 use crate::output::{AnySink, Sink};
-use crate::reactor::clock;
+use crate::reactor::{clock, wake};
 use crate::reactor::edge::{Edge, Filled, NextRead, Phase, Step};
 use crate::reactor::tee::Tee;
 use crate::stream::arena::Key;
@@ -122,7 +121,7 @@ impl Engine {
     }
 
     async fn turn_edge(&self) -> io::Result<()> {
-        let eventfd = AsyncFd::new(self.edge.borrow().eventfd()?)?;
+        let eventfd = wake::watch(self.edge.borrow().eventfd()?)?;
         while !self.output_done.get() {
             let mut rounds = 0;
             let busy = loop {
@@ -152,6 +151,7 @@ impl Engine {
     /// was woken for it.
     fn round(&self) -> io::Result<bool> {
         let now = clock::now();
+        let listeners = self.edge.borrow().listeners();
         self.tick(&now)?;
         self.edge.borrow_mut().enter()?;
         loop {
@@ -169,6 +169,9 @@ impl Engine {
         let ends = self.edge.borrow_mut().resume(may_read)?;
         for key in ends {
             self.end(&now, key, None);
+        }
+        if self.edge.borrow().listeners() < listeners {
+            self.changed.notify_waiters();
         }
         let ready = self.core.borrow().has_bundle(&now);
         if ready {
@@ -358,7 +361,8 @@ impl Engine {
             let now = clock::now();
             let bundle = self.core.borrow_mut().poll_bundle(&now);
             let Some(bundle) = bundle else {
-                if self.aborted.get() || (self.finished.get() && self.core.borrow().is_settled()) {
+                let nothing_left = self.aborted.get() || self.core.borrow().is_settled();
+                if self.finished.get() && nothing_left {
                     break;
                 }
                 self.wake_output.notified().await;

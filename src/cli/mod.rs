@@ -1,11 +1,77 @@
 //! The command line: what it says, and the subcommands that do it.
 
 pub mod args;
+pub mod cat;
 mod flags;
 pub mod help;
+mod logger;
 pub mod options;
 pub mod pairs;
+mod run;
+mod serve;
+mod session;
+mod stream;
 pub mod table;
 pub mod units;
 pub mod usage;
 mod values;
+
+use std::ffi::OsString;
+use std::io::Write;
+use std::process::ExitCode;
+
+use log::LevelFilter;
+
+use options::Invocation;
+
+/// Wrong usage or configuration.
+const EXIT_USAGE: u8 = 2;
+
+/// Does what the command line says. `args` has not the program's name.
+pub fn main(args: impl IntoIterator<Item = OsString>) -> ExitCode {
+    let invocation = match args::parse(args) {
+        Ok(invocation) => invocation,
+        Err(error) => {
+            logger::init(LevelFilter::Warn);
+            // Usage errors are told as they are, over several lines.
+            let _ = writeln!(std::io::stderr(), "butler: {error}");
+            return ExitCode::from(EXIT_USAGE);
+        }
+    };
+    match invocation {
+        Invocation::Help(text) => print(&text),
+        Invocation::Version => print(concat!("butler ", env!("CARGO_PKG_VERSION"), "\n")),
+        Invocation::Cat(options) => {
+            logger::init(options.log_level);
+            match cat::run(&options) {
+                Ok(outcome) => ExitCode::from(outcome.exit_status()),
+                Err(error) => session::fail(format!("can't write to stdout: {error}")),
+            }
+        }
+        Invocation::Serve(common) => {
+            logger::init(common.log_level);
+            start(serve::serve(common))
+        }
+        Invocation::Run(common, options) => {
+            logger::init(common.log_level);
+            start(run::run(common, options))
+        }
+        Invocation::Stream(common, options) => {
+            logger::init(common.log_level);
+            start(stream::stream(common, options))
+        }
+    }
+}
+
+fn start(subcommand: impl Future<Output = ExitCode>) -> ExitCode {
+    crate::start(subcommand).unwrap_or_else(session::fail)
+}
+
+fn print(text: &str) -> ExitCode {
+    match std::io::stdout().write_all(text.as_bytes()) {
+        Ok(()) => ExitCode::SUCCESS,
+        // `butler help | head` has seen enough.
+        Err(error) if error.kind() == std::io::ErrorKind::BrokenPipe => ExitCode::SUCCESS,
+        Err(error) => session::fail(format!("can't write to stdout: {error}")),
+    }
+}

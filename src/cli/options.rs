@@ -7,7 +7,7 @@ use std::time::Duration;
 use log::LevelFilter;
 
 use crate::Config;
-use crate::wire::descriptor::{StreamType, Tags};
+use crate::wire::descriptor::{StreamProperties, StreamType, Tags};
 use crate::wire::name::StreamName;
 
 /// A whole command line.
@@ -57,6 +57,19 @@ pub struct StreamFlags {
     pub content_type: String,
     /// Its own tags.
     pub tags: Tags,
+}
+
+impl StreamFlags {
+    /// The properties of such a stream; `None` without a name.
+    pub fn properties(&self) -> Option<StreamProperties> {
+        Some(StreamProperties {
+            name: self.name.clone()?,
+            stream_type: self.stream_type,
+            content_type: self.content_type.as_str().into(),
+            timestamp: None,
+            tags: self.tags.clone(),
+        })
+    }
 }
 
 /// Options of `run`.

@@ -11,3 +11,4 @@ pub(crate) mod listener;
 mod mapping;
 mod ring;
 pub(crate) mod tee;
+pub(crate) mod wake;

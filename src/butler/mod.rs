@@ -1,0 +1,389 @@
+//! The butler as a library: streams in, bundles out.
+
+mod engine;
+mod hooks;
+mod report;
+
+use std::fmt;
+use std::future::Future;
+use std::io;
+use std::os::fd::OwnedFd;
+use std::rc::Rc;
+use std::time::Duration;
+
+use tokio::time::Instant;
+
+use crate::bundle::Identity;
+use crate::config::{Config, ConfigError};
+use crate::core::{Core, CoreConfig, OpenError};
+use crate::output::AnySink;
+use crate::reactor::clock;
+use crate::reactor::edge::Edge;
+use crate::reactor::listener::StreamServer;
+use crate::reactor::tee::Tee;
+use crate::wire::descriptor::StreamProperties;
+use crate::wire::name::{Namespace, StreamName};
+use engine::Engine;
+pub use hooks::{ChunkCallback, RegistrationCallback};
+pub use report::{Loss, Report};
+
+/// Why a butler can't start or go on.
+#[derive(Debug)]
+pub enum Error {
+    /// The configuration is not valid.
+    Config(ConfigError),
+    /// The output can't be opened.
+    Output(io::Error),
+    /// The kernel does not let us use io_uring.
+    IoUring(io::Error),
+    /// Something stopped the butler in its course.
+    Failed(String),
+}
+
+impl fmt::Display for Error {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            Self::Config(error) => write!(f, "the configuration: {error}"),
+            Self::Output(error) => write!(f, "the output: {error}"),
+            Self::IoUring(error) => write!(
+                f,
+                "io_uring is not available: {error} (it needs Linux 6.1, and a container \
+                 profile that allows io_uring_setup)"
+            ),
+            Self::Failed(what) => f.write_str(what),
+        }
+    }
+}
+
+impl std::error::Error for Error {}
+
+/// A stream was not added. The descriptor is given back.
+#[derive(Debug)]
+pub struct AddStreamError {
+    /// What was to be the stream.
+    pub fd: OwnedFd,
+    /// Why it is not.
+    pub reason: OpenError,
+}
+
+impl fmt::Display for AddStreamError {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        self.reason.fmt(f)
+    }
+}
+
+impl std::error::Error for AddStreamError {}
+
+/// Runs `future` on the runtime that a [`Butler`] needs: one thread, with
+/// io_uring, timers, signals and processes.
+///
+/// # Errors
+///
+/// If the kernel does not let us use io_uring.
+pub fn start<F: Future>(future: F) -> Result<F::Output, Error> {
+    let mut uring = tokio_uring::uring_builder();
+    uring.setup_coop_taskrun();
+    let mut builder = tokio_uring::builder();
+    builder.entries(256).uring_builder(&uring);
+    let runtime = tokio_uring::Runtime::new(&builder).map_err(Error::IoUring)?;
+    Ok(runtime.block_on(future))
+}
+
+/// Takes streams and delivers them to its output.
+///
+/// It lives on the thread that made it, inside [`start`]. Clones are handles
+/// to the same butler.
+#[derive(Debug, Clone)]
+pub struct Butler {
+    engine: Rc<Engine>,
+    shared: Rc<Shared>,
+}
+
+#[derive(Debug)]
+struct Shared {
+    activated: std::cell::Cell<bool>,
+    flush_timeout: Duration,
+}
+
+impl Butler {
+    /// Opens the output and begins to work.
+    ///
+    /// # Errors
+    ///
+    /// If the configuration is not valid, the output can't be opened, or
+    /// io_uring is not to be had.
+    ///
+    /// # Panics
+    ///
+    /// Outside of [`start`].
+    pub fn new(config: Config) -> Result<Self, Error> {
+        config.validate().map_err(Error::Config)?;
+        let edge = Edge::new().map_err(Error::IoUring)?;
+        let sink = AnySink::open(&config.output).map_err(Error::Output)?;
+        let age = if config.buffer_logs {
+            config.max_buffer_age
+        } else {
+            Duration::ZERO
+        };
+        let core = Core::new(CoreConfig {
+            bundle_limits: config.output.bundle_limits(),
+            identity: Identity {
+                project: config.project.as_str().into(),
+                prefix: config.prefix.as_str().into(),
+                secret: bytes::Bytes::new(),
+            },
+            global_tags: config.global_tags,
+            age_max_ns: u64::try_from(age.as_nanos()).unwrap_or(u64::MAX),
+            buffered_max: config.max_buffered,
+            stream_size_max: config.max_stream_size,
+        });
+        let engine = Engine::new(core, edge);
+        tokio_uring::spawn(Rc::clone(&engine).run_edge());
+        tokio_uring::spawn(Rc::clone(&engine).run_output(sink));
+        Ok(Self {
+            engine,
+            shared: Rc::new(Shared {
+                activated: std::cell::Cell::new(false),
+                flush_timeout: config.flush_timeout,
+            }),
+        })
+    }
+
+    /// Takes what is read from `fd` as a stream, and closes it at its end.
+    ///
+    /// # Errors
+    ///
+    /// If the name was used before or its namespace is drained; `fd` is in
+    /// the error.
+    pub fn add_stream(
+        &self,
+        fd: OwnedFd,
+        properties: &StreamProperties,
+    ) -> Result<(), AddStreamError> {
+        self.add(fd, properties, None)
+    }
+
+    /// The same, and shows what is read on `copy_to` as well. The stream is
+    /// read no faster than `copy_to` takes it.
+    pub fn add_stream_with_copy(
+        &self,
+        fd: OwnedFd,
+        properties: &StreamProperties,
+        copy_to: OwnedFd,
+    ) -> Result<impl Future<Output = ()> + use<>, AddStreamError> {
+        let tee = Tee::new();
+        self.add(fd, properties, Some(Rc::clone(&tee)))?;
+        let engine = Rc::clone(&self.engine);
+        let task = tokio_uring::spawn(async move {
+            tee.write_to(copy_to, || engine.wake_edge.notify_one())
+                .await;
+        });
+        Ok(async move {
+            // It ends by itself; that it panicked has been told on stderr.
+            let _ = task.await;
+        })
+    }
+
+    fn add(
+        &self,
+        fd: OwnedFd,
+        properties: &StreamProperties,
+        tee: Option<Rc<Tee>>,
+    ) -> Result<(), AddStreamError> {
+        match self.engine.open(&clock::now(), properties) {
+            Err(reason) => Err(AddStreamError { fd, reason }),
+            Ok(stream) => {
+                if let Err(error) = self.engine.add_stream(fd, stream, tee) {
+                    self.fail(&error);
+                }
+                Ok(())
+            }
+        }
+    }
+
+    /// Takes the streams of everybody who connects to `server`.
+    pub fn add_stream_server(&self, server: StreamServer) {
+        let added = self.engine.edge.borrow_mut().add_server(server);
+        if let Err(error) = added {
+            self.fail(&error);
+        }
+        self.engine.wake_edge.notify_one();
+    }
+
+    fn fail(&self, error: &io::Error) {
+        *self.engine.failure.borrow_mut() = Some(error.to_string());
+        self.engine.changed.notify_waiters();
+    }
+
+    /// From now on [`wait`](Self::wait) ends when no stream is open.
+    pub fn activate(&self) {
+        self.shared.activated.set(true);
+        self.engine.changed.notify_waiters();
+    }
+
+    /// All stream names ever registered, sorted.
+    pub fn streams(&self) -> Vec<StreamName> {
+        self.engine.core.borrow().names()
+    }
+
+    /// `callback` is asked about each new stream. The first callback that
+    /// returns one watches the stream: it gets each LogEntry, and `None` once
+    /// at the stream's end, also of a stream without data.
+    ///
+    /// With `wrap` a watcher sees text in whole lines only (a line of more
+    /// than 16 MiB comes in parts, and the last may lack its end) and
+    /// datagrams whole only (one that is never completed is not seen); the
+    /// time offset and prefix index are then 0, and stream indices count what
+    /// is seen. Binary streams are shown as they are.
+    ///
+    /// A stream that nobody watches pays nothing for this.
+    pub fn add_stream_registration_callback(&self, callback: RegistrationCallback, wrap: bool) {
+        self.engine.hooks.add(callback, wrap);
+    }
+
+    /// From now on refuses new streams in the namespace, and waits until
+    /// those that are open have ended. Returns the names of those still open
+    /// after `timeout`. The empty namespace is everything.
+    pub async fn drain_namespace(
+        &self,
+        namespace: &Namespace,
+        timeout: Duration,
+    ) -> Vec<StreamName> {
+        self.engine.core.borrow_mut().drain(namespace.clone());
+        let open = || {
+            let core = self.engine.core.borrow();
+            let mut names: Vec<_> = core
+                .open_in(namespace)
+                .into_iter()
+                .filter_map(|key| core.name(key).cloned())
+                .collect();
+            names.sort_unstable();
+            names
+        };
+        let drained = self.engine.until(|_| open().is_empty());
+        // That it timed out shows in what is open.
+        let _ = tokio::time::timeout(timeout, drained).await;
+        open()
+    }
+
+    /// Begins to end: whoever waits to be accepted is still taken, nobody
+    /// after them. Streams that are still open after `grace` are ended, with
+    /// all that their clients have written by then.
+    pub fn shutdown(&self, grace: Duration) {
+        self.activate();
+        self.stop_accepting();
+        let butler = self.clone();
+        tokio_uring::spawn(async move {
+            let deadline = Instant::now() + grace;
+            let ended = butler.engine.until(|engine| engine.finished.get());
+            if tokio::time::timeout_at(deadline, ended).await.is_err() {
+                butler.end_all();
+            }
+        });
+    }
+
+    fn stop_accepting(&self) {
+        let stopped = self
+            .engine
+            .edge
+            .borrow_mut()
+            .stop_accepting(clock::mono_ns());
+        if let Err(error) = stopped {
+            self.fail(&error);
+        }
+        self.engine.wake_edge.notify_one();
+        self.engine.changed.notify_waiters();
+    }
+
+    fn end_all(&self) {
+        let ends = self.engine.edge.borrow_mut().end_all();
+        match ends {
+            Ok(ends) => {
+                for key in ends {
+                    self.engine.end(&clock::now(), key, None);
+                }
+            }
+            Err(error) => self.fail(&error),
+        }
+        self.engine.wake_edge.notify_one();
+    }
+
+    /// Ends now: what is not delivered is lost, and reported by
+    /// [`wait`](Self::wait).
+    pub fn abort(&self) {
+        self.engine.aborted.set(true);
+        self.engine.changed.notify_waiters();
+        self.engine.wake_output.notify_one();
+    }
+
+    /// Counters so far, as one JSON object.
+    pub fn statistics(&self) -> serde_json::Value {
+        report::statistics(&self.engine.core.borrow())
+    }
+
+    /// Waits until the butler is activated and no stream is open any more,
+    /// takes what still waits to be accepted, delivers all, and says how it
+    /// went.
+    ///
+    /// # Errors
+    ///
+    /// If the butler itself failed. What was lost is no error, but in the
+    /// report.
+    pub async fn wait(&self) -> Result<Report, Error> {
+        let engine = &self.engine;
+        let over = |engine: &Engine| engine.aborted.get() || engine.failure.borrow().is_some();
+        engine
+            .until(|engine| {
+                let idle = engine.edge.borrow().connections() == 0;
+                over(engine) || (self.shared.activated.get() && idle)
+            })
+            .await;
+        if !over(engine) {
+            self.stop_accepting();
+            engine
+                .until(|engine| {
+                    let edge = engine.edge.borrow();
+                    over(engine) || (edge.connections() == 0 && edge.listeners() == 0)
+                })
+                .await;
+        }
+        if engine.aborted.get() {
+            self.abandon_streams();
+        }
+        engine.core.borrow_mut().flush();
+        engine.finished.set(true);
+        engine.wake_output.notify_one();
+        engine.changed.notify_waiters();
+
+        let done = |engine: &Engine| engine.output_done.get();
+        let flushed = engine.until(done);
+        if tokio::time::timeout(self.shared.flush_timeout, flushed)
+            .await
+            .is_err()
+        {
+            log::error!(
+                "the output did not take everything within {:?}",
+                self.shared.flush_timeout
+            );
+            self.abort();
+            engine.until(done).await;
+        }
+        match engine.failure.borrow().clone() {
+            Some(error) => Err(Error::Failed(error)),
+            None => Ok(Report::new(&engine.core.borrow())),
+        }
+    }
+
+    /// After an abort: what was read of open streams is accounted for, what
+    /// was not is left unread.
+    fn abandon_streams(&self) {
+        let now = clock::now();
+        let everything = Namespace::new("").expect("it is a valid namespace");
+        let mut core = self.engine.core.borrow_mut();
+        for key in core.open_in(&everything) {
+            core.end(&now, key);
+        }
+        drop(core);
+        self.engine.dispatch();
+    }
+}

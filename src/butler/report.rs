@@ -1,0 +1,107 @@
+//! What a butler says of itself at its end, and when asked.
+
+use std::fmt;
+
+use serde_json::{Value, json};
+
+use crate::core::Core;
+use crate::ledger::DropReason;
+use crate::wire::name::StreamName;
+
+/// Bytes of a stream that were accepted and not delivered.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Loss {
+    /// The stream.
+    pub stream: StreamName,
+    /// Why.
+    pub reason: DropReason,
+    /// How many of the client's bytes.
+    pub bytes: u64,
+}
+
+impl fmt::Display for Loss {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(
+            f,
+            "stream {}: {} bytes lost, {}",
+            self.stream, self.bytes, self.reason
+        )
+    }
+}
+
+/// How a butler's run ended.
+#[derive(Debug, Clone)]
+pub struct Report {
+    /// What was lost, by stream; empty when all that was accepted was
+    /// delivered.
+    pub losses: Vec<Loss>,
+    /// Bundles that were given up.
+    pub bundles_lost: u64,
+    /// The statistics: one JSON object, as `--stats-path` writes it.
+    pub statistics: Value,
+}
+
+impl Report {
+    /// Was all that was accepted delivered?
+    pub fn is_complete(&self) -> bool {
+        self.losses.is_empty() && self.bundles_lost == 0
+    }
+
+    pub(super) fn new(core: &Core) -> Self {
+        let losses = core
+            .losses()
+            .iter()
+            .flat_map(|(stream, account)| {
+                DropReason::ALL.into_iter().map(|reason| Loss {
+                    stream: stream.clone(),
+                    reason,
+                    bytes: account.dropped(reason),
+                })
+            })
+            .filter(|loss| loss.bytes > 0)
+            .collect();
+        Self {
+            losses,
+            bundles_lost: core.stats().bundles_lost,
+            statistics: statistics(core),
+        }
+    }
+}
+
+/// The statistics as JSON.
+pub(super) fn statistics(core: &Core) -> Value {
+    let stats = core.stats();
+    let account = core.account();
+    let dropped: serde_json::Map<_, _> = DropReason::ALL
+        .into_iter()
+        .map(|reason| (reason.as_str().into(), account.dropped(reason).into()))
+        .collect();
+    let quantiles = |histogram: &hdrhistogram::Histogram<u64>| {
+        json!({
+            "p50": histogram.value_at_quantile(0.5),
+            "p90": histogram.value_at_quantile(0.9),
+            "p99": histogram.value_at_quantile(0.99),
+            "p999": histogram.value_at_quantile(0.999),
+            "max": histogram.max(),
+        })
+    };
+    json!({
+        "streams": stats.streams,
+        "streams_refused": stats.streams_refused,
+        "streams_open": core.open_streams(),
+        "bytes_in": account.accepted(),
+        "bytes_delivered": account.delivered(),
+        "bytes_pending": account.pending(),
+        "reads": stats.reads,
+        "entries": stats.entries,
+        "bundles": stats.bundles,
+        "bundles_lost": stats.bundles_lost,
+        "bytes_out": stats.bytes_out,
+        "bytes_dropped": account.dropped_in_all(),
+        "bytes_dropped_by_reason": dropped,
+        "output_errors": stats.output_errors,
+        "read_to_sent_us": quantiles(&stats.read_to_sent_us),
+        "bundle_bytes": quantiles(&stats.bundle_bytes),
+        "peak_buffered": stats.peak_buffered,
+    })
+}

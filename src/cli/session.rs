@@ -1,0 +1,146 @@
+//! What `serve`, `run` and `stream` share: starting a butler, signals, and
+//! its end.
+
+use std::io;
+use std::process::ExitCode;
+
+use rustix::process::{Resource, Rlimit, getrlimit, setrlimit};
+use tokio::signal::unix::{Signal, SignalKind, signal};
+
+use super::options::Common;
+use crate::{Butler, Report, StreamServer};
+
+/// The butler itself failed, or logs were lost.
+pub(super) const EXIT_FAILED: u8 = 250;
+
+/// Says what went wrong and what the exit status is.
+pub(super) fn fail(what: impl std::fmt::Display) -> ExitCode {
+    log::error!("{what}");
+    ExitCode::from(EXIT_FAILED)
+}
+
+/// Listens where it was told to, or at a private path.
+pub(super) fn listen(common: &Common) -> Result<StreamServer, String> {
+    let server = match &common.stream_server {
+        Some(path) => StreamServer::bind(path)
+            .map_err(|error| format!("can't listen at {}: {error}", path.display())),
+        None => StreamServer::bind_private()
+            .map_err(|error| format!("can't listen at a private path: {error}")),
+    }?;
+    log::info!("streams are taken at {}", server.uri());
+    Ok(server)
+}
+
+/// Allows as many descriptors as the system lets us have.
+pub(super) fn raise_descriptor_limit() {
+    let limit = getrlimit(Resource::Nofile);
+    let raised = Rlimit {
+        current: limit.maximum,
+        maximum: limit.maximum,
+    };
+    if limit.current != limit.maximum
+        && let Err(error) = setrlimit(Resource::Nofile, raised)
+    {
+        log::warn!("the limit of open files stays at {:?}: {error}", limit.current);
+    }
+}
+
+/// The signals that end a butler, and the one that asks for statistics.
+pub(super) struct Signals {
+    terminate: Signal,
+    interrupt: Signal,
+    statistics: Signal,
+}
+
+/// What a signal asks for.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(super) enum Asked {
+    /// To come to an end.
+    End,
+    /// To log statistics.
+    Statistics,
+}
+
+impl Signals {
+    pub fn new() -> io::Result<Self> {
+        Ok(Self {
+            terminate: signal(SignalKind::terminate())?,
+            interrupt: signal(SignalKind::interrupt())?,
+            statistics: signal(SignalKind::user_defined1())?,
+        })
+    }
+
+    pub async fn next(&mut self) -> Asked {
+        tokio::select! {
+            _ = self.terminate.recv() => Asked::End,
+            _ = self.interrupt.recv() => Asked::End,
+            _ = self.statistics.recv() => Asked::Statistics,
+        }
+    }
+}
+
+/// Waits for the butler's end. The first signal begins it, the second brings
+/// it at once.
+pub(super) async fn wait(
+    butler: &Butler,
+    common: &Common,
+    signals: &mut Signals,
+) -> Result<Report, crate::Error> {
+    let mut ended = std::pin::pin!(butler.wait());
+    let mut asked_before = false;
+    loop {
+        tokio::select! {
+            result = &mut ended => return result,
+            asked = signals.next() => match asked {
+                Asked::Statistics => log_statistics(butler),
+                Asked::End if asked_before => butler.abort(),
+                Asked::End => {
+                    asked_before = true;
+                    log::info!("ending; once more to end at once");
+                    butler.shutdown(common.drain_timeout);
+                }
+            },
+        }
+    }
+}
+
+/// For SIGUSR1: asked for, so it is told at any level but silence.
+pub(super) fn log_statistics(butler: &Butler) {
+    log::info!("statistics: {}", butler.statistics());
+}
+
+/// Tells what was lost and writes the statistics.
+pub(super) fn conclude(common: &Common, report: &Report) {
+    log::info!("statistics: {}", report.statistics);
+    for loss in &report.losses {
+        log::error!("{loss}");
+    }
+    if !report.is_complete() {
+        log::error!(
+            "logs were lost: {} bytes of {} streams, {} bundles",
+            report.losses.iter().map(|loss| loss.bytes).sum::<u64>(),
+            report.losses.len(),
+            report.bundles_lost
+        );
+    }
+    if let Some(path) = &common.stats_path
+        && let Err(error) = std::fs::write(path, format!("{}\n", report.statistics))
+    {
+        log::error!("can't write statistics to {}: {error}", path.display());
+    }
+}
+
+/// The exit status of `serve` and `stream`.
+pub(super) fn exit_code(common: &Common, result: Result<Report, crate::Error>) -> ExitCode {
+    match result {
+        Ok(report) => {
+            conclude(common, &report);
+            if report.is_complete() {
+                ExitCode::SUCCESS
+            } else {
+                ExitCode::from(EXIT_FAILED)
+            }
+        }
+        Err(error) => fail(error),
+    }
+}

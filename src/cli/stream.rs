@@ -1,0 +1,41 @@
+//! `butler stream`: one file, or stdin, as one stream.
+
+use std::fs::File;
+use std::os::fd::{AsFd, OwnedFd};
+use std::process::ExitCode;
+
+use super::options::{Common, StreamOptions};
+use super::session;
+use crate::Butler;
+
+pub(super) async fn stream(common: Common, options: StreamOptions) -> ExitCode {
+    let source: OwnedFd = match &options.source {
+        Some(path) => match File::open(path) {
+            Ok(file) => file.into(),
+            Err(error) => {
+                return session::fail(format!("can't read {}: {error}", path.display()));
+            }
+        },
+        None => match std::io::stdin().as_fd().try_clone_to_owned() {
+            Ok(stdin) => stdin,
+            Err(error) => return session::fail(format!("can't read stdin: {error}")),
+        },
+    };
+    let Some(properties) = options.stream.properties() else {
+        return session::fail("the stream has no name");
+    };
+    let mut signals = match session::Signals::new() {
+        Ok(signals) => signals,
+        Err(error) => return session::fail(format!("signals: {error}")),
+    };
+    let butler = match Butler::new(common.config.clone()) {
+        Ok(butler) => butler,
+        Err(error) => return session::fail(error),
+    };
+    if let Err(error) = butler.add_stream(source, &properties) {
+        return session::fail(error);
+    }
+    butler.activate();
+    let result = session::wait(&butler, &common, &mut signals).await;
+    session::exit_code(&common, result)
+}
