@@ -6,6 +6,7 @@
 pub(crate) mod attempts;
 pub(crate) mod backoff;
 pub(crate) mod compress;
+pub(crate) mod file;
 pub(crate) mod health;
 pub(crate) mod memory;
 pub(crate) mod null;
