@@ -43,6 +43,9 @@ pub const BUNDLE_PUBSUB_MAX: usize = 5_000_000;
 /// What a bundle to a local output is filled to: it stays in the L2 cache
 /// between reading, encoding and writing.
 pub const BUNDLE_LOCAL_TARGET: usize = 256 * 1024;
+/// What a bundle that is compressed is filled to: zlib finds more to share in
+/// more data, and starting it anew costs less often.
+pub const BUNDLE_COMPRESSED_TARGET: usize = 1024 * 1024;
 /// A message framing a bundle is compressed from this size on (protocol).
 pub const COMPRESS_MIN: usize = 860;
 
@@ -64,6 +67,17 @@ pub const FLUSH_TIMEOUT: Duration = Duration::from_secs(120);
 pub const BACKOFF_FIRST: Duration = Duration::from_millis(100);
 /// See [`BACKOFF_FIRST`].
 pub const BACKOFF_LONGEST: Duration = Duration::from_secs(30);
+
+/// Slices in one vectored write at most (the kernel's IOV_MAX).
+pub const WRITE_SLICES_MAX: usize = 1024;
+/// How long one address of an output may take to answer: what drops packets
+/// would otherwise keep the others waiting for two minutes.
+pub const CONNECT_TIMEOUT: Duration = Duration::from_secs(10);
+/// How long the peer of a TCP output may take at the end to close its half,
+/// which tells that it has read all.
+pub const CLOSE_TIMEOUT: Duration = Duration::from_secs(5);
+/// How often a file output looks whether its path still leads to its file.
+pub const FILE_CHECK_INTERVAL: Duration = Duration::from_secs(1);
 
 /// Provided read buffers: 64 of 64 KiB served 1,000 streams without running
 /// dry; 32 was the least that did.

@@ -34,6 +34,12 @@ impl Health {
         }
     }
 
+    /// An attempt failed and no other will be made.
+    pub fn failed_for_good(&self, error: &dyn Display) {
+        self.errors.set(self.errors.get() + 1);
+        log::error!("{}: {error}; giving up", self.what);
+    }
+
     /// An attempt succeeded.
     pub fn worked(&self) {
         let failures = self.failing.replace(0);

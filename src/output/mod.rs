@@ -3,14 +3,28 @@
 //! [`Output`] names a destination and its settings; each has its sink in a
 //! file of its own.
 
+pub(crate) mod attempts;
 pub(crate) mod backoff;
+pub(crate) mod compress;
+pub(crate) mod file;
 pub(crate) mod health;
 pub mod spec;
+pub(crate) mod log_text;
+pub(crate) mod memory;
+pub(crate) mod null;
+pub(crate) mod sink;
+pub(crate) mod socket;
+#[cfg(test)]
+pub(crate) mod testing;
+pub(crate) mod write;
 
 use std::path::PathBuf;
 
-use crate::bundle::Bundle;
+use self::health::Health;
+pub use self::memory::MemoryOutput;
+use crate::bundle::{Bundle, BundleLimits};
 use crate::ledger::DropReason;
+use crate::limits::{BUNDLE_COMPRESSED_TARGET, BUNDLE_LOCAL_TARGET, BUNDLE_MAX};
 use crate::wire::message::Compression;
 
 /// A destination of bundles.
@@ -51,14 +65,47 @@ pub enum Output {
         /// How bundles are compressed.
         compression: Compression,
     },
+    /// Keeps bundles in memory, for tests.
+    Memory(MemoryOutput),
+}
+
+impl Output {
+    /// How large bundles for it should be.
+    pub(crate) fn bundle_limits(&self) -> BundleLimits {
+        let local = BundleLimits {
+            target: BUNDLE_LOCAL_TARGET,
+            max: BUNDLE_MAX,
+        };
+        match self {
+            Self::Null | Self::Directory { .. } | Self::Memory(_) => local,
+            // The size that was asked for is kept to: people want to see
+            // bundles of that size.
+            Self::Log { bundle_size } => {
+                let size = bundle_size.unwrap_or(BUNDLE_LOCAL_TARGET);
+                BundleLimits {
+                    target: size,
+                    max: size,
+                }
+            }
+            Self::File { compression, .. }
+            | Self::Unix { compression, .. }
+            | Self::Tcp { compression, .. } => match compression {
+                Compression::None => local,
+                Compression::Zlib => BundleLimits {
+                    target: BUNDLE_COMPRESSED_TARGET,
+                    ..local
+                },
+            },
+        }
+    }
 }
 
 /// What takes bundles to a destination, one at a time.
 ///
 /// A sink does not give up: what may work later it tries again, with
 /// [`Backoff`](backoff::Backoff), and tells its
-/// [`Health`](health::Health). The caller drops the future when it can wait
-/// no longer.
+/// [`Health`]. The caller drops the future when it can wait no longer, and
+/// then the sink too: a write may still be under way, and a message is cut.
 pub(crate) trait Sink {
     /// Delivers a bundle; returns the bytes that it took at the destination.
     /// An error is final for this bundle.
@@ -66,4 +113,30 @@ pub(crate) trait Sink {
 
     /// No bundle follows: brings what is still buffered to its destination.
     async fn finish(&mut self);
+
+    /// Whether it works, and how often it did not.
+    fn health(&self) -> &Health;
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn bundles_are_larger_where_they_are_compressed() {
+        let file = |compression| Output::File {
+            path: "f".into(),
+            compression,
+        };
+        let limits = |output: Output| {
+            let limits = output.bundle_limits();
+            (limits.target, limits.max)
+        };
+        assert_eq!(limits(Output::Null), (256 << 10, BUNDLE_MAX));
+        assert_eq!(limits(file(Compression::None)), (256 << 10, BUNDLE_MAX));
+        assert_eq!(limits(file(Compression::Zlib)), (1 << 20, BUNDLE_MAX));
+        let log = |bundle_size| limits(Output::Log { bundle_size });
+        assert_eq!(log(None), (256 << 10, 256 << 10));
+        assert_eq!(log(Some(5000)), (5000, 5000));
+    }
 }

@@ -1,0 +1,245 @@
+//! The output that appends messages to a file.
+//!
+//! A regular file belongs to one butler at a time: it is locked (`flock`),
+//! and a message that an earlier butler left cut is taken away before the
+//! next is written. Every write names its offset, and a write that fails or
+//! is short goes on at the byte where it stopped, so that no message ever
+//! stands behind a cut one. A file that is moved or removed meanwhile is
+//! written on: nothing goes astray, and whoever moved it has it whole. What
+//! is written is not synced: it outlives the butler, but not the machine.
+//!
+//! What is not a regular file gets the same messages one after the other. A
+//! FIFO whose reader has gone gets the cut message once more, whole, when
+//! there is a reader again; a message that was wholly in the pipe when the
+//! reader went counts as delivered. (A reader that comes in the moment when
+//! another leaves, before we can notice, gets the rest of a message: to the
+//! kernel the pipe never broke.)
+
+mod fifo;
+mod recover;
+
+use std::fs::{self, File, Metadata, OpenOptions, TryLockError};
+use std::io;
+use std::os::unix::fs::{FileTypeExt, MetadataExt, OpenOptionsExt};
+use std::path::{Path, PathBuf};
+use std::time::Instant;
+
+use bytes::Bytes;
+use rustix::fs::OFlags;
+
+use self::fifo::Fifo;
+use super::Sink;
+use super::attempts::Attempts;
+use super::compress::Encoder;
+use super::health::Health;
+use super::write::Unwritten;
+use crate::bundle::Bundle;
+use crate::ledger::DropReason;
+use crate::limits::FILE_CHECK_INTERVAL;
+use crate::wire::message::Compression;
+
+/// Appends messages to one file.
+#[derive(Debug)]
+pub(crate) struct FileSink {
+    target: Target,
+    encoder: Encoder,
+    writer: Writer,
+}
+
+#[derive(Debug)]
+enum Target {
+    Regular(Regular),
+    /// A terminal, `/dev/null` and the like.
+    Device(Ring),
+    Fifo(Fifo),
+}
+
+/// What every kind of file needs to write.
+#[derive(Debug)]
+struct Writer {
+    /// Memory that is reused.
+    slices: Vec<Bytes>,
+    attempts: Attempts,
+}
+
+/// The offset that stands for the file's own position.
+const AT_POSITION: u64 = u64::MAX;
+
+impl FileSink {
+    /// Opens the file at `path`, or makes one that only its owner may read.
+    ///
+    /// # Errors
+    ///
+    /// All name the file. Besides those of opening: `ResourceBusy` if another
+    /// process has it locked, `InvalidData` if it holds something else than
+    /// messages.
+    pub fn open(path: &Path, compression: Compression) -> io::Result<Self> {
+        let target = Target::open(path).map_err(|error| {
+            io::Error::new(error.kind(), format!("{}: {error}", path.display()))
+        })?;
+        Ok(Self {
+            target,
+            encoder: Encoder::new(compression),
+            writer: Writer {
+                slices: Vec::new(),
+                attempts: Attempts::new(format!("output file {}", path.display())),
+            },
+        })
+    }
+}
+
+impl Sink for FileSink {
+    /// Never gives up.
+    async fn deliver(&mut self, bundle: &Bundle) -> Result<u64, DropReason> {
+        self.encoder.encode(bundle);
+        let pieces = self.encoder.pieces();
+        match &mut self.target {
+            Target::Regular(file) => file.append(pieces, &mut self.writer).await,
+            Target::Device(ring) => ring.write(pieces, &mut self.writer).await,
+            Target::Fifo(fifo) => fifo.write(pieces, &mut self.writer).await,
+        }
+        self.writer.attempts.worked();
+        let len = self.encoder.len();
+        self.encoder.clear();
+        Ok(len)
+    }
+
+    /// Nothing is kept back.
+    async fn finish(&mut self) {}
+
+    fn health(&self) -> &Health {
+        self.writer.attempts.health()
+    }
+}
+
+impl Target {
+    fn open(path: &Path) -> io::Result<Self> {
+        // Opening a FIFO for writing waits for its reader, and opening it for
+        // both makes us its reader: it has a way of its own.
+        if fs::metadata(path).is_ok_and(|found| found.file_type().is_fifo()) {
+            return Ok(Self::Fifo(Fifo::new(path)));
+        }
+        let file = OpenOptions::new()
+            .read(true)
+            .write(true)
+            .create(true)
+            .truncate(false)
+            .mode(0o600)
+            .custom_flags(OFlags::NOCTTY.bits() as i32)
+            .open(path)?;
+        let found = file.metadata()?;
+        if !found.is_file() {
+            return Ok(Self::Device(Ring(tokio_uring::fs::File::from_std(file))));
+        }
+        lock(&file, path)?;
+        let file_len = file.metadata()?.len();
+        let end = recover::end_of_messages(&file, file_len)?;
+        if end < file_len {
+            file.set_len(end)?;
+            log::warn!(
+                "{}: its last message was cut; {} bytes from byte {end} on are taken away",
+                path.display(),
+                file_len - end
+            );
+        }
+        Ok(Self::Regular(Regular {
+            path: path.to_owned(),
+            identity: identity(&found),
+            ring: tokio_uring::fs::File::from_std(file),
+            end,
+            checked: Instant::now(),
+            replaced: false,
+        }))
+    }
+}
+
+fn lock(file: &File, path: &Path) -> io::Result<()> {
+    match file.try_lock() {
+        Ok(()) => Ok(()),
+        Err(TryLockError::WouldBlock) => Err(io::Error::new(
+            io::ErrorKind::ResourceBusy,
+            "another process writes to it",
+        )),
+        Err(TryLockError::Error(error)) if error.kind() == io::ErrorKind::Unsupported => {
+            log::warn!(
+                "{}: it can't be locked there; no other butler may write to it",
+                path.display()
+            );
+            Ok(())
+        }
+        Err(TryLockError::Error(error)) => Err(error),
+    }
+}
+
+/// A regular file.
+#[derive(Debug)]
+struct Regular {
+    path: PathBuf,
+    /// Its device and inode.
+    identity: (u64, u64),
+    ring: tokio_uring::fs::File,
+    /// Where the last whole message ends.
+    end: u64,
+    /// When it was last looked whether the path still leads to the file.
+    checked: Instant,
+    /// It does not, and that was told.
+    replaced: bool,
+}
+
+fn identity(found: &Metadata) -> (u64, u64) {
+    (found.dev(), found.ino())
+}
+
+impl Regular {
+    async fn append(&mut self, pieces: &[Bytes], writer: &mut Writer) {
+        if self.checked.elapsed() >= FILE_CHECK_INTERVAL {
+            self.check();
+        }
+        let mut unwritten = Unwritten::new(pieces);
+        loop {
+            let write = async |slices, done| self.ring.writev_at(slices, self.end + done).await;
+            match unwritten.write(&mut writer.slices, write).await {
+                Ok(()) => break,
+                Err(error) => {
+                    self.check();
+                    writer.attempts.failed(&error).await;
+                }
+            }
+        }
+        self.end += unwritten.done();
+    }
+
+    /// Tells once if the path leads elsewhere by now.
+    fn check(&mut self) {
+        self.checked = Instant::now();
+        let same = || fs::metadata(&self.path).is_ok_and(|found| identity(&found) == self.identity);
+        if !self.replaced && !same() {
+            self.replaced = true;
+            log::warn!(
+                "{}: the file was moved, removed or replaced; what was opened is written on",
+                self.path.display()
+            );
+        }
+    }
+}
+
+/// A file with a position of its own, or with none.
+#[derive(Debug)]
+struct Ring(tokio_uring::fs::File);
+
+impl Ring {
+    async fn write(&self, pieces: &[Bytes], writer: &mut Writer) {
+        let mut unwritten = Unwritten::new(pieces);
+        while let Err(error) = self.write_on(&mut unwritten, writer).await {
+            writer.attempts.failed(&error).await;
+        }
+    }
+
+    async fn write_on(&self, unwritten: &mut Unwritten<'_>, writer: &mut Writer) -> io::Result<()> {
+        let write = async |slices, _| self.0.writev_at(slices, AT_POSITION).await;
+        unwritten.write(&mut writer.slices, write).await
+    }
+}
+
+#[cfg(test)]
+mod tests;

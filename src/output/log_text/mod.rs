@@ -1,0 +1,296 @@
+//! The output that prints every bundle for people, on stdout.
+//!
+//! ```text
+//! bundle of 2023-11-14T22:13:20Z: 1 streams, 2 entries, 123 bytes
+//!   build/log, text
+//!     4 +0.000s line 10: compiling
+//!     4 +0.000s line 11: 42 %, no end yet…
+//!   build/log ends after entry 4
+//! ```
+
+mod text;
+
+use std::fs::File;
+use std::io::{self, Write};
+use std::os::fd::AsFd;
+
+use bytes::{Bytes, BytesMut};
+use tokio::net::unix::pipe;
+
+use super::Sink;
+use super::attempts::Attempts;
+use super::health::Health;
+use super::write::Unwritten;
+use crate::bundle::Bundle;
+use crate::ledger::DropReason;
+use crate::wire::walk::{Fields, Value};
+
+/// Text is written when there is this much of it.
+const CHUNK: usize = 64 * 1024;
+
+/// Prints bundles.
+#[derive(Debug)]
+pub(crate) struct LogSink {
+    out: Out,
+    text: BytesMut,
+    /// Memory that is reused.
+    slices: Vec<Bytes>,
+    attempts: Attempts,
+}
+
+/// What is printed to.
+#[derive(Debug)]
+enum Out {
+    /// A regular file, which others may share with us (a child that inherits
+    /// it, say): only `write` takes its position and moves it in one step. It
+    /// does not wait for a reader.
+    Regular(File),
+    /// A pipe, a terminal, a socket: the ring waits for the reader. The file
+    /// is the same once more.
+    Stream(tokio_uring::fs::File, File),
+    /// Nobody reads any more.
+    Closed,
+}
+
+impl LogSink {
+    /// Prints to stdout.
+    pub fn stdout() -> io::Result<Self> {
+        let stdout = io::stdout().as_fd().try_clone_to_owned()?;
+        Self::to(stdout.into())
+    }
+
+    fn to(file: File) -> io::Result<Self> {
+        let out = match file.metadata()?.is_file() {
+            true => Out::Regular(file),
+            false => Out::Stream(tokio_uring::fs::File::from_std(file.try_clone()?), file),
+        };
+        Ok(Self {
+            out,
+            text: BytesMut::new(),
+            slices: Vec::new(),
+            attempts: Attempts::new("output log"),
+        })
+    }
+
+    /// Writes the text so far; returns its length.
+    async fn flush(&mut self) -> Result<u64, DropReason> {
+        let pieces = [self.text.split().freeze()];
+        if pieces[0].is_empty() {
+            return Ok(0);
+        }
+        let mut unwritten = Unwritten::new(&pieces);
+        loop {
+            let out = &self.out;
+            let write = async |slices, _| out.write(slices).await;
+            let error = match unwritten.write(&mut self.slices, write).await {
+                Ok(()) => break,
+                Err(error) => error,
+            };
+            if error.kind() == io::ErrorKind::BrokenPipe {
+                self.out = Out::Closed;
+                self.attempts.health().failed_for_good(&error);
+                return Err(DropReason::Undelivered);
+            }
+            if error.kind() == io::ErrorKind::WouldBlock
+                && let Out::Stream(_, file) = &self.out
+                && writable(file).await.is_ok()
+            {
+                continue;
+            }
+            self.attempts.failed(&error).await;
+        }
+        self.attempts.worked();
+        Ok(unwritten.done())
+    }
+}
+
+impl Out {
+    async fn write(&self, slices: Vec<Bytes>) -> tokio_uring::BufResult<usize, Vec<Bytes>> {
+        match self {
+            Self::Regular(file) => {
+                let mut file = file;
+                let result = slices.first().map_or(Ok(0), |slice| file.write(slice));
+                (result, slices)
+            }
+            // The largest offset stands for the position.
+            Self::Stream(ring, _) => ring.writev_at(slices, u64::MAX).await,
+            Self::Closed => (Err(io::ErrorKind::BrokenPipe.into()), slices),
+        }
+    }
+}
+
+/// Waits for a reader when somebody made stdout non-blocking: the ring then
+/// does not.
+async fn writable(file: &File) -> io::Result<()> {
+    // Not only pipes: all that is asked of it is to be polled.
+    pipe::Sender::from_owned_fd_unchecked(file.try_clone()?.into())?
+        .writable()
+        .await
+}
+
+impl Sink for LogSink {
+    /// Returns the bytes printed. That nobody reads any more is final.
+    async fn deliver(&mut self, bundle: &Bundle) -> Result<u64, DropReason> {
+        if matches!(self.out, Out::Closed) {
+            return Err(DropReason::Undelivered);
+        }
+        let mut printed = 0;
+        text::put_bundle(&mut self.text, bundle);
+        for stream in bundle.streams() {
+            text::put_stream(&mut self.text, stream);
+            let entries = bundle.logs(stream).flat_map(Fields);
+            for field in entries {
+                if let Ok((_, Value::Bytes(entry))) = field {
+                    text::put_entry(&mut self.text, entry);
+                }
+                if self.text.len() >= CHUNK {
+                    printed += self.flush().await?;
+                }
+            }
+            text::put_end(&mut self.text, stream);
+        }
+        Ok(printed + self.flush().await?)
+    }
+
+    async fn finish(&mut self) {}
+
+    fn health(&self) -> &Health {
+        self.attempts.health()
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::output::testing::{bundles, lines, text_bundle};
+    use crate::wire::descriptor::StreamType;
+    use std::io::Read;
+    use std::time::Duration;
+
+    fn print(bundle: &Bundle) -> String {
+        let mut file = tempfile::tempfile().unwrap();
+        tokio_uring::start(async {
+            let mut sink = LogSink::to(file.try_clone().unwrap()).unwrap();
+            let printed = sink.deliver(bundle).await.unwrap();
+            assert_eq!(printed, file.metadata().unwrap().len());
+        });
+        let mut text = String::new();
+        io::Seek::rewind(&mut file).unwrap();
+        file.read_to_string(&mut text).unwrap();
+        text
+    }
+
+    #[test]
+    fn shows_everything() {
+        let streams: [(_, _, &[u8]); 3] = [
+            (
+                "a/text",
+                StreamType::Text,
+                b"one\r\n\x1b[1mt\xc3\xa9\xfft\two\nthree",
+            ),
+            ("bin", StreamType::Binary, &[7; 100]),
+            ("dgram", StreamType::Datagram, b"\x02ab\x00\x05c"),
+        ];
+        let all = bundles(1 << 20, &streams);
+        let text = print(&all[0]);
+        let expected = "\
+bundle of 2023-11-14T22:13:20Z: 3 streams, 6 entries, LEN bytes
+  a/text, text
+    0 +0.000s line 0: one
+    0 +0.000s line 1: \\x1b[1mté\\xfft\\two
+    1 +0.000s line 2: three…
+  a/text ends after entry 1
+  bin, binary
+    0 +0.000s byte 0: 100 bytes, 07 07 07 07 07 07 07 07 07 07 07 07 07 07 07 07…
+  bin ends after entry 0
+  dgram, datagram
+    0 +0.000s datagram 0: 2 bytes, 61 62
+    1 +0.000s datagram 1: 0 bytes
+    2 +0.000s datagram 2, part: 1 bytes, 63
+  dgram ends after entry 2
+";
+        let len = all[0].len().to_string();
+        assert_eq!(text, expected.replace("LEN", &len));
+    }
+
+    #[test]
+    fn large_bundles_come_whole() {
+        let data = lines(1_000_000);
+        let text = print(&text_bundle(&data));
+        let count = data.iter().filter(|byte| **byte == b'\n').count();
+        assert_eq!(
+            text.lines().filter(|line| line.contains("step")).count(),
+            count
+        );
+    }
+
+    #[test]
+    fn a_file_is_shared_with_others() {
+        let file = tempfile::tempfile().unwrap();
+        let bundle = text_bundle(b"x\n");
+        tokio_uring::start(async {
+            let mut sink = LogSink::to(file.try_clone().unwrap()).unwrap();
+            (&file).write_all(b"before").unwrap();
+            let first = sink.deliver(&bundle).await.unwrap();
+            (&file).write_all(b"between").unwrap();
+            let second = sink.deliver(&bundle).await.unwrap();
+            let len = file.metadata().unwrap().len();
+            assert_eq!(len, 13 + first + second);
+        });
+    }
+
+    fn slow_reader(mut reader: io::PipeReader) -> std::thread::JoinHandle<usize> {
+        std::thread::spawn(move || {
+            let mut all = 0;
+            let mut bytes = [0; 50_000];
+            loop {
+                match reader.read(&mut bytes).unwrap() {
+                    0 => return all,
+                    len => all += len,
+                }
+                std::thread::sleep(Duration::from_millis(5));
+            }
+        })
+    }
+
+    #[test]
+    fn a_slow_pipe_does_not_stop_the_thread() {
+        for nonblocking in [false, true] {
+            let (reader, writer) = io::pipe().unwrap();
+            if nonblocking {
+                rustix::io::ioctl_fionbio(&writer, true).unwrap();
+            }
+            let file = File::from(std::os::fd::OwnedFd::from(writer));
+            let bundle = text_bundle(&lines(1_000_000));
+            let reader = slow_reader(reader);
+            let printed = tokio_uring::start(async move {
+                let mut sink = LogSink::to(file).unwrap();
+                let task = tokio_uring::spawn(async move {
+                    let printed = sink.deliver(&bundle).await;
+                    assert_eq!(sink.health().errors(), 0);
+                    printed
+                });
+                tokio::time::sleep(Duration::from_millis(20)).await;
+                assert!(!task.is_finished());
+                task.await.unwrap().unwrap()
+            });
+            assert_eq!(reader.join().unwrap() as u64, printed);
+        }
+    }
+
+    #[test]
+    fn a_closed_pipe_is_final() {
+        let (reader, writer) = io::pipe().unwrap();
+        drop(reader);
+        let bundle = text_bundle(b"x\n");
+        tokio_uring::start(async {
+            let file = File::from(std::os::fd::OwnedFd::from(writer));
+            let mut sink = LogSink::to(file).unwrap();
+            for _ in 0..3 {
+                let result = sink.deliver(&bundle).await;
+                assert_eq!(result, Err(DropReason::Undelivered));
+            }
+            assert_eq!(sink.health().errors(), 1);
+        });
+    }
+}

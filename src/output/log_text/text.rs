@@ -1,0 +1,175 @@
+//! How bundles look to people. Whatever a client wrote, it can't move the
+//! cursor, nor make one line look like two.
+
+use std::fmt::{self, Write};
+
+use bytes::BytesMut;
+
+use crate::bundle::{Bundle, BundleStream};
+use crate::wire::descriptor::StreamType;
+use crate::wire::walk::{self, ContentView, Fields, Malformed, Value};
+
+/// Bytes of binary data that are shown.
+const PREVIEW: usize = 16;
+
+pub(super) fn put_bundle(out: &mut BytesMut, bundle: &Bundle) {
+    put(
+        out,
+        format_args!(
+            "bundle of {}: {} streams, {} entries, {} bytes\n",
+            bundle.begun,
+            bundle.streams().len(),
+            bundle.entries(),
+            bundle.len()
+        ),
+    );
+}
+
+pub(super) fn put_stream(out: &mut BytesMut, stream: &BundleStream) {
+    let stream_type = match stream.info.stream_type {
+        StreamType::Text => "text",
+        StreamType::Binary => "binary",
+        StreamType::Datagram => "datagram",
+    };
+    put(out, format_args!("  {}, {stream_type}\n", stream.info.name));
+}
+
+pub(super) fn put_end(out: &mut BytesMut, stream: &BundleStream) {
+    if let Some(last) = stream.terminal {
+        put(
+            out,
+            format_args!("  {} ends after entry {last}\n", stream.info.name),
+        );
+    }
+}
+
+/// Prints an encoded LogEntry.
+pub(super) fn put_entry(out: &mut BytesMut, entry: &[u8]) {
+    if put_content(out, entry).is_err() {
+        out.extend_from_slice(b"    malformed\n");
+    }
+}
+
+fn put_content(out: &mut BytesMut, entry: &[u8]) -> Result<(), Malformed> {
+    let head = Head::read(entry)?;
+    match walk::content(entry)? {
+        None => {}
+        Some(ContentView::Text(text)) => {
+            for (at, line) in walk::lines(text).enumerate() {
+                let (value, delimiter) = line?;
+                let end = if delimiter.is_empty() { "…" } else { "" };
+                let line = head.sequence + at as u64;
+                let value = Escaped(value);
+                put(out, format_args!("    {head} line {line}: {value}{end}\n"));
+            }
+        }
+        Some(ContentView::Binary(data)) => {
+            let (at, data) = (head.sequence, Preview(data));
+            put(out, format_args!("    {head} byte {at}: {data}\n"));
+        }
+        Some(ContentView::Datagram { data, last }) => {
+            let part = if last { "" } else { ", part" };
+            let (at, data) = (head.sequence, Preview(data));
+            put(
+                out,
+                format_args!("    {head} datagram {at}{part}: {data}\n"),
+            );
+        }
+    }
+    Ok(())
+}
+
+fn put(out: &mut BytesMut, text: fmt::Arguments<'_>) {
+    out.write_fmt(text).expect("a buffer grows as needed");
+}
+
+/// What stands before an entry's content.
+#[derive(Debug, Default)]
+struct Head {
+    offset: prost_types::Duration,
+    stream_index: u64,
+    sequence: u64,
+}
+
+impl Head {
+    fn read(entry: &[u8]) -> Result<Self, Malformed> {
+        let mut head = Self::default();
+        for field in Fields(entry) {
+            match field? {
+                (1, Value::Bytes(bytes)) => {
+                    head.offset = prost::Message::decode(bytes).map_err(|_| Malformed)?;
+                }
+                (3, Value::Uint(value)) => head.stream_index = value,
+                (4, Value::Uint(value)) => head.sequence = value,
+                _ => {}
+            }
+        }
+        Ok(head)
+    }
+}
+
+impl fmt::Display for Head {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let millis = self.offset.nanos / 1_000_000;
+        let seconds = self.offset.seconds;
+        write!(f, "{} +{seconds}.{millis:03}s", self.stream_index)
+    }
+}
+
+/// Text of which nothing but letters reaches a terminal.
+struct Escaped<'a>(&'a [u8]);
+
+impl fmt::Display for Escaped<'_> {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        for chunk in self.0.utf8_chunks() {
+            for letter in chunk.valid().chars() {
+                match letter {
+                    '\t' => f.write_str("\\t")?,
+                    '\r' => f.write_str("\\r")?,
+                    '\0'..='\x1f' | '\x7f' => write!(f, "\\x{:02x}", letter as u32)?,
+                    // More controls, and what ends lines or turns the
+                    // direction of the text.
+                    '\u{80}'..='\u{9f}' | '\u{2028}'..='\u{202e}' | '\u{2066}'..='\u{2069}' => {
+                        write!(f, "\\u{{{:x}}}", letter as u32)?
+                    }
+                    _ => f.write_char(letter)?,
+                }
+            }
+            for byte in chunk.invalid() {
+                write!(f, "\\x{byte:02x}")?;
+            }
+        }
+        Ok(())
+    }
+}
+
+/// The size of data, and how it begins.
+struct Preview<'a>(&'a [u8]);
+
+impl fmt::Display for Preview<'_> {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "{} bytes", self.0.len())?;
+        let shown = &self.0[..self.0.len().min(PREVIEW)];
+        for (at, byte) in shown.iter().enumerate() {
+            write!(f, "{}{byte:02x}", if at == 0 { ", " } else { " " })?;
+        }
+        f.write_str(if shown.len() < self.0.len() {
+            "…"
+        } else {
+            ""
+        })
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn escapes_what_is_no_letter() {
+        let text = "a\u{9b}2J\u{202e}\u{2028}b\r\0é\u{7f}".as_bytes();
+        let escaped = Escaped(text).to_string();
+        assert_eq!(escaped, "a\\u{9b}2J\\u{202e}\\u{2028}b\\r\\x00é\\x7f");
+        assert_eq!(Escaped(b"\xf0\x9f\x98").to_string(), "\\xf0\\x9f\\x98");
+    }
+}

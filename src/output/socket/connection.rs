@@ -1,0 +1,208 @@
+//! One connection, Unix or TCP.
+//!
+//! Connecting goes through tokio's sockets, which don't block and may be
+//! given up at any time; from then on the ring waits, and needs the socket
+//! blocking.
+
+use std::fmt;
+use std::io;
+use std::net::{IpAddr, Ipv4Addr, Ipv6Addr, Shutdown, SocketAddr, TcpStream, ToSocketAddrs};
+use std::os::fd::{AsFd, BorrowedFd};
+use std::os::unix::net::UnixStream;
+use std::path::Path;
+use std::thread;
+use std::time::Duration;
+
+use bytes::Bytes;
+use rustix::event::{PollFd, PollFlags, Timespec, poll};
+use rustix::net::{RecvFlags, recv, sockopt};
+use tokio::sync::oneshot;
+use tokio_uring::BufResult;
+
+use super::Address;
+use crate::limits::CONNECT_TIMEOUT;
+
+/// How long nothing may happen on a TCP connection until the kernel asks
+/// whether the peer is still there.
+const KEEPALIVE_IDLE: Duration = Duration::from_secs(60);
+
+/// A socket twice: as the ring writes to it, and for everything else.
+pub(super) enum Connection {
+    Unix(tokio_uring::net::UnixStream, UnixStream),
+    Tcp(tokio_uring::net::TcpStream, TcpStream),
+}
+
+impl fmt::Debug for Connection {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            Self::Unix(_, socket) => socket.fmt(f),
+            Self::Tcp(_, socket) => socket.fmt(f),
+        }
+    }
+}
+
+impl AsFd for Connection {
+    fn as_fd(&self) -> BorrowedFd<'_> {
+        match self {
+            Self::Unix(_, socket) => socket.as_fd(),
+            Self::Tcp(_, socket) => socket.as_fd(),
+        }
+    }
+}
+
+impl Connection {
+    pub async fn open(address: &Address) -> io::Result<Self> {
+        match address {
+            Address::Unix(path) => Self::open_unix(path).await,
+            Address::Tcp { host, port } => Self::open_tcp(host, *port).await,
+        }
+    }
+
+    /// Fails with `WouldBlock` when too many wait to be accepted.
+    async fn open_unix(path: &Path) -> io::Result<Self> {
+        let socket = tokio::net::UnixStream::connect(path).await?.into_std()?;
+        socket.set_nonblocking(false)?;
+        let ring = tokio_uring::net::UnixStream::from_std(socket.try_clone()?);
+        Ok(Self::Unix(ring, socket))
+    }
+
+    /// Tries all addresses and fails as the last one did.
+    async fn open_tcp(host: &str, port: u16) -> io::Result<Self> {
+        let mut last_error = io::Error::new(io::ErrorKind::NotFound, "the host has no address");
+        for address in resolve(host, port).await? {
+            let connecting = tokio::net::TcpStream::connect(address);
+            match tokio::time::timeout(CONNECT_TIMEOUT, connecting).await {
+                Ok(Ok(socket)) => return Self::from_tcp(socket.into_std()?),
+                Ok(Err(error)) => last_error = error,
+                Err(_) => last_error = io::ErrorKind::TimedOut.into(),
+            }
+        }
+        Err(last_error)
+    }
+
+    fn from_tcp(socket: TcpStream) -> io::Result<Self> {
+        socket.set_nonblocking(false)?;
+        socket.set_nodelay(true)?;
+        sockopt::set_socket_keepalive(&socket, true)?;
+        sockopt::set_tcp_keepidle(&socket, KEEPALIVE_IDLE)?;
+        let ring = tokio_uring::net::TcpStream::from_std(socket.try_clone()?);
+        Ok(Self::Tcp(ring, socket))
+    }
+
+    pub async fn writev(&self, slices: Vec<Bytes>) -> BufResult<usize, Vec<Bytes>> {
+        match self {
+            Self::Unix(ring, _) => ring.writev(slices).await,
+            Self::Tcp(ring, _) => ring.writev(slices).await,
+        }
+    }
+
+    /// Is the peer still there, as far as the kernel knows? What it has sent
+    /// is thrown away.
+    pub fn check(&self) -> io::Result<()> {
+        let gone = match self {
+            // Only set when the peer takes nothing any more.
+            Self::Unix(..) => PollFlags::HUP | PollFlags::ERR,
+            // A peer that closes looks like one that closes only its own
+            // direction. That one loses nothing if it gets a new connection.
+            Self::Tcp(..) => PollFlags::HUP | PollFlags::ERR | PollFlags::RDHUP,
+        };
+        let mut fds = [PollFd::new(self, PollFlags::IN | PollFlags::RDHUP)];
+        poll(&mut fds, Some(&Timespec::default()))?;
+        let found = fds[0].revents();
+        if found.intersects(gone) {
+            return Err(io::Error::new(
+                io::ErrorKind::ConnectionReset,
+                "the peer has closed the connection",
+            ));
+        }
+        if found.contains(PollFlags::IN) {
+            self.drain()?;
+        }
+        Ok(())
+    }
+
+    /// Throws away what the peer has sent, but does not keep up with one that
+    /// never stops.
+    fn drain(&self) -> io::Result<()> {
+        let mut sunk = [0; 4096];
+        for _ in 0..64 {
+            match recv(self, &mut sunk, RecvFlags::DONTWAIT) {
+                Ok((_, 0)) | Err(rustix::io::Errno::AGAIN) => break,
+                Ok(_) | Err(rustix::io::Errno::INTR) => {}
+                Err(error) => return Err(error.into()),
+            }
+        }
+        Ok(())
+    }
+
+    /// Nothing follows. Returns when a TCP peer has read all and closed; of a
+    /// Unix socket all that was written is with the peer already.
+    pub async fn close(self) -> io::Result<()> {
+        let (ring, socket) = match self {
+            Self::Unix(_, ref socket) => {
+                socket.shutdown(Shutdown::Write)?;
+                // What we leave unread would reach the peer as an error.
+                return self.drain();
+            }
+            Self::Tcp(ring, socket) => (ring, socket),
+        };
+        socket.shutdown(Shutdown::Write)?;
+        // The ring writes no more, and gives up its part of the socket.
+        drop(ring);
+        socket.set_nonblocking(true)?;
+        let socket = tokio::net::TcpStream::from_std(socket)?;
+        let mut sunk = [0; 4096];
+        loop {
+            socket.readable().await?;
+            match socket.try_read(&mut sunk) {
+                Ok(0) => return Ok(()),
+                Err(error) if error.kind() != io::ErrorKind::WouldBlock => return Err(error),
+                _ => {}
+            }
+        }
+    }
+}
+
+/// The addresses of `host`.
+async fn resolve(host: &str, port: u16) -> io::Result<Vec<SocketAddr>> {
+    if let Ok(address) = host.parse::<IpAddr>() {
+        return Ok(vec![(address, port).into()]);
+    }
+    if host.eq_ignore_ascii_case("localhost") {
+        return Ok(vec![
+            (Ipv4Addr::LOCALHOST, port).into(),
+            (Ipv6Addr::LOCALHOST, port).into(),
+        ]);
+    }
+    // The C library's resolver is the one that the machine is set up for, and
+    // it blocks: for once another thread, which lives as long as the question.
+    let (answer, answered) = oneshot::channel();
+    let host = host.to_owned();
+    thread::Builder::new()
+        .name("resolve".into())
+        .spawn(move || {
+            let found = (host.as_str(), port).to_socket_addrs();
+            // Nobody may be there to hear it.
+            let _ = answer.send(found.map(Iterator::collect));
+        })?;
+    answered
+        .await
+        .unwrap_or_else(|_| Err(io::Error::other("the resolver panicked")))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn resolves_literals_and_names() {
+        tokio_uring::start(async {
+            let v4 = resolve("127.0.0.1", 80).await.unwrap();
+            assert_eq!(v4, ["127.0.0.1:80".parse().unwrap()]);
+            let v6 = resolve("::1", 80).await.unwrap();
+            assert_eq!(v6, ["[::1]:80".parse().unwrap()]);
+            assert_eq!(resolve("LocalHost", 80).await.unwrap().len(), 2);
+            assert!(resolve("no such host", 80).await.is_err());
+        });
+    }
+}
