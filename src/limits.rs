@@ -88,3 +88,12 @@ pub const READ_BUFFER_SIZE: usize = 64 * 1024;
 /// The least that a bundle may be filled to: the longest descriptor that is
 /// reasonable, and an entry.
 pub const BUNDLE_SIZE_MIN: usize = 4096;
+
+/// What `cat` holds of entries that came before their turn: so much of those
+/// early in their own stream, and as much of those early among the streams.
+/// Our own outputs are in order, or out of it by a bundle or two.
+pub const CAT_HELD_MAX: usize = 64 * 1024 * 1024;
+/// A longer line is shown in pieces where it can't be passed through.
+pub const CAT_LINE_MAX: usize = 1024 * 1024;
+/// A descriptor's JSON file at most: a header's, with a good many global tags.
+pub const META_JSON_MAX: u64 = 8 * 1024 * 1024;

@@ -2,6 +2,8 @@
 //! bundles, a reader gets back the same. Driven on the core with a virtual
 //! clock; `golden` replays what real clients sent, where that data is at hand.
 
+#![allow(clippy::unwrap_used)]
+
 mod common;
 
 use std::collections::BTreeMap;

@@ -16,10 +16,11 @@ use tokio::time::Instant;
 use super::hooks::Hooks;
 use crate::core::{Core, OpenError};
 use crate::ledger::DropReason;
-use crate::output::{AnySink, Sink};
-use crate::reactor::{clock, wake};
+use crate::output::Sink;
+use crate::output::sink::AnySink;
 use crate::reactor::edge::{Edge, Filled, NextRead, Phase, Step};
 use crate::reactor::tee::Tee;
+use crate::reactor::{clock, wake};
 use crate::stream::arena::Key;
 use crate::time::Moment;
 use crate::wire::descriptor::StreamProperties;
@@ -97,12 +98,7 @@ impl Engine {
     }
 
     /// Takes a descriptor as a stream.
-    pub fn add_stream(
-        &self,
-        fd: OwnedFd,
-        stream: Key,
-        tee: Option<Rc<Tee>>,
-    ) -> io::Result<()> {
+    pub fn add_stream(&self, fd: OwnedFd, stream: Key, tee: Option<Rc<Tee>>) -> io::Result<()> {
         let mut edge = self.edge.borrow_mut();
         let key = edge.add_stream(fd, stream, tee);
         let may_read = self.core.borrow().may_read();
@@ -191,7 +187,10 @@ impl Engine {
         let late = self.edge.borrow_mut().tick(now.mono_ns, may_read)?;
         for key in late {
             let seconds = crate::limits::HEADER_TIMEOUT.as_secs();
-            self.refuse(key, &format!("its header is not complete after {seconds} s"))?;
+            self.refuse(
+                key,
+                &format!("its header is not complete after {seconds} s"),
+            )?;
         }
         Ok(())
     }
@@ -208,54 +207,46 @@ impl Engine {
             .min()
     }
 
-    fn data(
-        &self,
-        now: &Moment,
-        key: Key,
-        filled: Filled,
-        next: NextRead,
-    ) -> io::Result<()> {
+    fn data(&self, now: &Moment, key: Key, filled: Filled, next: NextRead) -> io::Result<()> {
         let mut header_used = 0;
         let mut edge = self.edge.borrow_mut();
         let stream = match edge.connection(key).map(|it| &it.phase) {
             Some(Phase::Stream(stream)) => Some(*stream),
-            Some(Phase::Header(_)) => {
-                match edge.header(key, &filled) {
-                    Ok(Some((properties, used))) => {
-                        header_used = used;
-                        drop(edge);
-                        let opened = self.open(now, &properties);
-                        edge = self.edge.borrow_mut();
-                        match opened {
-                            Ok(stream) => {
-                                edge.opened(key, stream);
-                                Some(stream)
-                            }
-                            Err(error) => {
-                                edge.recycle(filled);
-                                drop(edge);
-                                log::error!("stream refused: {error}");
-                                return self.close(key);
-                            }
+            Some(Phase::Header(_)) => match edge.header(key, &filled) {
+                Ok(Some((properties, used))) => {
+                    header_used = used;
+                    drop(edge);
+                    let opened = self.open(now, &properties);
+                    edge = self.edge.borrow_mut();
+                    match opened {
+                        Ok(stream) => {
+                            edge.opened(key, stream);
+                            Some(stream)
                         }
-                    }
-                    Ok(None) => {
-                        let victim = edge.header_to_refuse();
-                        edge.recycle(filled);
-                        drop(edge);
-                        if let Some(victim) = victim {
-                            self.refuse(victim, "too much memory is in unfinished headers")?;
+                        Err(error) => {
+                            edge.recycle(filled);
+                            drop(edge);
+                            log::error!("stream refused: {error}");
+                            return self.close(key);
                         }
-                        return self.read_on(now, key, next);
-                    }
-                    Err(error) => {
-                        edge.recycle(filled);
-                        drop(edge);
-                        self.refuse(key, &error.to_string())?;
-                        return Ok(());
                     }
                 }
-            }
+                Ok(None) => {
+                    let victim = edge.header_to_refuse();
+                    edge.recycle(filled);
+                    drop(edge);
+                    if let Some(victim) = victim {
+                        self.refuse(victim, "too much memory is in unfinished headers")?;
+                    }
+                    return self.read_on(now, key, next);
+                }
+                Err(error) => {
+                    edge.recycle(filled);
+                    drop(edge);
+                    self.refuse(key, &error.to_string())?;
+                    return Ok(());
+                }
+            },
             None => None,
         };
         let mut failed = false;

@@ -16,7 +16,7 @@ use tokio::time::Instant;
 use crate::bundle::Identity;
 use crate::config::{Config, ConfigError};
 use crate::core::{Core, CoreConfig, OpenError};
-use crate::output::AnySink;
+use crate::output::sink::AnySink;
 use crate::reactor::clock;
 use crate::reactor::edge::Edge;
 use crate::reactor::listener::StreamServer;

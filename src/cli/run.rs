@@ -59,10 +59,20 @@ async fn run_command(common: &Common, options: &RunOptions) -> Result<u8, String
     }
     let mut shown: Vec<Shown> = Vec::new();
     if let Some(flags) = &options.stdout {
-        command.stdout(capture(&butler, flags, options.tee.then(io::stdout), &mut shown)?);
+        command.stdout(capture(
+            &butler,
+            flags,
+            options.tee.then(io::stdout),
+            &mut shown,
+        )?);
     }
     if let Some(flags) = &options.stderr {
-        command.stderr(capture(&butler, flags, options.tee.then(io::stderr), &mut shown)?);
+        command.stderr(capture(
+            &butler,
+            flags,
+            options.tee.then(io::stderr),
+            &mut shown,
+        )?);
     }
     let spawned = command.spawn();
     // Our ends of the child's pipes close with it.
@@ -219,6 +229,8 @@ fn write_result(path: &Path, options: &RunOptions, code: u8, delivered: bool) {
 /// The signals that a child is to get instead of us.
 struct ChildSignals {
     signals: [(rustix::process::Signal, Signal); 6],
+    /// Kept so that its handler is there.
+    _file_limit: Signal,
     /// SIGTERM and SIGINT so far.
     ends: u32,
 }
@@ -238,6 +250,7 @@ impl ChildSignals {
                 listen(Number::USR1)?,
                 listen(Number::USR2)?,
             ],
+            _file_limit: session::survive_file_limit()?,
             ends: 0,
         })
     }
@@ -292,11 +305,10 @@ impl ChildSignals {
                 result = &mut ended => return result,
                 number = self.next() => match number {
                     rustix::process::Signal::USR1 => session::log_statistics(butler),
-                    rustix::process::Signal::TERM | rustix::process::Signal::INT => {
-                        if self.ends >= 2 {
+                    rustix::process::Signal::TERM | rustix::process::Signal::INT
+                        if self.ends >= 2 => {
                             butler.abort();
                         }
-                    }
                     _ => {}
                 },
             }

@@ -41,12 +41,24 @@ pub(super) fn raise_descriptor_limit() {
     if limit.current != limit.maximum
         && let Err(error) = setrlimit(Resource::Nofile, raised)
     {
-        log::warn!("the limit of open files stays at {:?}: {error}", limit.current);
+        log::warn!(
+            "the limit of open files stays at {:?}: {error}",
+            limit.current
+        );
     }
+}
+
+/// Lets a write beyond the limit of a file's size fail with an error, which
+/// is handled, instead of killing us. A handler, not ignoring: a child does
+/// not inherit it.
+pub(super) fn survive_file_limit() -> io::Result<Signal> {
+    signal(SignalKind::from_raw(rustix::process::Signal::XFSZ.as_raw()))
 }
 
 /// The signals that end a butler, and the one that asks for statistics.
 pub(super) struct Signals {
+    /// Kept so that its handler is there.
+    _file_limit: Signal,
     terminate: Signal,
     interrupt: Signal,
     statistics: Signal,
@@ -64,6 +76,7 @@ pub(super) enum Asked {
 impl Signals {
     pub fn new() -> io::Result<Self> {
         Ok(Self {
+            _file_limit: survive_file_limit()?,
             terminate: signal(SignalKind::terminate())?,
             interrupt: signal(SignalKind::interrupt())?,
             statistics: signal(SignalKind::user_defined1())?,

@@ -8,12 +8,12 @@ pub(crate) mod backoff;
 pub(crate) mod compress;
 pub(crate) mod file;
 pub(crate) mod health;
-pub mod spec;
 pub(crate) mod log_text;
 pub(crate) mod memory;
 pub(crate) mod null;
 pub(crate) mod sink;
 pub(crate) mod socket;
+pub mod spec;
 #[cfg(test)]
 pub(crate) mod testing;
 pub(crate) mod write;

@@ -227,7 +227,11 @@ impl Edge {
                     more,
                 } => {
                     let key = Key::from_u64(number);
-                    let next = if more { NextRead::Ready } else { NextRead::Unknown };
+                    let next = if more {
+                        NextRead::Ready
+                    } else {
+                        NextRead::Unknown
+                    };
                     let Some(connection) = self.connections.get_mut(key) else {
                         // It was dropped by an abort while its read was under way.
                         if let Ok(Some(filled)) = result {
@@ -324,7 +328,10 @@ impl Edge {
     /// The connection is over: its descriptor is closed.
     pub fn remove(&mut self, key: Key) -> Option<Connection> {
         let connection = self.connections.remove(key)?;
-        assert!(connection.reads != Reads::Armed, "the kernel has its descriptor");
+        assert!(
+            connection.reads != Reads::Armed,
+            "the kernel has its descriptor"
+        );
         if let Phase::Header(reader) = &connection.phase {
             self.headers_buffered -= reader.buffered();
         }
@@ -563,7 +570,10 @@ impl Edge {
         listener.retry_ns = None;
         while let Some(listener) = self.listeners.get(key) {
             let mut ready = [PollFd::new(&listener.server.fd, PollFlags::IN)];
-            if !matches!(poll(&mut ready, Some(&rustix::time::Timespec::default())), Ok(1)) {
+            if !matches!(
+                poll(&mut ready, Some(&rustix::time::Timespec::default())),
+                Ok(1)
+            ) {
                 self.listeners.remove(key);
                 break;
             }

@@ -151,7 +151,10 @@ impl Ring {
                 .offset(u64::MAX)
                 .build(),
         };
-        self.push(entry.flags(squeue::Flags::BUFFER_SELECT), Token::Read(number))
+        self.push(
+            entry.flags(squeue::Flags::BUFFER_SELECT),
+            Token::Read(number),
+        )
     }
 
     /// Accepts from `fd`, which must stay open, until a completion says that
@@ -211,7 +214,9 @@ impl Ring {
             // first; what was not submitted stays in the queue.
             Err(error)
                 if matches!(
-                    error.raw_os_error().map(rustix::io::Errno::from_raw_os_error),
+                    error
+                        .raw_os_error()
+                        .map(rustix::io::Errno::from_raw_os_error),
                     Some(
                         rustix::io::Errno::INTR
                             | rustix::io::Errno::AGAIN

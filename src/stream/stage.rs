@@ -99,7 +99,7 @@ impl Stage<'_> {
 
 /// Of two slices that stand for one value: the first `len` bytes, and the
 /// rest.
-pub(super) fn split<'a>(value: [&'a [u8]; 2], len: usize) -> ([&'a [u8]; 2], [&'a [u8]; 2]) {
+pub(super) fn split(value: [&[u8]; 2], len: usize) -> ([&[u8]; 2], [&[u8]; 2]) {
     let [a, b] = value;
     if len <= a.len() {
         let (front, back) = a.split_at(len);

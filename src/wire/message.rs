@@ -8,8 +8,8 @@
 //! Writing is [`frames_len`] and [`put_frames`]; reading is [`MessageView::parse`].
 
 use std::fmt;
-use std::io::Read;
 
+use flate2::{Decompress, FlushDecompress, Status};
 use prost::Message;
 
 use super::varint;
@@ -53,7 +53,7 @@ pub fn put_frames(out: &mut [u8], compression: Compression, data_len: usize) -> 
 }
 
 /// Why bytes are not a message.
-#[derive(Debug)]
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum MessageError {
     /// A frame's length has more than 64 bits, or is larger than any message.
     Frame,
@@ -75,26 +75,31 @@ impl fmt::Display for MessageError {
 
 impl std::error::Error for MessageError {}
 
-/// One message in a buffer.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub struct MessageView<'a> {
-    /// How `data` is compressed.
-    pub compression: Compression,
-    /// The bundle, as it stands there.
-    pub data: &'a [u8],
-    /// Bytes of the whole message.
-    pub len: usize,
-}
-
 /// Metadata has three small fields.
 const METADATA_MAX: u64 = 1024;
 /// Zlib adds less than this to a bundle that does not compress.
 const DATA_MAX: u64 = BUNDLE_MAX as u64 + 64 * 1024;
+/// No message that parses is longer: 10.1 MiB.
+pub const MESSAGE_LEN_MAX: usize = MessageHead::LEN_MAX + DATA_MAX as usize;
 
-impl<'a> MessageView<'a> {
-    /// Parses the message at the front of `bytes`; `None` when more bytes are
-    /// needed to tell.
-    pub fn parse(bytes: &'a [u8]) -> Result<Option<Self>, MessageError> {
+/// What stands before a message's data.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct MessageHead {
+    /// How the data is compressed.
+    pub compression: Compression,
+    /// Where the data begins in the message.
+    pub data_start: usize,
+    /// Bytes of the data.
+    pub data_len: usize,
+}
+
+impl MessageHead {
+    /// This many bytes always suffice to tell what the head is.
+    pub const LEN_MAX: usize = METADATA_MAX as usize + 2 * varint::MAX_LEN;
+
+    /// Parses the head of the message at the front of `bytes`; `None` when
+    /// more bytes are needed to tell.
+    pub fn parse(bytes: &[u8]) -> Result<Option<Self>, MessageError> {
         let Some((metadata, metadata_end)) = frame(bytes, METADATA_MAX)? else {
             return Ok(None);
         };
@@ -108,44 +113,110 @@ impl<'a> MessageView<'a> {
             Ok(logpb::butler_metadata::Compression::Zlib) if is_bundle => Compression::Zlib,
             _ => return Err(MessageError::Metadata),
         };
-        let rest = &bytes[metadata_end..];
-        Ok(frame(rest, DATA_MAX)?.map(|(data, end)| Self {
+        let head = frame_head(&bytes[metadata_end..], DATA_MAX)?;
+        Ok(head.map(|(data_len, used)| Self {
             compression,
-            data,
-            len: metadata_end + end,
+            data_start: metadata_end + used,
+            data_len,
+        }))
+    }
+
+    /// Bytes of the whole message.
+    pub const fn message_len(&self) -> usize {
+        self.data_start + self.data_len
+    }
+}
+
+/// One message in a buffer.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct MessageView<'a> {
+    /// How `data` is compressed.
+    pub compression: Compression,
+    /// The bundle, as it stands there.
+    pub data: &'a [u8],
+    /// Bytes of the whole message.
+    pub len: usize,
+}
+
+impl<'a> MessageView<'a> {
+    /// Parses the message at the front of `bytes`; `None` when more bytes are
+    /// needed to tell.
+    pub fn parse(bytes: &'a [u8]) -> Result<Option<Self>, MessageError> {
+        Ok(MessageHead::parse(bytes)?.and_then(|head| {
+            let len = head.message_len();
+            Some(Self {
+                compression: head.compression,
+                data: bytes.get(head.data_start..len)?,
+                len,
+            })
         }))
     }
 
     /// Decompresses and decodes the bundle.
     pub fn bundle(&self) -> Result<logpb::ButlerLogBundle, MessageError> {
+        let mut inflated = Vec::new();
+        logpb::ButlerLogBundle::decode(self.bundle_bytes(&mut inflated)?)
+            .map_err(|_| MessageError::Data)
+    }
+
+    /// The bundle's protobuf: the data itself, or what it decompresses to, in
+    /// `inflated`, whose content is replaced.
+    pub fn bundle_bytes<'b>(&self, inflated: &'b mut Vec<u8>) -> Result<&'b [u8], MessageError>
+    where
+        'a: 'b,
+    {
         match self.compression {
-            Compression::None => logpb::ButlerLogBundle::decode(self.data),
-            Compression::Zlib => {
-                let mut data = Vec::new();
-                flate2::read::ZlibDecoder::new(self.data)
-                    .take(BUNDLE_MAX as u64 + 1)
-                    .read_to_end(&mut data)
-                    .map_err(|_| MessageError::Data)?;
-                if data.len() > BUNDLE_MAX {
-                    return Err(MessageError::Data);
-                }
-                logpb::ButlerLogBundle::decode(&*data)
-            }
+            Compression::None if self.data.len() > BUNDLE_MAX => Err(MessageError::Data),
+            Compression::None => Ok(self.data),
+            Compression::Zlib => inflate(self.data, inflated).map(|()| &**inflated),
         }
-        .map_err(|_| MessageError::Data)
+    }
+}
+
+/// Decompresses `data` into `out`, to its end: flate2's reader would take
+/// data that breaks off for data that ends.
+fn inflate(data: &[u8], out: &mut Vec<u8>) -> Result<(), MessageError> {
+    let mut zlib = Decompress::new(true);
+    out.clear();
+    loop {
+        if out.len() > BUNDLE_MAX {
+            return Err(MessageError::Data);
+        }
+        // It doubles, but never far beyond the largest bundle.
+        let room = out.len().max(data.len()).clamp(4096, BUNDLE_MAX + 1);
+        out.reserve(room.min(BUNDLE_MAX + 1 - out.len()).max(1));
+        let rest = &data[zlib.total_in() as usize..];
+        let status = zlib
+            .decompress_vec(rest, out, FlushDecompress::None)
+            .map_err(|_| MessageError::Data)?;
+        if status == Status::StreamEnd {
+            return if out.len() > BUNDLE_MAX {
+                Err(MessageError::Data)
+            } else {
+                Ok(())
+            };
+        }
+        if out.len() < out.capacity() {
+            // There was room, so it is the input that is at its end.
+            return Err(MessageError::Data);
+        }
     }
 }
 
 /// The frame at the front of `bytes`, and where it ends.
 fn frame(bytes: &[u8], max: u64) -> Result<Option<(&[u8], usize)>, MessageError> {
+    Ok(frame_head(bytes, max)?.and_then(|(len, start)| {
+        let end = start + len;
+        bytes.get(start..end).map(|frame| (frame, end))
+    }))
+}
+
+/// The length of the frame at the front of `bytes`, and the bytes it takes.
+fn frame_head(bytes: &[u8], max: u64) -> Result<Option<(usize, usize)>, MessageError> {
     match varint::get(bytes) {
-        Err(varint::Overflow) => Err(MessageError::Frame),
+        Ok(Some((len, used))) if len <= max => Ok(Some((len as usize, used))),
         Ok(None) => Ok(None),
-        Ok(Some((len, _))) if len > max => Err(MessageError::Frame),
-        Ok(Some((len, start))) => {
-            let end = start + len as usize;
-            Ok(bytes.get(start..end).map(|frame| (frame, end)))
-        }
+        Ok(Some(_)) | Err(varint::Overflow) => Err(MessageError::Frame),
     }
 }
 
@@ -198,6 +269,26 @@ mod tests {
             let view = MessageView::parse(&message).unwrap().unwrap();
             assert_eq!((view.len, view.compression), (len, compression));
             assert_eq!(view.bundle().unwrap(), bundle);
+            for cut in 0..view.data.len() {
+                let data = &view.data[..cut];
+                if compression == Compression::Zlib {
+                    let cut = MessageView { data, ..view };
+                    assert_eq!(cut.bundle(), Err(MessageError::Data));
+                }
+            }
+        }
+    }
+
+    #[test]
+    fn what_inflates_to_more_than_a_bundle_is_refused() {
+        for (len, fits) in [(BUNDLE_MAX, true), (BUNDLE_MAX + 1, false)] {
+            let mut encoder =
+                flate2::write::ZlibEncoder::new(Vec::new(), flate2::Compression::fast());
+            encoder.write_all(&vec![0; len]).unwrap();
+            let data = encoder.finish().unwrap();
+            let mut out = Vec::new();
+            assert_eq!(inflate(&data, &mut out).is_ok(), fits);
+            assert!(out.capacity() < 2 * BUNDLE_MAX);
         }
     }
 

@@ -3,11 +3,13 @@
 //!
 //! Nothing here knows a file descriptor, a clock or a runtime.
 
+pub mod bundle_view;
 pub mod descriptor;
 pub mod entry;
 pub mod header;
 pub mod message;
 pub mod name;
+pub mod reader;
 pub mod timestamp;
 pub mod varint;
 pub mod walk;

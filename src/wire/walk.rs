@@ -27,14 +27,16 @@ pub enum Value<'a> {
 }
 
 impl<'a> Value<'a> {
-    fn uint(self) -> Result<u64, Malformed> {
+    /// The number, if it is one.
+    pub fn uint(self) -> Result<u64, Malformed> {
         match self {
             Self::Uint(value) => Ok(value),
             _ => Err(Malformed),
         }
     }
 
-    fn bytes(self) -> Result<&'a [u8], Malformed> {
+    /// The bytes, if it is that.
+    pub fn bytes(self) -> Result<&'a [u8], Malformed> {
         match self {
             Self::Bytes(bytes) => Ok(bytes),
             _ => Err(Malformed),

@@ -1,6 +1,6 @@
 //! What the integration tests share: putting streams together again from
 //! bundles, with every rule of the protocol checked on the way.
-#![allow(dead_code, missing_docs)]
+#![allow(dead_code, missing_docs, clippy::unwrap_used)]
 
 use std::collections::{BTreeMap, BTreeSet};
 

@@ -1,0 +1,191 @@
+//! Shows entries as JSON: one object a line.
+//!
+//! It is written piece by piece and never held as a tree: an entry may have
+//! millions of lines.
+
+use std::io::{self, BufWriter, Write};
+
+use super::sink::{Piece, Sink};
+use super::streams::{Origin, StreamId, Streams};
+use crate::wire::bundle_view::LogView;
+use crate::wire::walk::{ContentView, lines};
+
+/// Shows entries as JSON.
+pub struct Json<'a> {
+    out: BufWriter<&'a mut dyn Write>,
+}
+
+impl<'a> Json<'a> {
+    pub fn new(out: &'a mut dyn Write) -> Self {
+        Self {
+            out: BufWriter::with_capacity(64 * 1024, out),
+        }
+    }
+}
+
+impl Sink for Json<'_> {
+    fn entry(&mut self, streams: &Streams, id: StreamId, log: &LogView<'_>) -> io::Result<()> {
+        let out = &mut self.out;
+        head(out, streams, id)?;
+        let base = streams.get(id).descriptor.timestamp.unwrap_or_default();
+        write!(
+            out,
+            ",\"stream_index\":{},\"prefix_index\":{},\"sequence\":{},\"timestamp\":\"{}\"",
+            log.stream_index,
+            log.prefix_index,
+            log.sequence,
+            log.time(base)
+        )?;
+        match log.content() {
+            None => {}
+            Some(ContentView::Text(text)) => {
+                out.write_all(b",\"lines\":[")?;
+                for (at, (value, delimiter)) in lines(text).map_while(Result::ok).enumerate() {
+                    out.write_all(if at == 0 { b"{" } else { b",{" })?;
+                    line(out, value, delimiter)?;
+                    out.write_all(b"}")?;
+                }
+                out.write_all(b"]")?;
+            }
+            Some(ContentView::Binary(data) | ContentView::Datagram { data, .. }) => {
+                out.write_all(b",\"data\":")?;
+                base64(out, data)?;
+            }
+        }
+        if let Ok(Some(partial)) = log.partial() {
+            write!(
+                out,
+                ",\"partial\":{{\"index\":{},\"size\":{},\"last\":{}}}",
+                partial.index, partial.size, partial.last
+            )?;
+        }
+        out.write_all(b"}\n")
+    }
+
+    fn piece(&mut self, streams: &Streams, id: StreamId, piece: &Piece<'_>) -> io::Result<()> {
+        let out = &mut self.out;
+        head(out, streams, id)?;
+        match *piece {
+            Piece::Line {
+                number,
+                value,
+                delimiter,
+            } => {
+                write!(out, ",\"line\":{number},")?;
+                line(out, value, delimiter)?;
+            }
+            Piece::Binary { offset, data } => {
+                write!(out, ",\"offset\":{offset},\"data\":")?;
+                base64(out, data)?;
+            }
+            Piece::Datagram { sequence, data } => {
+                write!(out, ",\"sequence\":{sequence},\"data\":")?;
+                base64(out, data)?;
+            }
+        }
+        out.write_all(b"}\n")
+    }
+
+    fn finish(&mut self, _streams: &Streams) -> io::Result<()> {
+        self.flush()
+    }
+
+    fn flush(&mut self) -> io::Result<()> {
+        self.out.flush()
+    }
+}
+
+/// Begins an object with what identifies the stream.
+pub fn head(out: &mut impl Write, streams: &Streams, id: StreamId) -> io::Result<()> {
+    let (key, value) = match streams.origin_of(id) {
+        Origin::Prefix(prefix) => ("prefix", prefix),
+        Origin::Directory(path) => ("directory", path),
+    };
+    write!(out, "{{\"{key}\":")?;
+    string(out, value)?;
+    out.write_all(b",\"stream\":")?;
+    string(out, streams.get(id).name())?;
+    write!(out, ",\"type\":\"{}\"", streams.get(id).kind())
+}
+
+fn line(out: &mut impl Write, value: &[u8], delimiter: &[u8]) -> io::Result<()> {
+    out.write_all(b"\"value\":")?;
+    text_or_base64(out, value)?;
+    out.write_all(b",\"delimiter\":")?;
+    text_or_base64(out, delimiter)
+}
+
+fn text_or_base64(out: &mut impl Write, bytes: &[u8]) -> io::Result<()> {
+    if let Ok(text) = std::str::from_utf8(bytes) {
+        return string(out, text);
+    }
+    out.write_all(b"{\"base64\":")?;
+    base64(out, bytes)?;
+    out.write_all(b"}")
+}
+
+/// Writes a JSON string. All control characters are escaped, those too that
+/// JSON allows: a terminal may read it.
+pub fn string(out: &mut impl Write, text: &str) -> io::Result<()> {
+    let is_control = |c: char| matches!(c, '\x7f'..='\u{9f}');
+    if !text.contains(is_control) {
+        return Ok(serde_json::to_writer(out, text)?);
+    }
+    let mut quoted = serde_json::to_string(text)?;
+    for control in '\x7f'..='\u{9f}' {
+        quoted = quoted.replace(control, &format!("\\u{:04x}", u32::from(control)));
+    }
+    out.write_all(quoted.as_bytes())
+}
+
+/// Writes the bytes as a JSON string in the standard base64 alphabet, padded.
+fn base64(out: &mut impl Write, bytes: &[u8]) -> io::Result<()> {
+    const ALPHABET: &[u8; 64] = b"ABCDEFGHIJKLMNOPQRSTUVWXYZabcdefghijklmnopqrstuvwxyz0123456789+/";
+    out.write_all(b"\"")?;
+    for group in bytes.chunks(3) {
+        let [a, b, c] = std::array::from_fn(|at| group.get(at).copied().unwrap_or(0));
+        let bits = u32::from_be_bytes([0, a, b, c]);
+        let mut digits = [18, 12, 6, 0].map(|shift| ALPHABET[(bits >> shift & 63) as usize]);
+        digits[group.len() + 1..].fill(b'=');
+        out.write_all(&digits)?;
+    }
+    out.write_all(b"\"")
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn written(write: impl FnOnce(&mut Vec<u8>) -> io::Result<()>) -> String {
+        let mut out = Vec::new();
+        write(&mut out).unwrap();
+        String::from_utf8(out).unwrap()
+    }
+
+    #[test]
+    fn base64_is_that_of_rfc_4648() {
+        for (bytes, expected) in [
+            ("", ""),
+            ("f", "Zg=="),
+            ("fo", "Zm8="),
+            ("foo", "Zm9v"),
+            ("foob", "Zm9vYg=="),
+            ("fooba", "Zm9vYmE="),
+            ("foobar", "Zm9vYmFy"),
+        ] {
+            let found = written(|out| base64(out, bytes.as_bytes()));
+            assert_eq!(found, format!("\"{expected}\""));
+        }
+        assert_eq!(written(|out| base64(out, &[0xff, 0xfe, 0xfd])), "\"//79\"");
+    }
+
+    #[test]
+    fn strings_hold_no_control_characters() {
+        let text = "a\"\\\n\x1b\x7f\u{9b}é";
+        let json = written(|out| string(out, text));
+        assert!(!json.contains(char::is_control));
+        assert_eq!(serde_json::from_str::<String>(&json).unwrap(), text);
+        let json = written(|out| text_or_base64(out, b"\xff"));
+        assert_eq!(json, "{\"base64\":\"/w==\"}");
+    }
+}

@@ -1,0 +1,283 @@
+//! Several streams at once: one line after the other, each behind the name of
+//! its stream.
+
+use std::collections::BTreeMap;
+use std::io;
+
+use super::screen::Screen;
+use super::streams::{StreamId, Streams};
+use crate::limits::{CAT_HELD_MAX, CAT_LINE_MAX};
+use crate::wire::entry::Partial;
+
+/// Longer names are not padded to: one of them would push all lines out of
+/// sight.
+const WIDTH_MAX: usize = 60;
+
+/// The foreground colours that read on dark and on light ground.
+const COLORS: [&str; 12] = [
+    "31", "32", "33", "34", "35", "36", "91", "92", "93", "94", "95", "96",
+];
+
+/// Shows lines behind names.
+pub struct Labelled {
+    color: bool,
+    /// By StreamId: name, padding and `| `.
+    labels: Vec<Vec<u8>>,
+    unfinished: BTreeMap<StreamId, Unfinished>,
+    /// Bytes of all unfinished lines.
+    held: usize,
+}
+
+/// What is shown once it is complete.
+#[derive(Default)]
+struct Unfinished {
+    /// Of the line.
+    time: Option<String>,
+    line: Vec<u8>,
+    datagram: Option<Datagram>,
+    binary: u64,
+}
+
+struct Datagram {
+    sequence: u64,
+    time: Option<String>,
+    len: u64,
+    size: u64,
+}
+
+impl Labelled {
+    pub fn new(color: bool) -> Self {
+        Self {
+            color,
+            labels: Vec::new(),
+            unfinished: BTreeMap::new(),
+            held: 0,
+        }
+    }
+
+    /// A line, or the next part of one. It is shown when it is complete, or
+    /// too long to be held.
+    pub fn line(
+        &mut self,
+        screen: &mut Screen<'_>,
+        streams: &Streams,
+        id: StreamId,
+        time: Option<&str>,
+        value: &[u8],
+        delimiter: &[u8],
+    ) -> io::Result<()> {
+        let started = self
+            .unfinished
+            .get(&id)
+            .is_some_and(|found| !found.line.is_empty());
+        if !delimiter.is_empty() && !started {
+            return self.print(screen, streams, id, time, &[value, delimiter]);
+        }
+        let unfinished = self.unfinished.entry(id).or_default();
+        if unfinished.line.is_empty() {
+            unfinished.time = time.map(str::to_owned);
+        }
+        unfinished.line.extend_from_slice(value);
+        self.held += value.len();
+        let is_long = unfinished.line.len() > CAT_LINE_MAX || self.held > CAT_HELD_MAX;
+        if !delimiter.is_empty() || is_long {
+            self.print_line(screen, streams, id, delimiter)?;
+        }
+        Ok(())
+    }
+
+    /// So many bytes that can't be shown.
+    pub fn binary(
+        &mut self,
+        screen: &mut Screen<'_>,
+        streams: &Streams,
+        id: StreamId,
+        time: Option<&str>,
+        len: u64,
+    ) -> io::Result<()> {
+        let text = format!("<binary, {len} bytes>\n");
+        self.print(screen, streams, id, time, &[text.as_bytes()])
+    }
+
+    /// Like [`binary`](Self::binary), shown when no more comes for now.
+    pub fn more_binary(&mut self, id: StreamId, len: u64) {
+        self.unfinished.entry(id).or_default().binary += len;
+    }
+
+    /// A datagram, or a part of one, which is shown with its last.
+    #[allow(clippy::too_many_arguments)]
+    pub fn datagram(
+        &mut self,
+        screen: &mut Screen<'_>,
+        streams: &Streams,
+        id: StreamId,
+        time: Option<&str>,
+        sequence: u64,
+        len: u64,
+        partial: Option<Partial>,
+    ) -> io::Result<()> {
+        let unfinished = self.unfinished.entry(id).or_default();
+        let goes_on = |datagram: &Datagram| datagram.sequence == sequence;
+        if unfinished
+            .datagram
+            .as_ref()
+            .is_some_and(|found| !goes_on(found))
+        {
+            self.print_datagram(screen, streams, id)?;
+        }
+        let unfinished = self.unfinished.entry(id).or_default();
+        let datagram = unfinished.datagram.get_or_insert_with(|| Datagram {
+            sequence,
+            time: time.map(str::to_owned),
+            len: 0,
+            size: partial.map_or(len, |partial| partial.size),
+        });
+        datagram.len += len;
+        if partial.is_none_or(|partial| partial.last) {
+            self.print_datagram(screen, streams, id)?;
+        }
+        Ok(())
+    }
+
+    /// All that is there for now was given.
+    pub fn caught_up(
+        &mut self,
+        screen: &mut Screen<'_>,
+        streams: &Streams,
+        id: StreamId,
+    ) -> io::Result<()> {
+        match self.unfinished.get_mut(&id) {
+            Some(found) if found.binary > 0 => {
+                let len = std::mem::take(&mut found.binary);
+                self.binary(screen, streams, id, None, len)
+            }
+            _ => Ok(()),
+        }
+    }
+
+    /// Shows what will never be complete.
+    pub fn ended(
+        &mut self,
+        screen: &mut Screen<'_>,
+        streams: &Streams,
+        id: StreamId,
+    ) -> io::Result<()> {
+        self.caught_up(screen, streams, id)?;
+        self.print_datagram(screen, streams, id)?;
+        let line = |found: &Unfinished| !found.line.is_empty();
+        if self.unfinished.get(&id).is_some_and(line) {
+            self.print_line(screen, streams, id, b"\n")?;
+        }
+        self.unfinished.remove(&id);
+        Ok(())
+    }
+
+    /// Shows all that will never be complete.
+    pub fn finish(&mut self, screen: &mut Screen<'_>, streams: &Streams) -> io::Result<()> {
+        while let Some((&id, _)) = self.unfinished.first_key_value() {
+            self.ended(screen, streams, id)?;
+        }
+        Ok(())
+    }
+
+    fn print_line(
+        &mut self,
+        screen: &mut Screen<'_>,
+        streams: &Streams,
+        id: StreamId,
+        delimiter: &[u8],
+    ) -> io::Result<()> {
+        let Some(unfinished) = self.unfinished.get_mut(&id) else {
+            return Ok(());
+        };
+        let line = std::mem::take(&mut unfinished.line);
+        let time = unfinished.time.take();
+        self.held -= line.len();
+        self.print(screen, streams, id, time.as_deref(), &[&line, delimiter])
+    }
+
+    fn print_datagram(
+        &mut self,
+        screen: &mut Screen<'_>,
+        streams: &Streams,
+        id: StreamId,
+    ) -> io::Result<()> {
+        let unfinished = self.unfinished.get_mut(&id);
+        let Some(datagram) = unfinished.and_then(|found| found.datagram.take()) else {
+            return Ok(());
+        };
+        let Datagram {
+            sequence,
+            len,
+            size,
+            ..
+        } = datagram;
+        let text = if len == size {
+            format!("<datagram {sequence}, {len} bytes>\n")
+        } else {
+            format!("<datagram {sequence}, {len} of {size} bytes>\n")
+        };
+        let time = datagram.time.as_deref();
+        self.print(screen, streams, id, time, &[text.as_bytes()])
+    }
+
+    /// Prints parts that make a line, and ends it if they do not.
+    fn print(
+        &mut self,
+        screen: &mut Screen<'_>,
+        streams: &Streams,
+        id: StreamId,
+        time: Option<&str>,
+        parts: &[&[u8]],
+    ) -> io::Result<()> {
+        if self.labels.len() != streams.len() {
+            self.labels = labels(streams, self.color);
+        }
+        screen.ours(&self.labels[id.0])?;
+        if let Some(time) = time {
+            screen.ours(time.as_bytes())?;
+            screen.ours(b" ")?;
+        }
+        for part in parts {
+            screen.exact(part)?;
+        }
+        screen.settle()?;
+        match parts.iter().rev().find_map(|part| part.last()) {
+            Some(b'\n') => Ok(()),
+            _ => screen.ours(b"\n"),
+        }
+    }
+}
+
+fn labels(streams: &Streams, color: bool) -> Vec<Vec<u8>> {
+    let names: Vec<_> = (0..streams.len())
+        .map(|id| streams.label(StreamId(id)))
+        .collect();
+    let width = (0..streams.len())
+        .filter(|&id| streams.get(StreamId(id)).selected)
+        .map(|id| names[id].chars().count())
+        .max()
+        .unwrap_or(0)
+        .min(WIDTH_MAX);
+    let label = |name: &String| {
+        let mut label = Vec::new();
+        if color {
+            let color = COLORS[stable_hash(name) as usize % COLORS.len()];
+            label.extend_from_slice(format!("\x1b[{color}m").as_bytes());
+        }
+        // A directory's path may hold anything.
+        super::escape::one_line(name.as_bytes(), &mut label);
+        let padding = width.saturating_sub(name.chars().count());
+        label.extend(std::iter::repeat_n(b' ', padding));
+        label.extend_from_slice(if color { b"\x1b[0m | " } else { b" | " });
+        label
+    };
+    names.iter().map(label).collect()
+}
+
+/// FNV-1a: a name has the same colour in every run.
+fn stable_hash(name: &str) -> u32 {
+    name.bytes().fold(0x811c_9dc5, |hash, byte| {
+        (hash ^ u32::from(byte)).wrapping_mul(0x0100_0193)
+    })
+}

@@ -1,0 +1,271 @@
+//! Lists streams: what they are and what they hold.
+
+use std::collections::BTreeMap;
+use std::io::{self, Write};
+
+use prost_types::Timestamp;
+
+use super::escape;
+use super::json;
+use super::sink::{Piece, Sink};
+use super::streams::{Origin, StreamId, Streams};
+use crate::wire::bundle_view::LogView;
+use crate::wire::descriptor::StreamType;
+use crate::wire::walk::{ContentView, lines};
+
+/// How a list is written.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Format {
+    /// For people.
+    Table,
+    /// One object a line.
+    Json,
+}
+
+/// Counts what streams hold, and lists it at the end.
+pub struct List<'a> {
+    out: &'a mut dyn Write,
+    format: Format,
+    rows: BTreeMap<StreamId, Row>,
+}
+
+#[derive(Debug, Default)]
+struct Row {
+    bytes: u64,
+    /// Lines or datagrams.
+    count: u64,
+    /// The last line or datagram counted is not complete.
+    in_item: bool,
+    first: Option<Timestamp>,
+    last: Option<Timestamp>,
+    ended: bool,
+}
+
+impl<'a> List<'a> {
+    pub fn new(out: &'a mut dyn Write, format: Format) -> Self {
+        Self {
+            out,
+            format,
+            rows: BTreeMap::new(),
+        }
+    }
+
+    fn print_table(&mut self, streams: &Streams) -> io::Result<()> {
+        let ids = streams.selected_by_name();
+        if ids.is_empty() {
+            return Ok(());
+        }
+        let mut table = vec![
+            [
+                "PREFIX", "NAME", "TYPE", "BYTES", "CONTENT", "FIRST", "LAST", "STATE", "TAGS",
+            ]
+            .map(str::to_owned),
+        ];
+        table.extend(ids.into_iter().map(|id| self.cells(streams, id)));
+        let from = usize::from(!streams.has_several_origins());
+        let widths: Vec<_> = (0..table[0].len())
+            .map(|column| table.iter().map(|row| row[column].chars().count()).max())
+            .map(|width| width.unwrap_or(0))
+            .collect();
+        for row in &table {
+            let mut line = String::new();
+            for (cell, width) in row.iter().zip(&widths).skip(from) {
+                line.push_str(cell);
+                line.extend(std::iter::repeat_n(' ', width + 2 - cell.chars().count()));
+            }
+            writeln!(self.out, "{}", line.trim_end())?;
+        }
+        Ok(())
+    }
+
+    fn cells(&mut self, streams: &Streams, id: StreamId) -> [String; 9] {
+        let row = self.rows.entry(id).or_default();
+        let stream = streams.get(id);
+        let (kind, descriptor) = (stream.kind(), &stream.descriptor);
+        let time = |time: Option<Timestamp>| time.map_or("-".into(), |time| time.to_string());
+        let count = |one: &str| match row.count {
+            1 => format!("1 {one}"),
+            count => format!("{count} {one}s"),
+        };
+        let (origin, state) = match streams.origin_of(id) {
+            Origin::Prefix(prefix) => (prefix, if row.ended { "terminal" } else { "open" }),
+            Origin::Directory(path) => (path, "-"),
+        };
+        let tags: Vec<_> = descriptor
+            .tags
+            .iter()
+            .map(|(key, value)| format!("{key}={}", word(value)))
+            .collect();
+        [
+            word(origin),
+            stream.name().to_owned(),
+            kind.to_string(),
+            row.bytes.to_string(),
+            match kind {
+                StreamType::Text => count("line"),
+                StreamType::Binary => "-".into(),
+                StreamType::Datagram => count("datagram"),
+            },
+            time(row.first),
+            time(row.last),
+            state.to_owned(),
+            tags.join(" "),
+        ]
+    }
+
+    fn print_json(&mut self, streams: &Streams) -> io::Result<()> {
+        for id in streams.selected_by_name() {
+            let row = self.rows.entry(id).or_default();
+            let stream = streams.get(id);
+            let mut line = Vec::new();
+            json::head(&mut line, streams, id)?;
+            line.extend_from_slice(b",\"content_type\":");
+            json::string(&mut line, &stream.descriptor.content_type)?;
+            write!(line, ",\"bytes\":{}", row.bytes)?;
+            match stream.kind() {
+                StreamType::Text => write!(line, ",\"lines\":{}", row.count)?,
+                StreamType::Binary => {}
+                StreamType::Datagram => write!(line, ",\"datagrams\":{}", row.count)?,
+            }
+            for (key, time) in [("first", row.first), ("last", row.last)] {
+                match time {
+                    Some(time) => write!(line, ",\"{key}\":\"{time}\"")?,
+                    None => write!(line, ",\"{key}\":null")?,
+                }
+            }
+            match streams.origin_of(id) {
+                Origin::Prefix(_) => write!(line, ",\"terminal\":{}", row.ended)?,
+                Origin::Directory(_) => line.extend_from_slice(b",\"terminal\":null"),
+            }
+            line.extend_from_slice(b",\"tags\":{");
+            for (at, (key, value)) in stream.descriptor.tags.iter().enumerate() {
+                if at > 0 {
+                    line.push(b',');
+                }
+                json::string(&mut line, key)?;
+                line.push(b':');
+                json::string(&mut line, value)?;
+            }
+            line.extend_from_slice(b"}}\n");
+            self.out.write_all(&line)?;
+        }
+        Ok(())
+    }
+}
+
+/// As it is if it is a word, in quotes otherwise.
+fn word(text: &str) -> String {
+    let is_plain = |c: char| !c.is_whitespace() && !c.is_control() && c != '"';
+    if !text.is_empty() && text.chars().all(is_plain) {
+        return text.to_owned();
+    }
+    let mut quoted = b"\"".to_vec();
+    let text = text.replace('\\', "\\\\").replace('"', "\\\"");
+    escape::one_line(text.as_bytes(), &mut quoted);
+    quoted.push(b'"');
+    String::from_utf8_lossy(&quoted).into_owned()
+}
+
+impl Row {
+    fn line(&mut self, value: &[u8], delimiter: &[u8]) {
+        let bytes = value.len() + delimiter.len();
+        self.bytes += bytes as u64;
+        if bytes > 0 && !self.in_item {
+            self.count += 1;
+        }
+        self.in_item = delimiter.is_empty();
+    }
+}
+
+impl Sink for List<'_> {
+    fn entry(&mut self, streams: &Streams, id: StreamId, log: &LogView<'_>) -> io::Result<()> {
+        let row = self.rows.entry(id).or_default();
+        let base = streams.get(id).descriptor.timestamp.unwrap_or_default();
+        let time = log.time(base);
+        row.first.get_or_insert(time);
+        row.last = Some(time);
+        match log.content() {
+            None => {}
+            Some(ContentView::Text(text)) => {
+                for (value, delimiter) in lines(text).map_while(Result::ok) {
+                    row.line(value, delimiter);
+                }
+            }
+            Some(ContentView::Binary(data)) => row.bytes += data.len() as u64,
+            Some(ContentView::Datagram { data, last }) => {
+                row.bytes += data.len() as u64;
+                row.count += u64::from(!row.in_item);
+                row.in_item = !last;
+            }
+        }
+        Ok(())
+    }
+
+    fn piece(&mut self, streams: &Streams, id: StreamId, piece: &Piece<'_>) -> io::Result<()> {
+        let row = self.rows.entry(id).or_default();
+        row.first = streams.get(id).descriptor.timestamp;
+        match piece {
+            Piece::Line {
+                value, delimiter, ..
+            } => row.line(value, delimiter),
+            Piece::Binary { data, .. } => row.bytes += data.len() as u64,
+            Piece::Datagram { data, .. } => {
+                row.bytes += data.len() as u64;
+                row.count += 1;
+            }
+        }
+        Ok(())
+    }
+
+    fn modified(&mut self, id: StreamId, time: Timestamp) {
+        let row = self.rows.entry(id).or_default();
+        let order = |time: Timestamp| (time.seconds, time.nanos);
+        if row.last.is_none_or(|last| order(last) < order(time)) {
+            row.last = Some(time);
+        }
+    }
+
+    fn ended(&mut self, _streams: &Streams, id: StreamId) -> io::Result<()> {
+        self.rows.entry(id).or_default().ended = true;
+        Ok(())
+    }
+
+    fn finish(&mut self, streams: &Streams) -> io::Result<()> {
+        match self.format {
+            Format::Table => self.print_table(streams)?,
+            Format::Json => self.print_json(streams)?,
+        }
+        self.flush()
+    }
+
+    fn flush(&mut self) -> io::Result<()> {
+        self.out.flush()
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn cells_stay_cells() {
+        for (text, expected) in [
+            ("plain", "plain"),
+            ("", "\"\""),
+            ("two words", "\"two words\""),
+            ("a\tb\x1b\"c\"\n", "\"a\\x09b\\x1b\\\"c\\\"\\x0a\""),
+        ] {
+            assert_eq!(word(text), expected);
+        }
+    }
+
+    #[test]
+    fn a_line_in_parts_is_one_line() {
+        let mut row = Row::default();
+        row.line(b"a", b"");
+        row.line(b"b", b"\n");
+        row.line(b"", b"\r\n");
+        row.line(b"rest", b"");
+        assert_eq!((row.count, row.bytes), (3, 9));
+    }
+}

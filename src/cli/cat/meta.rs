@@ -1,0 +1,124 @@
+//! Reads a directory output's descriptors, which stand there as JSON.
+
+use std::collections::BTreeMap;
+use std::io::Read;
+use std::path::Path;
+
+use serde_json::{Map, Value};
+
+use super::directory::open_file;
+use crate::limits::META_JSON_MAX;
+use crate::proto::logpb::{LogStreamDescriptor, StreamType};
+use crate::wire::name::StreamName;
+use crate::wire::timestamp::parse_rfc3339;
+
+/// Reads the descriptor in that file, or says what is wrong with it.
+pub fn read(path: &Path) -> Result<LogStreamDescriptor, String> {
+    let mut json = Vec::new();
+    let file = open_file(path).map_err(|error| error.to_string())?;
+    file.take(META_JSON_MAX + 1)
+        .read_to_end(&mut json)
+        .map_err(|error| error.to_string())?;
+    if json.len() as u64 > META_JSON_MAX {
+        return Err(format!("it has more than {META_JSON_MAX} bytes"));
+    }
+    parse(&json)
+}
+
+fn parse(json: &[u8]) -> Result<LogStreamDescriptor, String> {
+    let fields: Map<String, Value> =
+        serde_json::from_slice(json).map_err(|error| error.to_string())?;
+    let name = text(&fields, "name", "name")?.unwrap_or_default();
+    StreamName::new(name).map_err(|error| format!("its name is not a stream's: {error}"))?;
+    let stream_type = match text(&fields, "stream_type", "streamType")? {
+        None => StreamType::Text,
+        Some(name) => StreamType::from_str_name(name)
+            .ok_or_else(|| format!("there is no stream_type {name:?}"))?,
+    };
+    let timestamp = match text(&fields, "timestamp", "timestamp")? {
+        None => None,
+        Some(text) => {
+            Some(parse_rfc3339(text).ok_or_else(|| format!("{text:?} is not a timestamp"))?)
+        }
+    };
+    Ok(LogStreamDescriptor {
+        name: name.to_owned(),
+        stream_type: stream_type.into(),
+        content_type: text(&fields, "content_type", "contentType")?
+            .unwrap_or_default()
+            .to_owned(),
+        timestamp,
+        tags: tags(&fields)?,
+        ..Default::default()
+    })
+}
+
+/// Protobuf's JSON may have either of two spellings.
+fn text<'a>(
+    fields: &'a Map<String, Value>,
+    snake: &str,
+    camel: &str,
+) -> Result<Option<&'a str>, String> {
+    match fields.get(snake).or_else(|| fields.get(camel)) {
+        None | Some(Value::Null) => Ok(None),
+        Some(Value::String(text)) => Ok(Some(text)),
+        Some(_) => Err(format!("{snake} is not a string")),
+    }
+}
+
+fn tags(fields: &Map<String, Value>) -> Result<BTreeMap<String, String>, String> {
+    let tags = match fields.get("tags") {
+        None | Some(Value::Null) => return Ok(BTreeMap::new()),
+        Some(Value::Object(tags)) => tags,
+        Some(_) => return Err("tags is not an object".into()),
+    };
+    let tag = |(key, value): (&String, &Value)| match value {
+        Value::String(value) => Ok((key.clone(), value.clone())),
+        _ => Err(format!("tag {key:?} is not a string")),
+    };
+    tags.iter().map(tag).collect()
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn reads_protobuf_json() {
+        let descriptor = parse(
+            br#"{
+              "name": "a/b",
+              "stream_type": "BINARY",
+              "content_type": "x/y",
+              "timestamp": "2025-01-02T03:04:05.678901234Z",
+              "tags": {"k": "v"}
+            }"#,
+        )
+        .unwrap();
+        assert_eq!(descriptor.name, "a/b");
+        assert_eq!(descriptor.stream_type(), StreamType::Binary);
+        assert_eq!(descriptor.content_type, "x/y");
+        let timestamp = descriptor.timestamp.unwrap();
+        assert_eq!(timestamp.to_string(), "2025-01-02T03:04:05.678901234Z");
+        assert_eq!(descriptor.tags["k"], "v");
+        let text = parse(br#"{"name":"a"}"#).unwrap();
+        assert_eq!(text.stream_type(), StreamType::Text);
+    }
+
+    #[test]
+    fn says_what_is_wrong() {
+        for (json, part) in [
+            (&b"{"[..], "EOF"),
+            (b"[]", "expected a map"),
+            (b"{}", "name"),
+            (br#"{"name":"../x"}"#, "name"),
+            (br#"{"name":"a","stream_type":"X"}"#, "stream_type"),
+            (br#"{"name":"a","timestamp":"now"}"#, "timestamp"),
+            (br#"{"name":"a","tags":{"k":1}}"#, "tag"),
+            (br#"{"name":"a","content_type":1}"#, "content_type"),
+        ] {
+            let error = parse(json).unwrap_err();
+            assert!(error.contains(part), "{error}");
+        }
+    }
+}

@@ -1,0 +1,337 @@
+//! `butler cat`: reads back what `file` and `directory` outputs wrote.
+//!
+//! * One stream, in all or selected by `--stream`: its bytes, exactly.
+//!   Datagrams stand back to back; their boundaries are visible with `--json`.
+//! * Several streams: line by line, each behind its stream's name, in the
+//!   order of their prefix_index; a directory output has none, so there it is
+//!   one stream after the other. What is not text shows as its size.
+//! * `--timestamps`: the time at which it was read before each line of text; a
+//!   directory output has none.
+//! * `--json`: one object for every log entry, or for every line of a
+//!   directory output. `--list`: what streams there are.
+//! * `--follow`: goes on until the selected streams have ended. (`--list`
+//!   lists what is there and does not go on.)
+//!
+//! On a terminal control characters are made visible, unless `--raw`.
+//!
+//! File outputs are read twice: first to see which streams there are, and so
+//! how they are to be shown, then to show them. Data flows
+//!
+//! ```text
+//! file: messages → pipeline: streams in order → prefixes in order → sink
+//! directory: content → sink
+//! ```
+//!
+//! and a sink is one of `show`, `json` and `list`. Memory is bounded,
+//! however large the files are: a message, what came early and lines that are
+//! not complete, and something for every stream.
+
+mod content;
+mod directory;
+mod escape;
+mod file;
+mod interleave;
+mod json;
+mod labelled;
+mod list;
+mod meta;
+mod order;
+mod pipeline;
+mod report;
+mod screen;
+mod show;
+mod sink;
+mod streams;
+#[cfg(test)]
+mod tests;
+
+use std::fs;
+use std::io::{self, IsTerminal, Write};
+use std::time::Duration;
+
+use self::directory::Directory;
+use self::file::{Change, FileOutput};
+use self::json::Json;
+use self::list::{Format, List};
+use self::pipeline::Pipeline;
+use self::report::Report;
+use self::screen::Screen;
+use self::show::Show;
+use self::sink::Sink;
+use self::streams::{Selector, Streams};
+use crate::cli::options::CatOptions;
+
+/// How it went.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Outcome {
+    /// All that was asked for was shown.
+    Complete,
+    /// Something could not be read, is corrupt or is missing; stderr says
+    /// what.
+    Incomplete,
+}
+
+impl Outcome {
+    /// The exit status.
+    pub const fn exit_status(self) -> u8 {
+        match self {
+            Self::Complete => 0,
+            Self::Incomplete => 1,
+        }
+    }
+}
+
+/// What is behind stdout.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
+pub struct Terminal {
+    /// A terminal, so that control characters would do something.
+    pub is_terminal: bool,
+    /// Colours are wanted.
+    pub color: bool,
+}
+
+impl Terminal {
+    /// What stdout of this process is, and what `NO_COLOR` says.
+    pub fn of_stdout() -> Self {
+        let is_terminal = io::stdout().is_terminal();
+        let no_color = std::env::var_os("NO_COLOR").is_some_and(|value| !value.is_empty());
+        Self {
+            is_terminal,
+            color: is_terminal && !no_color,
+        }
+    }
+}
+
+/// How long `--follow` waits before it looks again.
+const POLL: Duration = Duration::from_millis(200);
+/// A directory is walked again at every so many polls.
+const WALK_POLLS: u32 = 5;
+/// What waits for something that did not come in so many polls, 5 s, is
+/// shown: a butler by default does not hold data back for longer.
+const PATIENCE_POLLS: u32 = 25;
+
+/// `butler cat` on this process's stdout and stderr.
+///
+/// An error is one of writing to stdout. A reader that went away is none.
+pub fn run(options: &CatOptions) -> io::Result<Outcome> {
+    let mut out = io::stdout().lock();
+    let mut err = io::stderr();
+    cat(options, &mut out, &mut err, Terminal::of_stdout())
+}
+
+/// `butler cat` on any writers; `terminal` says what is behind `out`.
+///
+/// With `--follow` it returns when the selected streams have ended. An error
+/// is one of writing to `out`; a broken pipe is none.
+pub fn cat(
+    options: &CatOptions,
+    out: &mut dyn Write,
+    err: &mut dyn Write,
+    terminal: Terminal,
+) -> io::Result<Outcome> {
+    let wait = || {
+        std::thread::sleep(POLL);
+        true
+    };
+    cat_while(options, out, err, terminal, wait)
+}
+
+/// `wait` is called between polls, and says whether to go on.
+fn cat_while(
+    options: &CatOptions,
+    out: &mut dyn Write,
+    err: &mut dyn Write,
+    terminal: Terminal,
+    wait: impl FnMut() -> bool,
+) -> io::Result<Outcome> {
+    let mut report = Report::new(err);
+    let selector = match Selector::new(options.stream.as_deref()) {
+        Ok(selector) => selector,
+        Err(sentence) => {
+            report.error(sentence);
+            return Ok(report.outcome());
+        }
+    };
+    let mut cat = Cat::open(options, selector, &mut report);
+    if let Some(sentence) = cat.streams.nothing_selected() {
+        if !cat.follows || cat.has_nothing_left() {
+            report.error(sentence);
+            return Ok(report.outcome());
+        }
+        report.note(format_args!("{sentence}; waiting for one"));
+    }
+    let mut sink = sink(options, out, terminal);
+    let done = if cat.follows {
+        cat.follow(&mut report, &mut *sink, wait)
+    } else {
+        cat.show(&mut report, &mut *sink)
+    };
+    match done {
+        // Whoever read it has seen enough.
+        Err(error) if error.kind() == io::ErrorKind::BrokenPipe => Ok(Outcome::Complete),
+        Err(error) => Err(error),
+        Ok(()) => Ok(report.outcome()),
+    }
+}
+
+fn sink<'a>(
+    options: &CatOptions,
+    out: &'a mut dyn Write,
+    terminal: Terminal,
+) -> Box<dyn Sink + 'a> {
+    match (options.list, options.json) {
+        (true, true) => Box::new(List::new(out, Format::Json)),
+        (true, false) => Box::new(List::new(out, Format::Table)),
+        (false, true) => Box::new(Json::new(out)),
+        (false, false) => {
+            let screen = Screen::new(out, terminal.is_terminal && !options.raw);
+            Box::new(Show::new(screen, terminal.color, options.timestamps))
+        }
+    }
+}
+
+/// All that is read.
+struct Cat {
+    follows: bool,
+    streams: Streams,
+    pipeline: Pipeline,
+    files: Vec<FileOutput>,
+    directories: Vec<Directory>,
+}
+
+impl Cat {
+    /// Opens what can be opened, and sees what streams there are.
+    fn open(options: &CatOptions, selector: Selector, report: &mut Report<'_>) -> Self {
+        let mut cat = Self {
+            follows: options.follow && !options.list,
+            streams: Streams::new(selector),
+            pipeline: Pipeline::default(),
+            files: Vec::new(),
+            directories: Vec::new(),
+        };
+        for path in &options.paths {
+            let shown = path.display();
+            match fs::metadata(path) {
+                Ok(found) if found.is_dir() => {
+                    let mut directory = Directory::new(path, &mut cat.streams);
+                    directory.walk(report, &mut cat.streams);
+                    cat.directories.push(directory);
+                }
+                Ok(found) if found.is_file() => match FileOutput::open(path) {
+                    Ok(file) => cat.files.push(file),
+                    Err(error) => report.error(format_args!("{shown}: can't be opened: {error}")),
+                },
+                Ok(_) => report.error(format_args!(
+                    "{shown}: is neither a file nor a directory, and must be one to be read twice"
+                )),
+                Err(error) => report.error(format_args!("{shown}: can't be opened: {error}")),
+            }
+        }
+        cat.survey(report);
+        cat
+    }
+
+    fn survey(&mut self, report: &mut Report<'_>) {
+        let (streams, pipeline) = (&mut self.streams, &mut self.pipeline);
+        self.files.retain_mut(|file| {
+            // What is wrong is reported when it is read for good. Nothing is
+            // written here that could fail.
+            let _ = file.read(&mut Report::muted(), |bundle| {
+                pipeline.survey(streams, bundle)
+            });
+            let rewound = file.rewind(self.follows);
+            if let Err(error) = &rewound {
+                let path = file.path().display();
+                report.error(format_args!("{path}: can't be read twice: {error}"));
+            }
+            rewound.is_ok()
+        });
+        pipeline.surveyed();
+    }
+
+    fn show(&mut self, report: &mut Report<'_>, sink: &mut dyn Sink) -> io::Result<()> {
+        self.read_files(report, sink)?;
+        for file in &self.files {
+            file.report_tail(report);
+        }
+        self.pipeline.finish(&self.streams, sink, report)?;
+        for directory in &mut self.directories {
+            directory.read(report, &self.streams, sink, false)?;
+        }
+        sink.finish(&self.streams)
+    }
+
+    fn follow(
+        &mut self,
+        report: &mut Report<'_>,
+        sink: &mut dyn Sink,
+        mut wait: impl FnMut() -> bool,
+    ) -> io::Result<()> {
+        let mut polls = 0u32;
+        let mut idle_polls = 0u32;
+        loop {
+            let is_idle = !self.read_files(report, sink)?;
+            self.restart_changed(report, sink)?;
+            idle_polls = if is_idle { idle_polls + 1 } else { 0 };
+            self.pipeline.poll(&self.streams, sink, PATIENCE_POLLS)?;
+            if idle_polls >= PATIENCE_POLLS {
+                self.pipeline.release(&self.streams, sink)?;
+                idle_polls = 0;
+            }
+            for directory in &mut self.directories {
+                if polls.is_multiple_of(WALK_POLLS) {
+                    directory.walk(report, &mut self.streams);
+                }
+                directory.read(report, &self.streams, sink, true)?;
+            }
+            sink.flush()?;
+            polls = polls.wrapping_add(1);
+            if self.has_nothing_left() || !wait() {
+                break;
+            }
+        }
+        self.pipeline.finish(&self.streams, sink, report)?;
+        sink.finish(&self.streams)
+    }
+
+    /// Says whether anything came.
+    fn read_files(&mut self, report: &mut Report<'_>, sink: &mut dyn Sink) -> io::Result<bool> {
+        let mut any = false;
+        for (source, file) in self.files.iter_mut().enumerate() {
+            let (streams, pipeline) = (&mut self.streams, &mut self.pipeline);
+            file.read(report, |bundle| {
+                any = true;
+                pipeline.feed(streams, sink, source, bundle)
+            })?;
+        }
+        Ok(any)
+    }
+
+    fn restart_changed(&mut self, report: &mut Report<'_>, sink: &mut dyn Sink) -> io::Result<()> {
+        for (source, file) in self.files.iter_mut().enumerate() {
+            let what = match file.change() {
+                None => continue,
+                Some(Change::Replaced) => "replaced",
+                Some(Change::Truncated) => "truncated",
+            };
+            // It may be replaced again this moment; then the next poll sees.
+            let Ok(new) = FileOutput::open(file.path()) else {
+                continue;
+            };
+            *file = new;
+            report.note(format_args!(
+                "{}: the file was {what}; it is read from its beginning",
+                file.path().display()
+            ));
+            self.pipeline.restart(&self.streams, sink, source)?;
+        }
+        Ok(())
+    }
+
+    /// Is there nothing to follow any more?
+    fn has_nothing_left(&self) -> bool {
+        self.directories.is_empty()
+            && (self.files.iter().all(FileOutput::is_broken)
+                || self.pipeline.is_complete(&self.streams))
+    }
+}

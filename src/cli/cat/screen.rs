@@ -1,0 +1,65 @@
+//! Writes bytes for people, or as they are.
+
+use std::io::{self, BufWriter, Write};
+
+use super::escape;
+
+/// Where text goes.
+pub struct Screen<'a> {
+    out: BufWriter<&'a mut dyn Write>,
+    escapes: bool,
+    /// What [`exact`](Self::exact) can't tell yet how to show.
+    unclear: Vec<u8>,
+    shown: Vec<u8>,
+}
+
+const BUFFER: usize = 64 * 1024;
+
+impl<'a> Screen<'a> {
+    /// With `escapes` control characters are made visible.
+    pub fn new(out: &'a mut dyn Write, escapes: bool) -> Self {
+        Self {
+            out: BufWriter::with_capacity(BUFFER, out),
+            escapes,
+            unclear: Vec::new(),
+            shown: Vec::new(),
+        }
+    }
+
+    /// Writes a part of something that may go on.
+    pub fn exact(&mut self, bytes: &[u8]) -> io::Result<()> {
+        if !self.escapes {
+            return self.out.write_all(bytes);
+        }
+        self.unclear.extend_from_slice(bytes);
+        self.shown.clear();
+        let used = escape::flowing(&self.unclear, &mut self.shown);
+        self.unclear.drain(..used);
+        self.out.write_all(&self.shown)
+    }
+
+    /// What was written by [`exact`](Self::exact) does not go on.
+    pub fn settle(&mut self) -> io::Result<()> {
+        let unclear = std::mem::take(&mut self.unclear);
+        self.whole(&unclear)
+    }
+
+    /// Writes a whole.
+    pub fn whole(&mut self, bytes: &[u8]) -> io::Result<()> {
+        if !self.escapes {
+            return self.out.write_all(bytes);
+        }
+        self.shown.clear();
+        escape::all(bytes, &mut self.shown);
+        self.out.write_all(&self.shown)
+    }
+
+    /// Writes what is our own.
+    pub fn ours(&mut self, bytes: &[u8]) -> io::Result<()> {
+        self.out.write_all(bytes)
+    }
+
+    pub fn flush(&mut self) -> io::Result<()> {
+        self.out.flush()
+    }
+}

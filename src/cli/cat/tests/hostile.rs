@@ -1,0 +1,136 @@
+use super::*;
+use proptest::prelude::*;
+
+fn content() -> impl Strategy<Value = log_entry::Content> {
+    prop_oneof![
+        "[ab\r\n\u{9b}]{0,9}".prop_map(|line| text(&line)),
+        Just(binary(b"\x1b\xff")),
+        Just(datagram(b"abc", None)),
+        (any::<u32>(), any::<u64>(), any::<bool>())
+            .prop_map(|partial| datagram(b"abc", Some(partial))),
+    ]
+}
+
+/// Entries of two streams with indices that may be anything.
+fn bundles() -> impl Strategy<Value = Vec<u8>> {
+    let index = prop_oneof![0..4u64, Just(u64::MAX), any::<u64>()];
+    let log = (index.clone(), index.clone(), any::<bool>(), content());
+    let bundle = (
+        prop::collection::vec(log, 0..4),
+        prop::option::of(index),
+        any::<bool>(),
+    );
+    prop::collection::vec(bundle, 0..5).prop_map(|bundles| {
+        let mut file = Vec::new();
+        for (logs, last, zlib) in bundles {
+            let mut writer = Writer::new("p");
+            let mut of = [Vec::new(), Vec::new()];
+            for (prefix_index, stream_index, which, content) in logs {
+                let mut log = writer.log(stream_index, content);
+                log.prefix_index = prefix_index;
+                of[usize::from(which)].push(log);
+            }
+            let of = of.each_ref().map(|logs| logs.iter().collect::<Vec<_>>());
+            let mut entries = vec![
+                entry("a", StreamType::Text, &of[0]),
+                entry("b", StreamType::Binary, &of[1]),
+            ];
+            if let Some(last) = last {
+                let ending = entries.remove(1);
+                entries.push(terminal(ending, last));
+            }
+            let how = if zlib {
+                Compression::Zlib
+            } else {
+                Compression::None
+            };
+            file.extend(writer.compressed(entries, how));
+        }
+        file
+    })
+}
+
+proptest! {
+    #![proptest_config(ProptestConfig::with_cases(200))]
+
+    #[test]
+    fn nothing_panics(
+        bytes in bundles(),
+        flips in prop::collection::vec((any::<u16>(), any::<u8>()), 0..4),
+        more in prop::collection::vec(any::<u8>(), 0..40),
+        flags in prop::array::uniform5(any::<bool>()),
+        stream in prop::sample::select(vec![None, Some("a"), Some("*")]),
+    ) {
+        let mut bytes = [bytes, more].concat();
+        if !bytes.is_empty() {
+            for (at, byte) in flips {
+                let at = at as usize % bytes.len();
+                bytes[at] = byte;
+            }
+        }
+        let scratch = scratch();
+        let path = file(&scratch, "log", &[&bytes]);
+        let [list, timestamps, json, follow, is_terminal] = flags;
+        let wanted = CatOptions {
+            stream: stream.map(str::to_owned),
+            list, timestamps, json, follow,
+            ..options(&[&path])
+        };
+        let (mut out, mut err) = (Vec::new(), Vec::new());
+        let terminal = Terminal { is_terminal, color: false };
+        let mut polls = 0;
+        let wait = || { polls += 1; polls < 40 };
+        cat_while(&wanted, &mut out, &mut err, terminal, wait).unwrap();
+        if is_terminal {
+            let out = String::from_utf8(out).unwrap();
+            let out = out.replace("\r\n", "").replace(['\n', '\t'], "");
+            prop_assert!(!out.contains(char::is_control));
+        }
+    }
+
+    #[test]
+    fn arbitrary_bytes_do_not_panic(bytes in prop::collection::vec(any::<u8>(), 0..200)) {
+        let scratch = scratch();
+        let path = file(&scratch, "log", &[&bytes]);
+        let _ = run_bytes(&options(&[&path]), Terminal::default());
+    }
+}
+
+#[test]
+fn what_is_held_is_bounded_and_nothing_is_lost() {
+    use super::pipeline::Pipeline;
+    use super::screen::Screen;
+    use super::show::Show;
+
+    // Far more comes early than may be held, and the beginning never comes.
+    let mut streams = Streams::new(Selector::All);
+    let mut pipeline = Pipeline::default();
+    let mut out = Vec::new();
+    let mut err = Vec::new();
+    let mut report = Report::new(&mut err);
+    let mut show = Show::new(Screen::new(&mut out, false), false, false);
+    let line = "x".repeat(999_999) + "\n";
+    let mut writer = Writer::new("p");
+    for n in 1..=100 {
+        let log = writer.log(n, text(&line));
+        let bundle = ButlerLogBundle {
+            prefix: "p".into(),
+            entries: vec![entry("s", StreamType::Text, &[&log])],
+            ..Default::default()
+        };
+        pipeline
+            .feed(&mut streams, &mut show, 0, &bundle.encode_to_vec())
+            .unwrap();
+        assert!(pipeline.held() <= crate::limits::CAT_HELD_MAX);
+    }
+    assert_eq!(pipeline.held(), 0);
+    pipeline.finish(&streams, &mut show, &mut report).unwrap();
+    show.finish(&streams).unwrap();
+    drop(show);
+    assert_eq!(out.len(), 100_000_000);
+    assert!(
+        String::from_utf8(err)
+            .unwrap()
+            .contains("1 entry is missing")
+    );
+}
