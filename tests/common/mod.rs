@@ -2,6 +2,8 @@
 //! bundles, with every rule of the protocol checked on the way.
 #![allow(dead_code, missing_docs, clippy::unwrap_used)]
 
+pub mod process;
+
 use std::collections::{BTreeMap, BTreeSet};
 
 use butler::proto::logpb::{self, ButlerLogBundle, log_entry};
