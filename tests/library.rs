@@ -1,0 +1,376 @@
+//! The library, as a program that embeds a butler uses it.
+
+#![allow(clippy::unwrap_used)]
+
+mod common;
+
+use std::cell::RefCell;
+use std::io::Write;
+use std::os::fd::OwnedFd;
+use std::os::unix::net::UnixStream;
+use std::rc::Rc;
+use std::time::Duration;
+
+use butler::output::{MemoryOutput, Output};
+use butler::proto::logpb::{LogEntry, log_entry};
+use butler::wire::descriptor::{StreamProperties, StreamType};
+use butler::wire::name::Namespace;
+use butler::{Butler, Config, Error, Report, StreamServer};
+use common::process::open;
+use common::reassemble;
+
+fn config(memory: &MemoryOutput) -> Config {
+    Config::new(Output::Memory(memory.clone()))
+}
+
+fn text(name: &str) -> StreamProperties {
+    StreamProperties::new(name.parse().unwrap(), StreamType::Text)
+}
+
+/// A stream to write to.
+fn pipe(butler: &Butler, properties: &StreamProperties) -> std::io::PipeWriter {
+    let (reader, writer) = std::io::pipe().unwrap();
+    butler.add_stream(reader.into(), properties).unwrap();
+    writer
+}
+
+async fn end(butler: &Butler) -> Report {
+    butler.activate();
+    let report = butler.wait().await.unwrap();
+    assert!(report.is_complete());
+    report
+}
+
+#[test]
+fn any_descriptor_is_a_stream() {
+    let memory = MemoryOutput::default();
+    let dir = tempfile::tempdir().unwrap();
+    let path = dir.path().join("file");
+    let long: Vec<u8> = (0..300_000u32)
+        .flat_map(|at| format!("{at}\n").into_bytes())
+        .collect();
+    std::fs::write(&path, &long).unwrap();
+    butler::start(async {
+        let butler = Butler::new(config(&memory)).unwrap();
+        let file = std::fs::File::open(&path).unwrap();
+        butler.add_stream(file.into(), &text("a/file")).unwrap();
+        let (ours, mut theirs) = UnixStream::pair().unwrap();
+        butler.add_stream(ours.into(), &text("a/socket")).unwrap();
+        let mut writer = pipe(&butler, &text("a/pipe"));
+        theirs.write_all(b"socket").unwrap();
+        writer.write_all(b"pipe").unwrap();
+        drop((theirs, writer));
+        let report = end(&butler).await;
+        assert_eq!(report.statistics["streams"], 3);
+        assert_eq!(report.statistics["bytes_in"], long.len() + 10);
+        let names: Vec<_> = butler.streams().iter().map(ToString::to_string).collect();
+        assert_eq!(names, ["a/file", "a/pipe", "a/socket"]);
+    })
+    .unwrap();
+    let streams = reassemble(&memory.bundles());
+    assert_eq!(streams["a/file"].bytes, long);
+    assert_eq!(streams["a/socket"].bytes, b"socket");
+    assert_eq!(streams["a/pipe"].bytes, b"pipe");
+}
+
+#[test]
+fn a_refused_descriptor_comes_back_open() {
+    let memory = MemoryOutput::default();
+    butler::start(async {
+        let butler = Butler::new(config(&memory)).unwrap();
+        let mut first = pipe(&butler, &text("x"));
+        let (ours, theirs) = UnixStream::pair().unwrap();
+        let error = butler.add_stream(ours.into(), &text("x")).unwrap_err();
+        assert!(error.to_string().contains("name x was used"), "{error}");
+        let mut back = UnixStream::from(error.fd);
+        back.write_all(b"still open").unwrap();
+        drop((back, theirs));
+        first.write_all(b"undisturbed\n").unwrap();
+        drop(first);
+        let report = end(&butler).await;
+        assert_eq!(report.statistics["streams_refused"], 1);
+    })
+    .unwrap();
+    assert_eq!(memory.stream_bytes("x"), b"undisturbed\n");
+}
+
+#[test]
+fn no_stream_ends_the_run_before_it_is_activated() {
+    let memory = MemoryOutput::default();
+    butler::start(async {
+        let butler = Butler::new(config(&memory)).unwrap();
+        drop(pipe(&butler, &text("a")));
+        let waited = tokio::time::timeout(Duration::from_millis(100), butler.wait()).await;
+        assert!(waited.is_err(), "not activated");
+        let mut late = pipe(&butler, &text("b"));
+        late.write_all(b"late").unwrap();
+        drop(late);
+        end(&butler).await;
+    })
+    .unwrap();
+    assert_eq!(memory.streams(), ["b"]);
+}
+
+#[test]
+fn a_namespace_drains() {
+    let memory = MemoryOutput::default();
+    butler::start(async {
+        let butler = Butler::new(config(&memory)).unwrap();
+        let inside = pipe(&butler, &text("a/b/c"));
+        let beside = pipe(&butler, &text("a/bc"));
+        let namespace = Namespace::new("a/b").unwrap();
+        let open = butler
+            .drain_namespace(&namespace, Duration::from_millis(20))
+            .await;
+        assert_eq!(open, ["a/b/c".parse().unwrap()]);
+        let (ours, _theirs) = UnixStream::pair().unwrap();
+        assert!(butler.add_stream(ours.into(), &text("a/b/d")).is_err());
+        drop(pipe(&butler, &text("a/d")));
+        drop(inside);
+        let open = butler
+            .drain_namespace(&namespace, Duration::from_secs(60))
+            .await;
+        assert_eq!(open, []);
+        let everything = Namespace::new("").unwrap();
+        let open = butler.drain_namespace(&everything, Duration::ZERO).await;
+        assert_eq!(open, ["a/bc".parse().unwrap()]);
+        drop(beside);
+        end(&butler).await;
+    })
+    .unwrap();
+}
+
+type Seen = Rc<RefCell<Vec<(String, Option<LogEntry>)>>>;
+
+/// Watches the streams that `wanted` names.
+fn watch(butler: &Butler, wrap: bool, wanted: &'static [&'static str]) -> Seen {
+    let seen = Seen::default();
+    let noted = seen.clone();
+    butler.add_stream_registration_callback(
+        Box::new(move |descriptor| {
+            let name = descriptor.name.clone();
+            let noted = noted.clone();
+            wanted.contains(&&*name).then(|| {
+                Box::new(move |entry: Option<&LogEntry>| {
+                    noted.borrow_mut().push((name.clone(), entry.cloned()));
+                }) as butler::ChunkCallback
+            })
+        }),
+        wrap,
+    );
+    seen
+}
+
+#[test]
+fn callbacks_see_what_is_sent() {
+    let memory = MemoryOutput::default();
+    butler::start(async {
+        let butler = Butler::new(config(&memory)).unwrap();
+        let first = watch(&butler, false, &["t", "empty"]);
+        let second = watch(&butler, false, &["t", "other"]);
+        let mut t = pipe(&butler, &text("t"));
+        let mut other = pipe(&butler, &text("other"));
+        let mut unseen = pipe(&butler, &text("unseen"));
+        drop(pipe(&butler, &text("empty")));
+        t.write_all(b"a\nb\npart").unwrap();
+        other.write_all(b"o\n").unwrap();
+        unseen.write_all(b"u\n").unwrap();
+        drop((t, other, unseen));
+        end(&butler).await;
+
+        // Exactly what went to the output, then the end, once.
+        let sent = |name: &str| -> Vec<_> {
+            let bundles = memory.bundles();
+            let entries = bundles.iter().flat_map(|bundle| &bundle.entries);
+            let logs = entries
+                .filter(|entry| entry.desc.as_ref().unwrap().name == name)
+                .flat_map(|entry| entry.logs.iter().cloned().map(Some))
+                .chain([None]);
+            logs.map(|log| (name.to_string(), log)).collect()
+        };
+        let of = |seen: &Seen, name: &str| -> Vec<_> {
+            let seen = seen.borrow();
+            seen.iter().filter(|(it, _)| it == name).cloned().collect()
+        };
+        assert_eq!(of(&first, "t"), sent("t"));
+        assert!(sent("t").len() > 1);
+        assert_eq!(of(&first, "empty"), [("empty".to_string(), None)]);
+        assert_eq!(of(&second, "t"), [], "the first that wants it wins");
+        assert_eq!(of(&second, "other"), sent("other"));
+        assert_eq!(first.borrow().len() + second.borrow().len(), 2 + 3 + 1);
+    })
+    .unwrap();
+}
+
+#[test]
+fn wrapped_callbacks_see_what_is_whole() {
+    let memory = MemoryOutput::default();
+    butler::start(async {
+        // Without buffering every piece is an entry of its own.
+        let mut config = config(&memory);
+        config.buffer_logs = false;
+        let butler = Butler::new(config).unwrap();
+        let seen = watch(&butler, true, &["t", "d"]);
+        let mut t = pipe(&butler, &text("t"));
+        let datagrams = StreamProperties::new("d".parse().unwrap(), StreamType::Datagram);
+        let mut d = pipe(&butler, &datagrams);
+        for (to_t, to_d) in [
+            (&b"on"[..], &b"\x04"[..]),
+            (b"e\ntw", b"ab"),
+            (b"o\nend", b"cd\x03x"),
+        ] {
+            t.write_all(to_t).unwrap();
+            d.write_all(to_d).unwrap();
+            tokio::time::sleep(Duration::from_millis(20)).await;
+        }
+        drop((t, d));
+        end(&butler).await;
+        assert!(memory.bundles().len() > 4);
+
+        let seen = seen.borrow();
+        let mut index = 0;
+        let mut lines = Vec::new();
+        for (_, entry) in seen.iter().filter(|(name, _)| name == "t") {
+            let Some(entry) = entry else {
+                lines.push(("end of stream".to_string(), String::new()));
+                continue;
+            };
+            assert_eq!((entry.stream_index, entry.prefix_index), (index, 0));
+            index += 1;
+            let Some(log_entry::Content::Text(text)) = &entry.content else {
+                panic!()
+            };
+            lines.extend(text.lines.iter().map(|line| {
+                let value = String::from_utf8(line.value.to_vec()).unwrap();
+                (value, line.delimiter.clone())
+            }));
+        }
+        let want = [
+            ("one", "\n"),
+            ("two", "\n"),
+            ("end", ""),
+            ("end of stream", ""),
+        ];
+        assert_eq!(lines, want.map(|(a, b)| (a.to_string(), b.to_string())));
+
+        let datagrams: Vec<_> = seen.iter().filter(|(name, _)| name == "d").collect();
+        assert_eq!(datagrams.len(), 2, "the unfinished one is not seen");
+        let Some(log_entry::Content::Datagram(whole)) = &datagrams[0].1.as_ref().unwrap().content
+        else {
+            panic!()
+        };
+        assert_eq!((&whole.data[..], &whole.partial), (&b"abcd"[..], &None));
+        assert_eq!(datagrams[1].1, None);
+    })
+    .unwrap();
+}
+
+/// A callback may use the butler that calls it.
+#[test]
+fn a_callback_opens_a_stream() {
+    let memory = MemoryOutput::default();
+    butler::start(async {
+        let butler = Butler::new(config(&memory)).unwrap();
+        let inner = butler.clone();
+        let asked = Rc::new(RefCell::new(false));
+        butler.add_stream_registration_callback(
+            Box::new(move |_| {
+                if !asked.replace(true) {
+                    let mut writer = pipe(&inner, &text("second"));
+                    writer.write_all(b"from a callback\n").unwrap();
+                }
+                None
+            }),
+            false,
+        );
+        drop(pipe(&butler, &text("first")));
+        end(&butler).await;
+    })
+    .unwrap();
+    assert_eq!(memory.stream_bytes("second"), b"from a callback\n");
+}
+
+#[test]
+fn servers_end_with_the_butler() {
+    let memory = MemoryOutput::default();
+    let dir = tempfile::tempdir().unwrap();
+    let path = dir.path().join("s");
+    butler::start(async {
+        let butler = Butler::new(config(&memory)).unwrap();
+        butler.add_stream_server(StreamServer::bind(&path).unwrap());
+        let client = {
+            let path = path.clone();
+            std::thread::spawn(move || {
+                let mut stream = open(&path, "x", "text");
+                stream.write_all(b"through a server\n").unwrap();
+            })
+        };
+        client.join().unwrap();
+        end(&butler).await;
+    })
+    .unwrap();
+    assert_eq!(memory.stream_bytes("x"), b"through a server\n");
+    assert!(!path.exists());
+}
+
+#[test]
+fn what_is_not_delivered_is_reported() {
+    let memory = MemoryOutput::default();
+    memory.stall(true);
+    butler::start(async {
+        let mut config = config(&memory);
+        config.flush_timeout = Duration::from_millis(50);
+        let butler = Butler::new(config).unwrap();
+        for (name, bytes) in [("a", 7), ("b", 9)] {
+            pipe(&butler, &text(name))
+                .write_all(&vec![b'x'; bytes])
+                .unwrap();
+        }
+        butler.activate();
+        let report = butler.wait().await.unwrap();
+        assert!(!report.is_complete());
+        let losses: Vec<_> = report
+            .losses
+            .iter()
+            .map(|loss| (loss.stream.as_str(), loss.bytes))
+            .collect();
+        assert_eq!(losses, [("a", 7), ("b", 9)]);
+        assert_eq!(report.statistics["bytes_dropped"], 16);
+        assert_eq!(report.statistics["bytes_pending"], 0);
+    })
+    .unwrap();
+}
+
+#[test]
+fn a_wrong_configuration_is_refused() {
+    let mut config = config(&MemoryOutput::default());
+    config.max_buffered = 1;
+    let error = butler::start(async { Butler::new(config).map(|_| ()) })
+        .unwrap()
+        .unwrap_err();
+    assert!(matches!(error, Error::Config(_)), "{error}");
+}
+
+#[test]
+fn nothing_is_left_open() {
+    let count = || std::fs::read_dir("/proc/self/fd").unwrap().count();
+    let run = || {
+        let memory = MemoryOutput::default();
+        butler::start(async {
+            let butler = Butler::new(config(&memory)).unwrap();
+            let fds: Vec<OwnedFd> = (0..10)
+                .map(|at| pipe(&butler, &text(&format!("s{at}"))).into())
+                .collect();
+            drop(fds);
+            end(&butler).await;
+        })
+        .unwrap();
+    };
+    run();
+    let before = count();
+    for _ in 0..5 {
+        run();
+    }
+    // Other tests of this process may open some meanwhile.
+    assert!(count() < before + 30, "{} then {}", before, count());
+}
