@@ -74,3 +74,13 @@ pub const READ_BUFFER_SIZE: usize = 64 * 1024;
 /// The least that a bundle may be filled to: the longest descriptor that is
 /// reasonable, and an entry.
 pub const BUNDLE_SIZE_MIN: usize = 4096;
+
+/// Files that the directory output keeps open: at most a quarter of what the
+/// process may open, in these bounds. The rest is for clients.
+pub const OPEN_FILES_MIN: usize = 16;
+/// See [`OPEN_FILES_MIN`].
+pub const OPEN_FILES_MAX: usize = 4096;
+/// A longer segment of a stream name is shortened on disk, where a file name
+/// has at most 255 bytes: the rest is for what marks descriptors and
+/// datagrams.
+pub const COMPONENT_MAX: usize = 200;

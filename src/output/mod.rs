@@ -4,6 +4,7 @@
 //! file of its own.
 
 pub(crate) mod backoff;
+pub(crate) mod directory;
 pub(crate) mod health;
 
 use std::path::PathBuf;
