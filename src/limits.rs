@@ -97,3 +97,12 @@ pub const CAT_HELD_MAX: usize = 64 * 1024 * 1024;
 pub const CAT_LINE_MAX: usize = 1024 * 1024;
 /// A descriptor's JSON file at most: a header's, with a good many global tags.
 pub const META_JSON_MAX: u64 = 8 * 1024 * 1024;
+/// Files that the directory output keeps open: at most a quarter of what the
+/// process may open, in these bounds. The rest is for clients.
+pub const OPEN_FILES_MIN: usize = 16;
+/// See [`OPEN_FILES_MIN`].
+pub const OPEN_FILES_MAX: usize = 4096;
+/// A longer segment of a stream name is shortened on disk, where a file name
+/// has at most 255 bytes: the rest is for what marks descriptors and
+/// datagrams.
+pub const COMPONENT_MAX: usize = 200;

@@ -225,7 +225,7 @@ fn wrapped_callbacks_see_what_is_whole() {
         }
         drop((t, d));
         end(&butler).await;
-        assert!(memory.bundles().len() > 4);
+        assert!(memory.bundles().len() > 2);
 
         let seen = seen.borrow();
         let mut index = 0;

@@ -2,6 +2,7 @@
 
 use std::io;
 
+use super::directory::DirectorySink;
 use super::file::FileSink;
 use super::health::Health;
 use super::log_text::LogSink;
@@ -17,6 +18,7 @@ use crate::ledger::DropReason;
 pub(crate) enum AnySink {
     Null(NullSink),
     Log(LogSink),
+    Directory(DirectorySink),
     File(FileSink),
     Socket(SocketSink),
     Memory(MemorySink),
@@ -29,7 +31,7 @@ impl AnySink {
         Ok(match output {
             Output::Null => Self::Null(NullSink::new()),
             Output::Log { .. } => Self::Log(LogSink::stdout()?),
-            Output::Directory { .. } => return Err(io::ErrorKind::Unsupported.into()),
+            Output::Directory { path } => Self::Directory(DirectorySink::open(path)?),
             Output::File { path, compression } => Self::File(FileSink::open(path, *compression)?),
             Output::Unix { path, compression } => {
                 Self::Socket(SocketSink::new(Address::Unix(path.clone()), *compression))
@@ -55,6 +57,7 @@ impl Sink for AnySink {
         match self {
             Self::Null(sink) => sink.deliver(bundle).await,
             Self::Log(sink) => sink.deliver(bundle).await,
+            Self::Directory(sink) => sink.deliver(bundle).await,
             Self::File(sink) => sink.deliver(bundle).await,
             Self::Socket(sink) => sink.deliver(bundle).await,
             Self::Memory(sink) => sink.deliver(bundle).await,
@@ -65,6 +68,7 @@ impl Sink for AnySink {
         match self {
             Self::Null(sink) => sink.finish().await,
             Self::Log(sink) => sink.finish().await,
+            Self::Directory(sink) => sink.finish().await,
             Self::File(sink) => sink.finish().await,
             Self::Socket(sink) => sink.finish().await,
             Self::Memory(sink) => sink.finish().await,
@@ -75,6 +79,7 @@ impl Sink for AnySink {
         match self {
             Self::Null(sink) => sink.health(),
             Self::Log(sink) => sink.health(),
+            Self::Directory(sink) => sink.health(),
             Self::File(sink) => sink.health(),
             Self::Socket(sink) => sink.health(),
             Self::Memory(sink) => sink.health(),

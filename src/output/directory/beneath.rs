@@ -1,0 +1,205 @@
+//! Files and directories beneath one directory, whatever links are put there.
+//!
+//! Every call names one component and starts at a descriptor of the directory
+//! that has it; none follows a link. So nothing is reached that is not
+//! beneath the root, even while somebody exchanges directories for links.
+
+use std::fs::DirBuilder;
+use std::os::fd::{AsFd, BorrowedFd, OwnedFd};
+use std::os::unix::fs::DirBuilderExt;
+use std::path::{Path, PathBuf};
+
+use rustix::fs::{
+    AtFlags, CWD, Mode, OFlags, ResolveFlags, Stat, fstat, mkdirat, open, openat, openat2, unlinkat,
+};
+use rustix::io::Errno;
+
+/// Why something can't be made or opened.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(super) enum Obstacle {
+    /// Something stands in its place that is not ours to remove.
+    Taken,
+    /// The kernel says no; it may work later.
+    Error(Errno),
+}
+
+impl From<Errno> for Obstacle {
+    fn from(errno: Errno) -> Self {
+        Self::Error(errno)
+    }
+}
+
+/// Tells a file from one that took its name.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(super) struct Identity {
+    device: u64,
+    inode: u64,
+}
+
+impl Identity {
+    pub fn of(file: &OwnedFd) -> Result<(Self, Stat), Errno> {
+        let stat = fstat(file)?;
+        let identity = Self {
+            device: stat.st_dev,
+            inode: stat.st_ino,
+        };
+        Ok((identity, stat))
+    }
+}
+
+/// The directory that everything is beneath.
+#[derive(Debug)]
+pub(super) struct Root {
+    /// Where it was found, without links.
+    path: PathBuf,
+    directory: OwnedFd,
+}
+
+/// A directory: the root, or one beneath it.
+#[derive(Debug)]
+pub(super) enum Directory<'a> {
+    Root(&'a Root),
+    Beneath(OwnedFd),
+}
+
+impl AsFd for Directory<'_> {
+    fn as_fd(&self) -> BorrowedFd<'_> {
+        match self {
+            Self::Root(root) => root.directory.as_fd(),
+            Self::Beneath(directory) => directory.as_fd(),
+        }
+    }
+}
+
+const DIRECTORY: OFlags = OFlags::PATH
+    .union(OFlags::DIRECTORY)
+    .union(OFlags::NOFOLLOW)
+    .union(OFlags::CLOEXEC);
+/// `NONBLOCK` only matters where it is no regular file: a FIFO without a
+/// reader would hold us up.
+const FILE: OFlags = OFlags::WRONLY
+    .union(OFlags::NOFOLLOW)
+    .union(OFlags::NOCTTY)
+    .union(OFlags::NONBLOCK)
+    .union(OFlags::CLOEXEC);
+const DIRECTORY_MODE: Mode = Mode::RWXU;
+const FILE_MODE: Mode = Mode::RUSR.union(Mode::WUSR);
+
+/// How often a name may be snatched from us before we wait.
+const CREATE_ATTEMPTS: usize = 16;
+
+impl Root {
+    /// The directory at `path`, which may be a link; made, with what is above
+    /// it, if it is not there.
+    pub fn open(path: &Path) -> std::io::Result<Self> {
+        DirBuilder::new().recursive(true).mode(0o700).create(path)?;
+        let path = path.canonicalize()?;
+        let directory = open(&path, DIRECTORY.difference(OFlags::NOFOLLOW), Mode::empty())?;
+        Ok(Self { path, directory })
+    }
+
+    /// Makes it again if it was removed. It must be where it was: what was a
+    /// directory on the way may be a link by now.
+    pub fn restore(&mut self) -> Result<(), Errno> {
+        let (Some(above), Some(name)) = (self.path.parent(), self.path.file_name()) else {
+            return Ok(());
+        };
+        let resolve = ResolveFlags::NO_SYMLINKS | ResolveFlags::NO_MAGICLINKS;
+        let above = openat2(CWD, above, DIRECTORY, Mode::empty(), resolve)?;
+        match mkdirat(&above, name, DIRECTORY_MODE) {
+            Ok(()) | Err(Errno::EXIST) => {}
+            Err(errno) => return Err(errno),
+        }
+        self.directory = openat2(&above, name, DIRECTORY, Mode::empty(), resolve)?;
+        Ok(())
+    }
+
+    /// Itself, as where a walk begins.
+    pub fn directory(&self) -> Directory<'_> {
+        Directory::Root(self)
+    }
+}
+
+impl Directory<'_> {
+    /// The directory of that name in it.
+    pub fn enter(&self, name: &str) -> Result<Directory<'static>, Obstacle> {
+        match open_component(self.as_fd(), name, DIRECTORY, Mode::empty()) {
+            Ok(directory) => Ok(Directory::Beneath(directory)),
+            Err(Errno::NOTDIR | Errno::LOOP) => Err(Obstacle::Taken),
+            Err(errno) => Err(errno.into()),
+        }
+    }
+
+    /// The same, made if it is not there.
+    pub fn make(&self, name: &str) -> Result<Directory<'static>, Obstacle> {
+        match self.enter(name) {
+            Err(Obstacle::Error(Errno::NOENT)) => {}
+            entered => return entered,
+        }
+        match mkdirat(self, name, DIRECTORY_MODE) {
+            Ok(()) | Err(Errno::EXIST) => self.enter(name),
+            Err(errno) => Err(errno.into()),
+        }
+    }
+
+    /// A new file of that name. A file, a link or whatever else has it is
+    /// removed, but not a directory.
+    pub fn create(&self, name: &str) -> Result<OwnedFd, Obstacle> {
+        let flags = FILE | OFlags::CREATE | OFlags::EXCL;
+        for _ in 0..CREATE_ATTEMPTS {
+            match open_component(self.as_fd(), name, flags, FILE_MODE) {
+                Err(Errno::EXIST) => self.remove(name)?,
+                opened => return Ok(opened?),
+            }
+        }
+        Err(Errno::EXIST.into())
+    }
+
+    /// Removes what has that name, but not a directory.
+    pub fn remove(&self, name: &str) -> Result<(), Obstacle> {
+        match unlinkat(self, name, AtFlags::empty()) {
+            Ok(()) | Err(Errno::NOENT) => Ok(()),
+            // A mount point, and a file of others in a sticky directory, are
+            // as much in the way as a directory.
+            Err(Errno::ISDIR | Errno::BUSY | Errno::PERM) => Err(Obstacle::Taken),
+            Err(errno) => Err(errno.into()),
+        }
+    }
+
+    /// The file of that name, if it is the one that we know and still has
+    /// what we wrote.
+    pub fn reopen(
+        &self,
+        name: &str,
+        known: Identity,
+        written: u64,
+    ) -> Result<Option<OwnedFd>, Errno> {
+        let file = match open_component(self.as_fd(), name, FILE, Mode::empty()) {
+            Ok(file) => file,
+            // Nothing, a directory, a link, a FIFO or a socket.
+            Err(Errno::NOENT | Errno::ISDIR | Errno::LOOP | Errno::NXIO) => return Ok(None),
+            Err(errno) => return Err(errno),
+        };
+        // Inode numbers are used again: a new file may have that of a removed
+        // one, but hardly its size.
+        let (found, stat) = Identity::of(&file)?;
+        let size = u64::try_from(stat.st_size).unwrap_or(0);
+        Ok((found == known && size >= written).then_some(file))
+    }
+}
+
+/// Opens one component without following it if it is a link.
+fn open_component(
+    directory: BorrowedFd<'_>,
+    name: &str,
+    flags: OFlags,
+    mode: Mode,
+) -> Result<OwnedFd, Errno> {
+    let resolve = ResolveFlags::BENEATH | ResolveFlags::NO_SYMLINKS | ResolveFlags::NO_MAGICLINKS;
+    match openat2(directory, name, flags, mode, resolve) {
+        // A kernel older than 5.6, or a filter that does not know the call.
+        // This is as good for a single component, with `NOFOLLOW`.
+        Err(Errno::NOSYS | Errno::PERM) => openat(directory, name, flags, mode),
+        opened => opened,
+    }
+}

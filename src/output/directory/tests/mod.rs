@@ -1,0 +1,154 @@
+//! The sink on real file systems, fed by a real core.
+
+mod content;
+mod failures;
+mod hostile;
+
+use std::fs;
+use std::path::{Path, PathBuf};
+
+use prost_types::Timestamp;
+use serde_json::Value;
+use tempfile::TempDir;
+
+use super::*;
+use crate::bundle::{BundleLimits, Identity};
+use crate::core::{Core, CoreConfig};
+use crate::stream::arena::Key;
+use crate::time::Moment;
+use crate::wire::descriptor::{StreamProperties, Tags};
+use crate::wire::varint;
+
+/// A core whose bundles go to a sink.
+struct Bench {
+    core: Core,
+    sink: DirectorySink,
+}
+
+const NOW: Moment = Moment {
+    mono_ns: 1,
+    wall: Timestamp {
+        seconds: 1_430_962_191,
+        nanos: 0,
+    },
+};
+
+impl Bench {
+    fn new(path: &Path, open_files: usize) -> Self {
+        let core = Core::new(CoreConfig {
+            bundle_limits: BundleLimits {
+                target: 256 * 1024,
+                max: 10_485_759,
+            },
+            identity: Identity::default(),
+            global_tags: Tags::default(),
+            age_max_ns: 0,
+            buffered_max: 64 << 20,
+            stream_size_max: u64::MAX,
+        });
+        let sink = DirectorySink::with_open_files(path, open_files).unwrap();
+        Self { core, sink }
+    }
+
+    fn open(&mut self, name: &str, stream_type: StreamType) -> Key {
+        let name = StreamName::new(name).unwrap();
+        let properties = StreamProperties::new(name, stream_type);
+        self.core.open(&NOW, &properties).unwrap()
+    }
+
+    /// What is there goes to the sink, as one bundle if it fits.
+    async fn pump(&mut self) {
+        while let Some(bundle) = self.core.poll_bundle(&NOW) {
+            let bytes = self.sink.deliver(&bundle).await.unwrap();
+            self.core.delivered(&NOW, bundle, bytes);
+        }
+    }
+
+    async fn data(&mut self, key: Key, data: &[u8]) {
+        self.core.data(&NOW, key, data).unwrap();
+        self.pump().await;
+    }
+
+    async fn end(&mut self, key: Key) {
+        self.core.end(&NOW, key);
+        self.pump().await;
+    }
+
+    /// A whole text stream.
+    async fn text(&mut self, name: &str, data: &[u8]) {
+        let key = self.open(name, StreamType::Text);
+        self.data(key, data).await;
+        self.end(key).await;
+    }
+
+    /// A whole stream of datagrams.
+    async fn datagrams(&mut self, name: &str, datagrams: &[&[u8]]) {
+        let key = self.open(name, StreamType::Datagram);
+        for datagram in datagrams {
+            self.data(key, &framed(datagram)).await;
+        }
+        self.end(key).await;
+    }
+}
+
+fn run(test: impl Future<Output = ()>) {
+    tokio_uring::start(test);
+}
+
+fn directory() -> TempDir {
+    tempfile::tempdir().unwrap()
+}
+
+fn framed(datagram: &[u8]) -> Vec<u8> {
+    let mut wire = Vec::new();
+    varint::push(&mut wire, datagram.len() as u64);
+    wire.extend_from_slice(datagram);
+    wire
+}
+
+fn read(directory: &Path, name: &str) -> Vec<u8> {
+    fs::read(directory.join(name)).unwrap_or_else(|error| panic!("{name}: {error}"))
+}
+
+/// A stream as a reader finds it, who only knows the layout.
+#[derive(Debug, PartialEq)]
+struct Found {
+    name: String,
+    path: PathBuf,
+    content: Vec<Vec<u8>>,
+}
+
+/// All streams beneath the directory, sorted by name. Follows no links.
+fn find(directory: &Path) -> Vec<Found> {
+    let mut found = Vec::new();
+    for entry in fs::read_dir(directory).unwrap() {
+        let entry = entry.unwrap();
+        if entry.file_type().unwrap().is_dir() {
+            found.extend(find(&entry.path()));
+            continue;
+        }
+        let file = entry.file_name().into_string().unwrap();
+        let Some(component) = layout::component_of_meta(&file) else {
+            continue;
+        };
+        let meta: Value = serde_json::from_slice(&fs::read(entry.path()).unwrap()).unwrap();
+        let path = directory.join(component);
+        let content = if meta["stream_type"] == "DATAGRAM" {
+            (0..)
+                .map_while(|number| {
+                    let name = layout::datagram_file(component, number, 0);
+                    fs::read(directory.join(name)).ok()
+                })
+                .collect()
+        } else {
+            vec![fs::read(&path).unwrap()]
+        };
+        found.push(Found {
+            name: meta["name"].as_str().unwrap().into(),
+            path,
+            content,
+        });
+    }
+    found.sort_by(|a, b| a.name.cmp(&b.name));
+    found
+}
