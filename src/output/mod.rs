@@ -6,8 +6,8 @@
 pub(crate) mod attempts;
 pub(crate) mod backoff;
 pub(crate) mod compress;
-pub(crate) mod file;
 pub(crate) mod directory;
+pub(crate) mod file;
 pub(crate) mod health;
 pub(crate) mod log_text;
 pub(crate) mod memory;

@@ -9,11 +9,12 @@ use std::time::UNIX_EPOCH;
 use memchr::memchr_iter;
 use prost_types::Timestamp;
 
-use super::directory::open_file;
+use super::open::open_file;
 use super::report::Report;
 use super::sink::{Piece, Sink};
 use super::streams::{StreamId, Streams};
 use crate::limits::{CAT_LINE_MAX, DATAGRAM_MAX};
+use crate::output::directory::layout;
 
 const READ: usize = 64 * 1024;
 
@@ -239,7 +240,9 @@ impl Datagrams {
                 ));
             }
             self.next = sequence.saturating_add(1);
-            let path = self.directory.join(format!("_{sequence:05}.{}", self.file));
+            let path = self
+                .directory
+                .join(layout::datagram_file(&self.file, sequence, 0));
             match read_datagram(&path) {
                 Ok((data, metadata)) => {
                     let data = &data[..];

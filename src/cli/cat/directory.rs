@@ -7,18 +7,16 @@
 //! links are not followed.
 
 use std::collections::{BTreeMap, HashMap};
-use std::fs::{self, File, OpenOptions};
+use std::fs;
 use std::io;
-use std::os::unix::fs::OpenOptionsExt;
 use std::path::{Path, PathBuf};
-
-use rustix::fs::OFlags;
 
 use super::content::{Bytes, Datagrams};
 use super::meta;
 use super::report::Report;
 use super::sink::Sink;
 use super::streams::{Origin, OriginId, StreamId, Streams};
+use crate::output::directory::layout;
 use crate::wire::descriptor::StreamType;
 
 /// A directory output.
@@ -167,7 +165,7 @@ impl Found {
             if file_type.is_dir() {
                 found.directories.push(entry.path());
             } else if !file_type.is_file() {
-            } else if let Some(file) = name.strip_prefix(".meta.") {
+            } else if let Some(file) = layout::component_of_meta(&name) {
                 found.metas.push((entry.path(), file.to_owned()));
             } else if let Some((number, file)) = datagram_name(&name) {
                 let numbers = found.datagrams.entry(file.to_owned()).or_default();
@@ -184,19 +182,4 @@ fn datagram_name(name: &str) -> Option<(u64, &str)> {
     let (number, file) = name.strip_prefix('_')?.split_once('.')?;
     let value = number.parse().ok()?;
     (format!("{value:05}") == number).then_some((value, file))
-}
-
-/// Opens a file that must be one, and not a link to one.
-pub fn open_file(path: &Path) -> io::Result<File> {
-    // A FIFO must not hold us up before we see what it is.
-    let flags = OFlags::NOFOLLOW | OFlags::NONBLOCK;
-    let file = OpenOptions::new()
-        .read(true)
-        .custom_flags(flags.bits() as i32)
-        .open(path)?;
-    if file.metadata()?.is_file() {
-        Ok(file)
-    } else {
-        Err(io::Error::other("it is not a file"))
-    }
 }

@@ -6,7 +6,7 @@ use std::path::Path;
 
 use serde_json::{Map, Value};
 
-use super::directory::open_file;
+use super::open::open_file;
 use crate::limits::META_JSON_MAX;
 use crate::proto::logpb::{LogStreamDescriptor, StreamType};
 use crate::wire::name::StreamName;

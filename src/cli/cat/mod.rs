@@ -35,6 +35,7 @@ mod json;
 mod labelled;
 mod list;
 mod meta;
+mod open;
 mod order;
 mod pipeline;
 mod report;
