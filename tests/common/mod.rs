@@ -2,6 +2,7 @@
 //! bundles, with every rule of the protocol checked on the way.
 #![allow(dead_code, missing_docs, clippy::unwrap_used)]
 
+pub mod content;
 pub mod process;
 
 use std::collections::{BTreeMap, BTreeSet};

@@ -2,14 +2,17 @@
 
 use std::ffi::OsStr;
 use std::io::{BufRead, BufReader, Read, Write};
+use std::net::{TcpListener, TcpStream};
 use std::os::unix::net::{UnixListener, UnixStream};
 use std::path::{Path, PathBuf};
 use std::process::{Child, ChildStderr, Command, ExitStatus, Output, Stdio};
+use std::sync::atomic::{AtomicBool, Ordering};
+use std::sync::{Arc, Mutex};
 use std::thread::JoinHandle;
 use std::time::{Duration, Instant};
 
 use butler::proto::logpb::ButlerLogBundle;
-use butler::wire::message::MessageView;
+use butler::wire::message::{MessageHead, MessageView};
 use butler::wire::varint;
 
 /// The binary, with nothing set that a butler around the tests may have left.
@@ -33,13 +36,22 @@ pub fn run<S: AsRef<OsStr>>(args: impl IntoIterator<Item = S>) -> Output {
 pub struct Serve {
     pub child: Child,
     pub socket: PathBuf,
-    stderr: Option<JoinHandle<String>>,
+    stderr: Arc<Mutex<String>>,
+    stderr_reader: Option<JoinHandle<()>>,
 }
 
 /// How it ended.
+#[derive(Debug)]
 pub struct Ended {
     pub status: ExitStatus,
     pub stderr: String,
+}
+
+impl Ended {
+    /// Panics unless all was delivered.
+    pub fn expect_success(&self) {
+        assert!(self.status.success(), "{self:?}");
+    }
 }
 
 impl Serve {
@@ -59,11 +71,12 @@ impl Serve {
     /// The same with a command of your own, which must log at info.
     pub fn spawn(mut command: Command, socket: PathBuf) -> Self {
         let mut child = command.spawn().expect("the binary runs");
-        let stderr = child.stderr.take().expect("stderr is piped");
+        let (stderr, reader) = read_all(child.stderr.take().expect("stderr is piped"));
         let serve = Self {
             child,
             socket,
-            stderr: Some(read_all(stderr)),
+            stderr,
+            stderr_reader: Some(reader),
         };
         wait_until("it listens", || UnixStream::connect(&serve.socket).is_ok());
         serve
@@ -94,11 +107,40 @@ impl Serve {
             assert!(Instant::now() < deadline, "it does not end");
             std::thread::sleep(Duration::from_millis(5));
         };
-        let stderr = self.stderr.take().expect("waited for once");
+        let reader = self.stderr_reader.take().expect("waited for once");
+        reader.join().expect("stderr is read");
         Ended {
             status,
-            stderr: stderr.join().expect("stderr is read"),
+            stderr: self.stderr(),
         }
+    }
+
+    /// What it has said so far.
+    pub fn stderr(&self) -> String {
+        self.stderr.lock().expect("nobody panicked").clone()
+    }
+
+    /// Waits until it has said that.
+    pub fn wait_for_stderr(&self, text: &str) {
+        wait_until(text, || self.stderr().contains(text));
+    }
+
+    /// The statistics, asked for with SIGUSR1.
+    pub fn statistics(&self) -> serde_json::Value {
+        const SAYS: &str = "info: statistics: ";
+        let count = || self.stderr().matches(SAYS).count();
+        let before = count();
+        self.signal(rustix::process::Signal::USR1);
+        wait_until("it tells its statistics", || count() > before);
+        let stderr = self.stderr();
+        let (_, last) = stderr.rsplit_once(SAYS).expect("it was there");
+        let line = last.lines().next().expect("it is a line");
+        serde_json::from_str(line).expect("statistics are JSON")
+    }
+
+    /// Waits until one of the counters has that value.
+    pub fn wait_for_counter(&self, name: &str, value: u64) {
+        wait_until(name, || self.statistics()[name] == value);
     }
 
     /// Resident memory in bytes, and its peak.
@@ -129,15 +171,17 @@ impl Drop for Serve {
     }
 }
 
-fn read_all(stderr: ChildStderr) -> JoinHandle<String> {
-    std::thread::spawn(move || {
-        let mut all = String::new();
+fn read_all(stderr: ChildStderr) -> (Arc<Mutex<String>>, JoinHandle<()>) {
+    let all = Arc::new(Mutex::new(String::new()));
+    let shared = Arc::clone(&all);
+    let reader = std::thread::spawn(move || {
         for line in BufReader::new(stderr).lines().map_while(Result::ok) {
+            let mut all = shared.lock().expect("nobody panicked");
             all.push_str(&line);
             all.push('\n');
         }
-        all
-    })
+    });
+    (all, reader)
 }
 
 /// Waits for at most a minute.
@@ -165,45 +209,142 @@ pub fn open(socket: &Path, name: &str, stream_type: &str) -> UnixStream {
     stream
 }
 
-/// A reader of a `unix:` output: collects all that comes, over any number of
-/// connections one after the other.
+/// A datagram as a client writes it.
+pub fn datagram(data: &[u8]) -> Vec<u8> {
+    let mut bytes = Vec::new();
+    varint::push(&mut bytes, data.len() as u64);
+    bytes.extend_from_slice(data);
+    bytes
+}
+
+/// What a butler's output connects to.
+pub enum Listener {
+    Unix(UnixListener, PathBuf),
+    Tcp(TcpListener),
+}
+
+/// One connection of an output.
+pub enum Connection {
+    Unix(UnixStream),
+    Tcp(TcpStream),
+}
+
+impl Listener {
+    pub fn unix(dir: &Path) -> Self {
+        let path = dir.join("output.sock");
+        let listener = UnixListener::bind(&path).expect("a socket can be bound");
+        Self::Unix(listener, path)
+    }
+
+    pub fn tcp() -> Self {
+        Self::Tcp(TcpListener::bind("127.0.0.1:0").expect("a port is free"))
+    }
+
+    /// As `--output` names it.
+    pub fn output(&self) -> String {
+        match self {
+            Self::Unix(_, path) => format!("unix:{}", path.display()),
+            Self::Tcp(listener) => format!("tcp:{}", listener.local_addr().expect("it is bound")),
+        }
+    }
+
+    pub fn accept(&self) -> Connection {
+        const COMES: &str = "a connection comes";
+        match self {
+            Self::Unix(listener, _) => Connection::Unix(listener.accept().expect(COMES).0),
+            Self::Tcp(listener) => Connection::Tcp(listener.accept().expect(COMES).0),
+        }
+    }
+}
+
+impl Read for Connection {
+    fn read(&mut self, bytes: &mut [u8]) -> std::io::Result<usize> {
+        match self {
+            Self::Unix(stream) => stream.read(bytes),
+            Self::Tcp(stream) => stream.read(bytes),
+        }
+    }
+}
+
+impl Connection {
+    /// Reads one whole message.
+    pub fn read_message(&mut self) -> Vec<u8> {
+        let mut bytes = Vec::new();
+        let head = loop {
+            bytes.push(0);
+            let last = bytes.last_mut().expect("it was pushed");
+            self.read_exact(std::slice::from_mut(last))
+                .expect("a message comes");
+            if let Some(head) = MessageHead::parse(&bytes).expect("a message") {
+                break head;
+            }
+        };
+        let read = bytes.len();
+        bytes.resize(head.message_len(), 0);
+        self.read_exact(&mut bytes[read..]).expect("it is whole");
+        bytes
+    }
+
+    /// Reads up to its end.
+    pub fn read_all(mut self) -> Vec<u8> {
+        let mut all = Vec::new();
+        // A connection that is reset ends like any other.
+        let _ = self.read_to_end(&mut all);
+        all
+    }
+}
+
+/// A reader of a `unix:` or `tcp:` output: collects all that comes, over any
+/// number of connections one after the other.
 pub struct Collector {
-    pub path: PathBuf,
-    stop: std::sync::Arc<std::sync::atomic::AtomicBool>,
+    output: String,
+    stop: Arc<AtomicBool>,
     thread: JoinHandle<Vec<Vec<u8>>>,
 }
 
 impl Collector {
     pub fn listen(dir: &Path) -> Self {
-        let path = dir.join("output.sock");
-        let listener = UnixListener::bind(&path).expect("a socket can be bound");
-        let stop = std::sync::Arc::new(std::sync::atomic::AtomicBool::new(false));
-        let stopped = stop.clone();
+        Self::new(Listener::unix(dir))
+    }
+
+    pub fn new(listener: Listener) -> Self {
+        let output = listener.output();
+        let stop = Arc::new(AtomicBool::new(false));
+        let stopped = Arc::clone(&stop);
         let thread = std::thread::spawn(move || {
             let mut connections = Vec::new();
             loop {
-                let (mut connection, _) = listener.accept().expect("a connection comes");
-                if stopped.load(std::sync::atomic::Ordering::SeqCst) {
+                let connection = listener.accept();
+                if stopped.load(Ordering::SeqCst) {
                     return connections;
                 }
-                let mut all = Vec::new();
-                // A connection that is reset ends like any other.
-                let _ = connection.read_to_end(&mut all);
-                connections.push(all);
+                connections.push(connection.read_all());
             }
         });
-        Self { path, stop, thread }
+        Self {
+            output,
+            stop,
+            thread,
+        }
     }
 
     pub fn output(&self) -> String {
-        format!("unix:{}", self.path.display())
+        self.output.clone()
+    }
+
+    /// What came over each connection, once the butler has ended.
+    pub fn connections(self) -> Vec<Vec<u8>> {
+        self.stop.store(true, Ordering::SeqCst);
+        match self.output.split_once(':').expect("it has a name") {
+            ("unix", path) => drop(UnixStream::connect(path).expect("it still listens")),
+            (_, address) => drop(TcpStream::connect(address).expect("it still listens")),
+        }
+        self.thread.join().expect("the collector works")
     }
 
     /// All bundles, once the butler has ended.
     pub fn bundles(self) -> Vec<ButlerLogBundle> {
-        self.stop.store(true, std::sync::atomic::Ordering::SeqCst);
-        UnixStream::connect(&self.path).expect("it still listens");
-        let connections = self.thread.join().expect("the collector works");
+        let connections = self.connections();
         connections.iter().flat_map(|bytes| parse(bytes)).collect()
     }
 }
@@ -219,4 +360,9 @@ pub fn parse(mut bytes: &[u8]) -> Vec<ButlerLogBundle> {
         bytes = &bytes[view.len..];
     }
     bundles
+}
+
+/// The same of a file.
+pub fn parse_file(path: &Path) -> Vec<ButlerLogBundle> {
+    parse(&std::fs::read(path).expect("the file is there"))
 }
