@@ -132,6 +132,7 @@ impl DirectorySink {
     /// Makes the directory if it is not there.
     pub fn open(path: &Path) -> io::Result<Self> {
         Self::with_open_files(path, OpenFiles::bound_of_process())
+            .map_err(|error| io::Error::new(error.kind(), format!("{}: {error}", path.display())))
     }
 
     fn with_open_files(path: &Path, bound: usize) -> io::Result<Self> {
