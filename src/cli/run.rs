@@ -80,9 +80,12 @@ async fn run_command(common: &Common, options: &RunOptions) -> Result<u8, String
     let mut child = match spawned {
         Ok(child) => child,
         Err(error) => {
-            butler.abort();
             let name = options.command[0].display();
             log::error!("can't run {name}: {error}");
+            butler.abort();
+            if let Ok(report) = butler.wait().await {
+                session::conclude(common, &report);
+            }
             return Ok(match error.kind() {
                 io::ErrorKind::NotFound => EXIT_NOT_FOUND,
                 _ => EXIT_CANNOT_EXECUTE,
