@@ -7,7 +7,6 @@ mod common;
 use std::fs::OpenOptions;
 use std::io::{Read, Write};
 use std::path::Path;
-use std::process::Stdio;
 
 use butler::wire::message::{Compression, MessageView};
 use common::content::{Sent, check_all, every_kind, noise, send_all};
@@ -52,8 +51,7 @@ fn log_prints_for_people() {
     let mut command = process::command(["--log-level", "info", "--output", "log"]);
     command
         .arg(format!("--stream-server=unix:{}", socket.display()))
-        .stdout(std::fs::File::create(&printed).unwrap())
-        .stderr(Stdio::piped());
+        .stdout(std::fs::File::create(&printed).unwrap());
     let serve = Serve::spawn(command, socket);
     let all = every_kind();
     send_all(&serve.socket, &all);

@@ -63,23 +63,32 @@ impl Serve {
         command
             .arg("--stream-server")
             .arg(format!("unix:{}", socket.display()))
-            .args(options)
-            .stderr(Stdio::piped());
+            .args(options);
         Self::spawn(command, socket)
     }
 
     /// The same with a command of your own, which must log at info.
-    pub fn spawn(mut command: Command, socket: PathBuf) -> Self {
-        let mut child = command.spawn().expect("the binary runs");
+    pub fn spawn(command: Command, socket: PathBuf) -> Self {
+        let mut serve = Self::begin(command, socket);
+        wait_until("it listens", || {
+            let ended = serve.child.try_wait().expect("it can be waited for");
+            assert_eq!(ended, None, "{}", serve.stderr());
+            UnixStream::connect(&serve.socket).is_ok()
+        });
+        serve
+    }
+
+    /// The same without waiting for anything: `run` may end before anybody
+    /// could connect.
+    pub fn begin(mut command: Command, socket: PathBuf) -> Self {
+        let mut child = command.stderr(Stdio::piped()).spawn().expect("it runs");
         let (stderr, reader) = read_all(child.stderr.take().expect("stderr is piped"));
-        let serve = Self {
+        Self {
             child,
             socket,
             stderr,
             stderr_reader: Some(reader),
-        };
-        wait_until("it listens", || UnixStream::connect(&serve.socket).is_ok());
-        serve
+        }
     }
 
     pub fn pid(&self) -> i32 {
