@@ -20,6 +20,12 @@ use common::{Stream, reassemble};
 use proptest::prelude::*;
 use prost::Message;
 
+/// How many cases each property is tried on.
+fn cases() -> u32 {
+    let asked = std::env::var("BUTLER_PROPTEST_CASES").ok();
+    asked.and_then(|it| it.parse().ok()).unwrap_or(400)
+}
+
 const AGE_NS: u64 = 5_000_000_000;
 
 struct Bench {
@@ -183,7 +189,7 @@ fn text() -> impl Strategy<Value = Vec<u8>> {
 }
 
 proptest! {
-    #![proptest_config(ProptestConfig { cases: 400, ..ProptestConfig::default() })]
+    #![proptest_config(ProptestConfig::with_cases(cases()))]
 
     #[test]
     fn text_in_any_cut(data in text(), cuts in cuts(), limits in some_limits(), no_buffer: bool) {
