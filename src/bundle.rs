@@ -193,6 +193,12 @@ impl Bundle {
         2 + self.begun.encoded_len() + entries + self.identity.len()
     }
 
+    /// Bytes of it that are not in large parts.
+    fn heads_len(&self) -> usize {
+        let large = self.parts.iter().map(|part| part.len as usize);
+        self.len() - large.filter(|len| *len > COPY_MAX).sum::<usize>()
+    }
+
     /// A bundle always has a stream.
     pub fn is_empty(&self) -> bool {
         self.streams.is_empty()
@@ -257,12 +263,15 @@ impl Gather {
     /// Gathers the `ButlerLogBundle`.
     pub fn bundle(&mut self, bundle: &Bundle) {
         self.clear();
+        self.heads.reserve(bundle.heads_len());
         self.put_bundle(bundle);
     }
 
     /// Gathers the message, uncompressed.
     pub fn message(&mut self, bundle: &Bundle) {
         self.clear();
+        self.heads
+            .reserve(message::FRAMES_LEN_MAX + bundle.heads_len());
         let mut frames = [0; message::FRAMES_LEN_MAX];
         let used = message::put_frames(&mut frames, Compression::None, bundle.len());
         self.heads.put_slice(&frames[..used]);

@@ -227,7 +227,7 @@ impl Bundler {
                     Some(segment) if segment.len() >= len => segment,
                     other => {
                         self.pool.extend(other);
-                        BytesMut::zeroed(len.max(self.limits.target))
+                        new_segment(len.max(self.limits.target))
                     }
                 };
                 self.held += segment.len();
@@ -321,6 +321,15 @@ impl Bundler {
             self.pool.push(segment);
         }
     }
+}
+
+/// A segment that can be frozen, shared and taken back any number of times
+/// without an allocation: once split off something, a `BytesMut` stays
+/// reference-counted.
+fn new_segment(len: usize) -> BytesMut {
+    let mut segment = BytesMut::zeroed(len + 1);
+    drop(segment.split_off(len));
+    segment
 }
 
 fn entry_overhead(info: &StreamInfo) -> usize {

@@ -281,15 +281,14 @@ impl Core {
     }
 
     /// When [`tick`](Self::tick) and [`poll_bundle`](Self::poll_bundle) have
-    /// something to do for reasons of age, on the monotonic clock.
-    pub fn next_tick_ns(&self) -> Option<u64> {
+    /// something to do for reasons of age, on the monotonic clock. A bundle
+    /// that is due already waits for the output, not for the clock.
+    pub fn next_tick_ns(&self, now: &Moment) -> Option<u64> {
+        let due = |since: u64| since.saturating_add(self.config.age_max_ns);
         let carried = self.oldest.and_then(|key| self.streams.get(key)?.queued_ns);
-        let staged = self.bundler.oldest_ns();
-        [carried, staged]
-            .into_iter()
-            .flatten()
-            .min()
-            .map(|since| since.saturating_add(self.config.age_max_ns))
+        let staged = self.bundler.oldest_ns().map(due);
+        let staged = staged.filter(|due| *due > now.mono_ns);
+        carried.map(due).into_iter().chain(staged).min()
     }
 
     /// Is a bundle ready to leave?

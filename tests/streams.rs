@@ -9,7 +9,7 @@ mod common;
 use std::collections::BTreeMap;
 
 use butler::core::{Core, CoreConfig};
-use butler::proto::logpb::ButlerLogBundle;
+use butler::proto::logpb::{ButlerLogBundle, log_entry};
 use butler::time::Moment;
 use butler::wire::descriptor::{StreamProperties, StreamType, Tags};
 use butler::wire::header::HeaderReader;
@@ -19,6 +19,12 @@ use butler::{BundleLimits, Gather, Identity};
 use common::{Stream, reassemble};
 use proptest::prelude::*;
 use prost::Message;
+
+/// How many cases each property is tried on.
+fn cases() -> u32 {
+    let asked = std::env::var("BUTLER_PROPTEST_CASES").ok();
+    asked.and_then(|it| it.parse().ok()).unwrap_or(400)
+}
 
 const AGE_NS: u64 = 5_000_000_000;
 
@@ -159,6 +165,19 @@ fn text_lines(data: &[u8]) -> Vec<(Vec<u8>, String)> {
         .collect()
 }
 
+/// Lines and parts of lines as they were sent.
+fn lines_sent(bundles: &[ButlerLogBundle]) -> Vec<(Vec<u8>, String)> {
+    let entries = bundles.iter().flat_map(|bundle| &bundle.entries);
+    let logs = entries.flat_map(|entry| &entry.logs);
+    logs.filter_map(|log| match &log.content {
+        Some(log_entry::Content::Text(text)) => Some(&text.lines),
+        _ => None,
+    })
+    .flatten()
+    .map(|line| (line.value.to_vec(), line.delimiter.clone()))
+    .collect()
+}
+
 fn framed(datagrams: &[Vec<u8>]) -> Vec<u8> {
     let mut wire = Vec::new();
     for datagram in datagrams {
@@ -183,7 +202,7 @@ fn text() -> impl Strategy<Value = Vec<u8>> {
 }
 
 proptest! {
-    #![proptest_config(ProptestConfig { cases: 400, ..ProptestConfig::default() })]
+    #![proptest_config(ProptestConfig::with_cases(cases()))]
 
     #[test]
     fn text_in_any_cut(data in text(), cuts in cuts(), limits in some_limits(), no_buffer: bool) {
@@ -193,6 +212,11 @@ proptest! {
         let stream = feed(&mut bench, StreamType::Text, &data, &cuts);
         prop_assert_eq!(&stream.bytes, &data);
         prop_assert_eq!(stream.lines, text_lines(&data));
+        if std::str::from_utf8(&data).is_ok() {
+            for (value, _) in lines_sent(&bench.bundles) {
+                prop_assert!(std::str::from_utf8(&value).is_ok(), "cut in a character");
+            }
+        }
     }
 
     #[test]
@@ -287,8 +311,9 @@ proptest! {
             want[at].extend(data);
             bench.wait(wait);
             // No byte waits for longer than the age.
-            let due = bench.core.next_tick_ns();
+            let due = bench.core.next_tick_ns(&bench.now());
             prop_assert!(due.is_none_or(|due| due > bench.now_ns), "{due:?} {}", bench.now_ns);
+            prop_assert!(!bench.core.has_bundle(&bench.now()));
         }
         let now = bench.now();
         for key in keys { bench.core.end(&now, key); }
@@ -312,22 +337,14 @@ fn a_partial_line_keeps_characters_and_crlf_whole() {
         let now = bench.now();
         bench.core.data(&now, key, piece).unwrap();
         bench.wait(AGE_NS);
-        for bundle in &bench.bundles {
-            for log in bundle.entries.iter().flat_map(|entry| &entry.logs) {
-                let Some(butler::proto::logpb::log_entry::Content::Text(text)) = &log.content
-                else {
-                    panic!()
-                };
-                for line in &text.lines {
-                    assert!(std::str::from_utf8(&line.value).is_ok());
-                    assert!(!line.value.ends_with(b"\r"));
-                }
-            }
+        for (value, _) in lines_sent(&bench.bundles) {
+            assert!(std::str::from_utf8(&value).is_ok());
+            assert!(!value.ends_with(b"\r"));
         }
         assert!(
             bench
                 .core
-                .next_tick_ns()
+                .next_tick_ns(&bench.now())
                 .is_none_or(|due| due > bench.now_ns)
         );
     }

@@ -196,15 +196,9 @@ impl Engine {
     }
 
     fn next_tick(&self) -> Option<u64> {
-        let core = self.core.borrow();
-        // A bundle that is due waits for the output, not for the clock.
-        let core_due = core
-            .next_tick_ns()
-            .filter(|due| *due > clock::mono_ns() || !core.has_bundle(&clock::now()));
-        [core_due, self.edge.borrow().next_tick_ns()]
-            .into_iter()
-            .flatten()
-            .min()
+        let core = self.core.borrow().next_tick_ns(&clock::now());
+        let edge = self.edge.borrow().next_tick_ns();
+        core.into_iter().chain(edge).min()
     }
 
     fn data(&self, now: &Moment, key: Key, filled: Filled, next: NextRead) -> io::Result<()> {

@@ -16,11 +16,13 @@ use tokio::time::Instant;
 use crate::bundle::Identity;
 use crate::config::{Config, ConfigError};
 use crate::core::{Core, CoreConfig, OpenError};
+use crate::limits::HEADER_GRACE;
 use crate::output::sink::AnySink;
 use crate::reactor::clock;
 use crate::reactor::edge::Edge;
 use crate::reactor::listener::StreamServer;
 use crate::reactor::tee::Tee;
+use crate::stream::arena::Key;
 use crate::wire::descriptor::StreamProperties;
 use crate::wire::name::{Namespace, StreamName};
 use engine::Engine;
@@ -98,6 +100,9 @@ pub struct Butler {
     engine: Rc<Engine>,
     shared: Rc<Shared>,
 }
+
+/// Ends some connections; returns those that can end at once.
+type EndSome = fn(&mut Edge) -> io::Result<Vec<Key>>;
 
 #[derive(Debug)]
 struct Shared {
@@ -274,10 +279,16 @@ impl Butler {
         self.stop_accepting();
         let butler = self.clone();
         tokio_uring::spawn(async move {
-            let deadline = Instant::now() + grace;
-            let ended = butler.engine.until(|engine| engine.finished.get());
-            if tokio::time::timeout_at(deadline, ended).await.is_err() {
-                butler.end_all();
+            let begun = Instant::now();
+            let waits = [
+                (grace.min(HEADER_GRACE), Edge::end_headers as EndSome),
+                (grace, Edge::end_all as EndSome),
+            ];
+            for (wait, end_some) in waits {
+                let ended = butler.engine.until(|engine| engine.finished.get());
+                if tokio::time::timeout_at(begun + wait, ended).await.is_err() {
+                    butler.end_connections(end_some);
+                }
             }
         });
     }
@@ -295,8 +306,8 @@ impl Butler {
         self.engine.changed.notify_waiters();
     }
 
-    fn end_all(&self) {
-        let ends = self.engine.edge.borrow_mut().end_all();
+    fn end_connections(&self, end_some: EndSome) {
+        let ends = end_some(&mut self.engine.edge.borrow_mut());
         match ends {
             Ok(ends) => {
                 for key in ends {

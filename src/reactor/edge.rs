@@ -104,7 +104,7 @@ pub(crate) struct Edge {
     /// Read, but there is no room for it now.
     parked: VecDeque<(Key, Filled, NextRead)>,
     /// Connections whose next read waits for room.
-    waiting: Vec<Key>,
+    waiting: VecDeque<Key>,
     /// Connections for whose read there was no buffer.
     starved: Vec<Key>,
     /// Connections without a complete header, the oldest first, and until
@@ -131,7 +131,7 @@ impl Edge {
             connections: Arena::default(),
             listeners: Arena::default(),
             parked: VecDeque::new(),
-            waiting: Vec::new(),
+            waiting: VecDeque::new(),
             starved: Vec::new(),
             headers: VecDeque::new(),
             headers_buffered: 0,
@@ -277,7 +277,7 @@ impl Edge {
             self.arm(key, next)?;
         } else {
             connection.reads = Reads::Waiting;
-            self.waiting.push(key);
+            self.waiting.push_back(key);
         }
         Ok(false)
     }
@@ -301,14 +301,13 @@ impl Edge {
         Ok(())
     }
 
-    /// Asks again for the reads that had to wait. Returns connections that
-    /// must end instead.
+    /// Asks again for the reads that had to wait. Those that came away
+    /// empty-handed go first, so that everybody gets a turn. Returns
+    /// connections that must end instead.
     pub fn resume(&mut self, may_read: bool) -> io::Result<Vec<Key>> {
         let mut ends = Vec::new();
-        for key in std::mem::take(&mut self.starved) {
-            if self.read_on(key, NextRead::Ready, may_read)? {
-                ends.push(key);
-            }
+        for key in self.starved.drain(..).rev() {
+            self.waiting.push_front(key);
         }
         if may_read {
             for key in std::mem::take(&mut self.waiting) {
@@ -440,6 +439,23 @@ impl Edge {
         Ok(true)
     }
 
+    /// Ends the connections without a complete header after what was written
+    /// to them so far. Returns those that can end at once.
+    pub fn end_headers(&mut self) -> io::Result<Vec<Key>> {
+        let keys: Vec<_> = self.headers.iter().map(|(key, _)| *key).collect();
+        let mut ends = Vec::new();
+        for key in keys {
+            let unfinished = matches!(
+                self.connections.get(key).map(|it| &it.phase),
+                Some(Phase::Header(_))
+            );
+            if unfinished && self.end_after_what_is_there(key)? {
+                ends.push(key);
+            }
+        }
+        Ok(ends)
+    }
+
     /// Ends all connections after what was written to them so far. Returns
     /// those that can end at once.
     pub fn end_all(&mut self) -> io::Result<Vec<Key>> {
@@ -453,7 +469,7 @@ impl Edge {
     }
 
     /// The same for one connection.
-    pub fn end_after_what_is_there(&mut self, key: Key) -> io::Result<bool> {
+    fn end_after_what_is_there(&mut self, key: Key) -> io::Result<bool> {
         let Some(connection) = self.connections.get_mut(key) else {
             return Ok(false);
         };

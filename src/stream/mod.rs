@@ -2,8 +2,8 @@
 //!
 //! Text, binary and datagram streams are three machines with the same four
 //! moves: take bytes, give out what has waited too long, stop at the size
-//! limit, end. They keep what is unfinished in a [`Carry`] and put entries on
-//! a [`Stage`].
+//! limit, end. They keep what is unfinished in a carry and put entries on
+//! a stage.
 
 pub mod arena;
 mod binary;
