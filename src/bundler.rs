@@ -7,6 +7,7 @@
 //! streams in it, not on those that are open.
 
 use std::collections::VecDeque;
+use std::ops::Range;
 use std::rc::Rc;
 
 use bytes::{Bytes, BytesMut};
@@ -169,11 +170,40 @@ impl Bundler {
         read: &Moment,
         now: &Moment,
     ) -> &mut [u8] {
+        self.space(info, slot, len, read, now);
+        self.staged(*slot, 0..len, client_bytes, read)
+    }
+
+    /// Space of `len` bytes for an entry of the stream; [`staged`](Self::staged)
+    /// then says what of it was used.
+    pub fn space(
+        &mut self,
+        info: &Rc<StreamInfo>,
+        slot: &mut Slot,
+        len: usize,
+        read: &Moment,
+        now: &Moment,
+    ) -> &mut [u8] {
         self.touch(info, slot, len, read, now);
-        self.next_prefix_index += 1;
         let open = self.open.as_mut().expect("touch has opened it");
-        let start = open.used;
-        open.used += len;
+        &mut open.segment[open.used..open.used + len]
+    }
+
+    /// An entry is in that range of the [`space`](Self::space), and stands
+    /// for `client_bytes` bytes of the client.
+    pub fn staged(
+        &mut self,
+        slot: Slot,
+        range: Range<usize>,
+        client_bytes: u64,
+        read: &Moment,
+    ) -> &mut [u8] {
+        assert_eq!(slot.bundle, self.number, "space was asked for");
+        self.next_prefix_index += 1;
+        let open = self.open.as_mut().expect("it has the space");
+        let start = open.used + range.start;
+        let len = range.len();
+        open.used += range.end;
         open.size += len;
         open.entries += 1;
 
