@@ -343,6 +343,11 @@ impl Core {
         self.bundler.recycle(bundle);
     }
 
+    /// Is data sent as soon as it is read?
+    pub fn is_eager(&self) -> bool {
+        self.config.age_max_ns == 0
+    }
+
     /// May more data be read?
     pub fn may_read(&self) -> bool {
         self.buffered() < self.config.buffered_max

@@ -108,3 +108,10 @@ pub const OPEN_FILES_MAX: usize = 4096;
 /// has at most 255 bytes: the rest is for what marks descriptors and
 /// datagrams.
 pub const COMPONENT_MAX: usize = 200;
+
+/// How long small writes are let gather before they are read, at most, in
+/// microseconds.
+pub const PACE_WAIT_MAX_US: u64 = 1000;
+/// A read of this much shortens that wait. A socket's buffer takes a few
+/// hundred writes of any size, 200 KiB at most.
+pub const PACE_READ_MAX: usize = 4096;

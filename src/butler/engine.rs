@@ -19,6 +19,7 @@ use crate::ledger::DropReason;
 use crate::output::Sink;
 use crate::output::sink::AnySink;
 use crate::reactor::edge::{Edge, Filled, NextRead, Phase, Step};
+use crate::reactor::pace::Pace;
 use crate::reactor::tee::Tee;
 use crate::reactor::{clock, wake};
 use crate::stream::arena::Key;
@@ -27,6 +28,15 @@ use crate::wire::descriptor::StreamProperties;
 
 /// Rounds of the edge before the other tasks get a turn.
 const ROUNDS: usize = 16;
+
+/// What came of a round of the edge.
+#[derive(Debug)]
+struct Round {
+    /// There is something to send.
+    output_woken: bool,
+    /// Bytes of the largest read, if there was one.
+    largest_read: Option<usize>,
+}
 
 /// What the tasks share. No borrow of a cell is held across an await or a
 /// callback.
@@ -118,14 +128,17 @@ impl Engine {
 
     async fn turn_edge(&self) -> io::Result<()> {
         let eventfd = wake::watch(self.edge.borrow().eventfd()?)?;
+        let mut pace = Pace::new(self.core.borrow().is_eager());
         while !self.output_done.get() {
             let mut rounds = 0;
             let busy = loop {
-                let output_woken = self.round()?;
+                pace.pause();
+                let round = self.round()?;
+                pace.note(round.largest_read);
                 rounds += 1;
                 let busy = self.edge.borrow_mut().has_work();
                 // The output starts at once, while what it sends is in cache.
-                if !busy || output_woken || rounds == ROUNDS {
+                if !busy || round.output_woken || rounds == ROUNDS {
                     break busy;
                 }
             };
@@ -143,19 +156,20 @@ impl Engine {
         Ok(())
     }
 
-    /// One round: everything that has come is handled. True if the output
-    /// was woken for it.
-    fn round(&self) -> io::Result<bool> {
+    /// One round: everything that has come is handled.
+    fn round(&self) -> io::Result<Round> {
         let now = clock::now();
         let listeners = self.edge.borrow().listeners();
         self.tick(&now)?;
         self.edge.borrow_mut().enter()?;
+        let mut largest_read = None;
         loop {
             let may_read = self.core.borrow().may_read();
             let step = self.edge.borrow_mut().step(now.mono_ns, may_read)?;
             match step {
                 None => break,
                 Some(Step::Data(key, filled, next)) => {
+                    largest_read = largest_read.max(Some(filled.len()));
                     self.data(&now, key, filled, next)?;
                 }
                 Some(Step::End(key, error)) => self.end(&now, key, error.as_ref()),
@@ -169,11 +183,14 @@ impl Engine {
         if self.edge.borrow().listeners() < listeners {
             self.changed.notify_waiters();
         }
-        let ready = self.core.borrow().has_bundle(&now);
-        if ready {
+        let output_woken = self.core.borrow().has_bundle(&now);
+        if output_woken {
             self.wake_output.notify_one();
         }
-        Ok(ready)
+        Ok(Round {
+            output_woken,
+            largest_read,
+        })
     }
 
     fn tick(&self, now: &Moment) -> io::Result<()> {

@@ -9,6 +9,7 @@ pub(crate) mod clock;
 pub(crate) mod edge;
 pub(crate) mod listener;
 mod mapping;
+pub(crate) mod pace;
 mod ring;
 pub(crate) mod tee;
 pub(crate) mod wake;
