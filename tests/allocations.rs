@@ -101,6 +101,11 @@ fn nothing_is_allocated_once_warm() {
         }
         let allocations = ALLOCATIONS.get() - before;
         assert!(bundles > bundles_before + 50);
-        assert_eq!(allocations, 0, "{stream_type}: in {} bundles", bundles - bundles_before);
+        assert_eq!(
+            allocations,
+            0,
+            "{stream_type}: in {} bundles",
+            bundles - bundles_before
+        );
     }
 }
