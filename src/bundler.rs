@@ -7,6 +7,7 @@
 //! streams in it, not on those that are open.
 
 use std::collections::VecDeque;
+use std::ops::Range;
 use std::rc::Rc;
 
 use bytes::{Bytes, BytesMut};
@@ -44,8 +45,8 @@ pub(crate) struct Bundler {
     next_prefix_index: u64,
     pool: Vec<BytesMut>,
     spare: Vec<(Vec<Part>, Vec<BundleStream>)>,
-    /// Bytes of all segments that hold data, here or with the output.
-    held: usize,
+    /// Bytes of memory of all bundles that are cut, here or with the output.
+    cut: usize,
     /// Bundles that the output has.
     in_flight: usize,
 }
@@ -65,6 +66,16 @@ struct Open {
     entries: u64,
 }
 
+impl Open {
+    /// Bytes of memory. Where entries are small, what is noted of them takes
+    /// as much as they do.
+    fn memory(&self) -> usize {
+        self.segment.len()
+            + self.parts.capacity() * size_of::<Part>()
+            + self.streams.capacity() * size_of::<BundleStream>()
+    }
+}
+
 impl Bundler {
     pub fn new(limits: BundleLimits, identity: &Identity) -> Self {
         assert!(limits.target <= limits.max && limits.max <= u32::MAX as usize);
@@ -77,14 +88,14 @@ impl Bundler {
             next_prefix_index: 0,
             pool: Vec::new(),
             spare: Vec::new(),
-            held: 0,
+            cut: 0,
             in_flight: 0,
         }
     }
 
     /// Bytes of memory that staged and cut bundles take.
     pub fn held(&self) -> usize {
-        self.held
+        self.cut + self.open.as_ref().map_or(0, Open::memory)
     }
 
     /// Bundles taken and not given back.
@@ -159,11 +170,40 @@ impl Bundler {
         read: &Moment,
         now: &Moment,
     ) -> &mut [u8] {
+        self.space(info, slot, len, read, now);
+        self.staged(*slot, 0..len, client_bytes, read)
+    }
+
+    /// Space of `len` bytes for an entry of the stream; [`staged`](Self::staged)
+    /// then says what of it was used.
+    pub fn space(
+        &mut self,
+        info: &Rc<StreamInfo>,
+        slot: &mut Slot,
+        len: usize,
+        read: &Moment,
+        now: &Moment,
+    ) -> &mut [u8] {
         self.touch(info, slot, len, read, now);
-        self.next_prefix_index += 1;
         let open = self.open.as_mut().expect("touch has opened it");
-        let start = open.used;
-        open.used += len;
+        &mut open.segment[open.used..open.used + len]
+    }
+
+    /// An entry is in that range of the [`space`](Self::space), and stands
+    /// for `client_bytes` bytes of the client.
+    pub fn staged(
+        &mut self,
+        slot: Slot,
+        range: Range<usize>,
+        client_bytes: u64,
+        read: &Moment,
+    ) -> &mut [u8] {
+        assert_eq!(slot.bundle, self.number, "space was asked for");
+        self.next_prefix_index += 1;
+        let open = self.open.as_mut().expect("it has the space");
+        let start = open.used + range.start;
+        let len = range.len();
+        open.used += range.end;
         open.size += len;
         open.entries += 1;
 
@@ -230,7 +270,6 @@ impl Bundler {
                         new_segment(len.max(self.limits.target))
                     }
                 };
-                self.held += segment.len();
                 let (parts, streams) = self.spare.pop().unwrap_or_default();
                 closed.insert(Open {
                     segment,
@@ -279,8 +318,10 @@ impl Bundler {
             return;
         };
         self.number += 1;
+        let memory = open.memory();
+        self.cut += memory;
         let bundle = Bundle {
-            segment_size: open.segment.len(),
+            memory,
             segment: open.segment.freeze(),
             parts: open.parts,
             streams: open.streams,
@@ -302,7 +343,7 @@ impl Bundler {
     /// Takes back the memory of a bundle.
     pub fn recycle(&mut self, bundle: Bundle) {
         self.in_flight -= 1;
-        self.held -= bundle.segment_size;
+        self.cut -= bundle.memory;
         let Bundle {
             segment,
             mut parts,

@@ -114,7 +114,6 @@ pub struct Core {
     stats: Stats,
     /// No more is awaited: what is there leaves at once.
     flushing: bool,
-    ends: Vec<u32>,
 }
 
 impl Core {
@@ -134,7 +133,6 @@ impl Core {
             events: WatchEvents::default(),
             stats: Stats::default(),
             flushing: false,
-            ends: Vec::new(),
         }
     }
 
@@ -453,7 +451,6 @@ impl Core {
             progress: &mut stream.progress,
             watch: stream.watched.then_some((&mut self.events, key)),
             total: &self.total,
-            ends: &mut self.ends,
             now,
         };
         let result = run(

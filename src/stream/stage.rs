@@ -11,7 +11,7 @@ use crate::ledger::{Account, DropReason};
 use crate::stream::arena::Key;
 use crate::time::{self, Moment};
 use crate::watch::WatchEvents;
-use crate::wire::entry::{self, Content, EntryHead};
+use crate::wire::entry::{self, Content, EntryHead, LinesPut};
 
 /// How far a stream has come.
 #[derive(Debug)]
@@ -35,8 +35,6 @@ pub(crate) struct Stage<'a> {
     pub watch: Option<(&'a mut WatchEvents, Key)>,
     /// The account of all streams.
     pub total: &'a Account,
-    /// Scratch space for line ends.
-    pub ends: &'a mut Vec<u32>,
     pub now: &'a Moment,
 }
 
@@ -64,30 +62,55 @@ impl Stage<'_> {
     /// Puts out an entry whose first byte was read at `read`, and which
     /// stands for `client_bytes` bytes of the client.
     pub fn put(&mut self, read: &Moment, sequence: u64, content: &Content<'_>, client_bytes: u64) {
-        let offset = time::offset(&self.progress.base, &read.wall).max(self.progress.last_offset);
-        self.progress.last_offset = offset;
-        let head = EntryHead {
-            offset_seconds: offset.0,
-            offset_nanos: offset.1,
-            prefix_index: self.bundler.next_prefix_index(),
-            stream_index: self.progress.next_index,
-            sequence,
-        };
-        self.progress.next_index += 1;
+        let head = self.next_head(read, sequence);
         let len = entry::logs_len(&head, content);
-        let out = self.bundler.stage(
-            self.info,
-            &mut self.progress.slot,
-            len,
-            client_bytes,
-            read,
-            self.now,
-        );
+        let slot = &mut self.progress.slot;
+        let out = self
+            .bundler
+            .stage(self.info, slot, len, client_bytes, read, self.now);
         entry::put_logs(out, &head, content);
         if let Some((events, key)) = &mut self.watch {
             events.entry(*key, out);
         }
         self.bundler.seal_if_full();
+    }
+
+    /// Puts out an entry of whole lines that were just read: as many of those
+    /// in `data` as fit in the room, where the first one must.
+    pub fn put_lines(&mut self, sequence: u64, data: &[u8], room: usize) -> LinesPut {
+        let now = self.now;
+        let head = self.next_head(now, sequence);
+        let front_max = entry::front_len_max(&head, room);
+        let slot = &mut self.progress.slot;
+        let out = self
+            .bundler
+            .space(self.info, slot, front_max + room, now, now);
+        let (front, lines) = out.split_at_mut(front_max);
+        let put = entry::put_lines(lines, data);
+        assert!(put.lines > 0, "the first line fits");
+        let start = front_max - entry::put_front(front, &head, put.len);
+        let range = start..front_max + put.len;
+        let out = self.bundler.staged(*slot, range, put.bytes as u64, now);
+        if let Some((events, key)) = &mut self.watch {
+            events.entry(*key, out);
+        }
+        self.bundler.seal_if_full();
+        put
+    }
+
+    /// The head of the stream's next entry.
+    fn next_head(&mut self, read: &Moment, sequence: u64) -> EntryHead {
+        let offset = time::offset(&self.progress.base, &read.wall).max(self.progress.last_offset);
+        self.progress.last_offset = offset;
+        let stream_index = self.progress.next_index;
+        self.progress.next_index += 1;
+        EntryHead {
+            offset_seconds: offset.0,
+            offset_nanos: offset.1,
+            prefix_index: self.bundler.next_prefix_index(),
+            stream_index,
+            sequence,
+        }
     }
 
     /// Bytes of the client will never be part of an entry.

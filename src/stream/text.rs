@@ -11,7 +11,7 @@ use super::carry::Carry;
 use super::stage::{Stage, both_len, split};
 use crate::limits::STREAM_BUFFER_MAX;
 use crate::time::Moment;
-use crate::wire::entry::{Content, Delimiter, Lines, scan_lines};
+use crate::wire::entry::{Content, Delimiter, line_len};
 
 #[derive(Debug, Default)]
 pub(crate) struct Text {
@@ -23,7 +23,8 @@ pub(crate) struct Text {
 
 impl Text {
     pub fn push(&mut self, stage: &mut Stage<'_>, carry: &mut Carry, data: &[u8]) {
-        // Pieces, so that line ends fit in 32 bits whatever is handed in.
+        // Pieces, so that a line which is too long is seen as that, whatever is
+        // handed in.
         for piece in data.chunks(STREAM_BUFFER_MAX) {
             self.push_piece(stage, carry, piece);
         }
@@ -88,37 +89,25 @@ impl Text {
 
     /// Puts out the whole lines of `data`; returns their bytes.
     fn put_lines(&mut self, stage: &mut Stage<'_>, data: &[u8]) -> usize {
-        let mut ends = std::mem::take(stage.ends);
-        let whole = scan_lines(data, &mut ends);
-        let (mut start, mut next) = (0, 0);
-        while next < ends.len() {
-            let lines = Lines::fitting(
-                &data[start..whole],
-                &ends[next..],
-                start as u32,
-                stage.room(),
-            );
-            if lines.count() > 0 {
-                let now = *stage.now;
-                let bytes = lines.bytes();
-                let count = lines.count();
-                stage.put(&now, self.lines, &Content::Lines(lines), bytes as u64);
-                self.lines += count as u64;
+        let mut done = 0;
+        while let Some(first) = memchr(b'\n', &data[done..]) {
+            let rest = &data[done..];
+            let room = stage.room();
+            // An upper bound, a byte off for CRLF.
+            if line_len(first, Delimiter::CrLf) <= room {
+                let put = stage.put_lines(self.lines, rest, room);
+                self.lines += put.lines;
                 self.in_line = false;
-                start += bytes;
-                next += count;
+                done += put.bytes;
             } else if !stage.is_fresh() {
                 stage.next_bundle();
             } else {
-                let end = ends[next] as usize;
                 let now = *stage.now;
-                self.put_whole(stage, &now, [&data[start..end - 1], b""]);
-                start = end;
-                next += 1;
+                self.put_whole(stage, &now, [&rest[..first], b""]);
+                done += first + 1;
             }
         }
-        *stage.ends = ends;
-        whole
+        done
     }
 
     /// Puts out a line that ended with `\n`, which is not in `line`.

@@ -1,9 +1,12 @@
 //! Encodes log entries in one forward pass, straight from where the bytes
 //! were read to where they are staged.
 //!
-//! The contract is length first: [`logs_len`] says how many bytes an entry
-//! takes, [`put_logs`] fills exactly that many and can't fail. What comes out
-//! is what prost would write, byte for byte.
+//! Whole lines, the hot path, are written as they are found: [`put_lines`]
+//! fills what space there is, and [`put_front`] then puts what stands before
+//! them, lengths and all, right in front. For all other content the length
+//! comes first: [`logs_len`] says how many bytes an entry takes, [`put_logs`]
+//! fills exactly that many and can't fail. What comes out is what prost would
+//! write, byte for byte.
 
 use memchr::memchr_iter;
 
@@ -65,8 +68,6 @@ pub struct Partial {
 /// one value: what was carried over from earlier reads, then what is new.
 #[derive(Debug, Clone, Copy)]
 pub enum Content<'a> {
-    /// Whole lines.
-    Lines(Lines<'a>),
     /// One line, or a part of one.
     Line([&'a [u8]; 2], Delimiter),
     /// Bytes.
@@ -75,68 +76,107 @@ pub enum Content<'a> {
     Datagram([&'a [u8]; 2], Option<Partial>),
 }
 
-/// Consecutive whole lines in one buffer.
-#[derive(Debug, Clone, Copy)]
-pub struct Lines<'a> {
-    data: &'a [u8],
-    /// Where each line ends (after its `\n`), counted from `base`.
-    ends: &'a [u32],
-    base: u32,
-    encoded_len: usize,
+/// Lines that [`put_lines`] has encoded.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
+pub struct LinesPut {
+    /// How many.
+    pub lines: u64,
+    /// Bytes of theirs, delimiters included.
+    pub bytes: usize,
+    /// Bytes of the encoding.
+    pub len: usize,
 }
 
-/// Finds the lines of `data`: appends to `ends` where each one ends. Returns
-/// the bytes of all whole lines; the rest of `data` has no `\n`.
-pub fn scan_lines(data: &[u8], ends: &mut Vec<u32>) -> usize {
-    ends.clear();
-    ends.extend(memchr_iter(b'\n', data).map(|at| at as u32 + 1));
-    ends.last().map_or(0, |&end| end as usize)
-}
+/// A value up to this length and its line have lengths of one byte.
+const SHORT_MAX: usize = 121;
 
-impl<'a> Lines<'a> {
-    /// As many of the lines as fit in `room` bytes of text content, none if
-    /// the first does not. `ends` count from `base`, where `data` begins.
-    pub fn fitting(data: &'a [u8], ends: &'a [u32], base: u32, room: usize) -> Self {
-        let mut encoded_len = 0;
-        let mut start = base;
-        let mut count = 0;
-        for &end in ends {
-            let line = &data[(start - base) as usize..(end - base) as usize];
-            let len = line_len(line.len(), delimiter_of(line));
-            if encoded_len + len > room {
-                break;
+/// Encodes the whole lines of `data` as text content, as many as fit in
+/// `out`.
+pub fn put_lines(out: &mut [u8], data: &[u8]) -> LinesPut {
+    let mut put = LinesPut::default();
+    for newline in memchr_iter(b'\n', data) {
+        let line = &data[put.bytes..newline];
+        let (value, delimiter) = match line.split_last() {
+            Some((b'\r', value)) => (value, Delimiter::CrLf),
+            _ => (line, Delimiter::Lf),
+        };
+        let len = if (1..=SHORT_MAX).contains(&value.len()) {
+            4 + value.len() + 2 + delimiter.as_bytes().len()
+        } else {
+            line_len(value.len(), delimiter)
+        };
+        let Some(out) = out.get_mut(put.len..put.len + len) else {
+            break;
+        };
+        if (1..=SHORT_MAX).contains(&value.len()) {
+            let (head, rest) = out.split_at_mut(4);
+            head.copy_from_slice(&[0x0a, len as u8 - 2, 0x0a, value.len() as u8]);
+            let (text, tail) = rest.split_at_mut(value.len());
+            copy_short(text, value);
+            match delimiter {
+                Delimiter::CrLf => tail.copy_from_slice(b"\x12\x02\r\n"),
+                _ => tail.copy_from_slice(b"\x12\x01\n"),
             }
-            encoded_len += len;
-            start = end;
-            count += 1;
+        } else {
+            Writer { out, at: 0 }.line([value, b""], delimiter);
         }
-        Self {
-            data: &data[..(start - base) as usize],
-            ends: &ends[..count],
-            base,
-            encoded_len,
+        put.lines += 1;
+        put.bytes = newline + 1;
+        put.len += len;
+    }
+    put
+}
+
+/// `to.copy_from_slice(from)` for lengths of a line: without a call, which
+/// would cost as much as the copy.
+#[inline]
+fn copy_short(to: &mut [u8], from: &[u8]) {
+    /// Blocks of N, the last of which may overlap the one before.
+    #[inline]
+    fn blocks<const N: usize>(to: &mut [u8], from: &[u8]) {
+        for (to, from) in to.chunks_exact_mut(N).zip(from.chunks_exact(N)) {
+            to.copy_from_slice(from);
+        }
+        if let (Some(to), Some(from)) = (to.last_chunk_mut::<N>(), from.last_chunk::<N>()) {
+            *to = *from;
         }
     }
-
-    /// How many lines these are.
-    pub fn count(&self) -> usize {
-        self.ends.len()
-    }
-
-    /// Bytes of the lines, delimiters included.
-    pub fn bytes(&self) -> usize {
-        self.data.len()
+    match from.len() {
+        32.. => blocks::<32>(to, from),
+        8.. => blocks::<8>(to, from),
+        _ => {
+            for (to, from) in to.iter_mut().zip(from) {
+                *to = *from;
+            }
+        }
     }
 }
 
-/// The delimiter of a line that ends with `\n`.
-#[inline]
-fn delimiter_of(line: &[u8]) -> Delimiter {
-    if line.len() >= 2 && line[line.len() - 2] == b'\r' {
-        Delimiter::CrLf
-    } else {
-        Delimiter::Lf
-    }
+/// Bytes that [`put_front`] needs at most before `content_max` bytes of
+/// content.
+pub fn front_len_max(head: &EntryHead, content_max: usize) -> usize {
+    message_len(head.len() + message_len(content_max)) - content_max
+}
+
+/// Writes what stands before text content of `content_len` bytes at the end
+/// of `out`, so that the content can follow. Returns its length.
+pub fn put_front(out: &mut [u8], head: &EntryHead, content_len: usize) -> usize {
+    let len = front_len_max(head, content_len);
+    let start = out.len() - len;
+    let mut out = Writer {
+        out: &mut out[start..],
+        at: 0,
+    };
+    out.message(0x2a, head.len() + message_len(content_len));
+    head.put(&mut out);
+    out.message(TEXT_TAG, content_len);
+    assert_eq!(out.at, len, "the front fills what it asked for");
+    len
+}
+
+/// Encoded bytes of a line of `value_len` bytes and its delimiter.
+pub fn line_len(value_len: usize, delimiter: Delimiter) -> usize {
+    message_len(field_len(value_len) + field_len(delimiter.as_bytes().len()))
 }
 
 /// Bytes of a bytes field of `len` bytes, with a tag of one byte; nothing
@@ -162,12 +202,7 @@ const fn uint_len(value: u64) -> usize {
     }
 }
 
-/// `line_len` counts the delimiter's bytes.
-#[inline]
-fn line_len(line_len: usize, delimiter: Delimiter) -> usize {
-    let delimiter_len = delimiter.as_bytes().len();
-    message_len(field_len(line_len - delimiter_len) + field_len(delimiter_len))
-}
+const TEXT_TAG: u8 = 0x52;
 
 impl EntryHead {
     fn offset_len(&self) -> usize {
@@ -201,10 +236,7 @@ impl Content<'_> {
     /// Bytes of the Text, Binary or Datagram message.
     fn len(&self) -> usize {
         match self {
-            Self::Lines(lines) => lines.encoded_len,
-            Self::Line(value, delimiter) => {
-                line_len(both_len(value) + delimiter.as_bytes().len(), *delimiter)
-            }
+            Self::Line(value, delimiter) => line_len(both_len(value), *delimiter),
             Self::Binary(data) => field_len(both_len(data)),
             Self::Datagram(data, partial) => {
                 field_len(both_len(data)) + partial.map_or(0, |partial| message_len(partial.len()))
@@ -214,7 +246,7 @@ impl Content<'_> {
 
     fn tag(&self) -> u8 {
         match self {
-            Self::Lines(_) | Self::Line(..) => 0x52,
+            Self::Line(..) => TEXT_TAG,
             Self::Binary(_) => 0x5a,
             Self::Datagram(..) => 0x62,
         }
@@ -222,17 +254,6 @@ impl Content<'_> {
 
     fn put(&self, out: &mut Writer<'_>) {
         match self {
-            Self::Lines(lines) => {
-                let mut start = lines.base;
-                for &end in lines.ends {
-                    let line =
-                        &lines.data[(start - lines.base) as usize..(end - lines.base) as usize];
-                    start = end;
-                    let delimiter = delimiter_of(line);
-                    let value = &line[..line.len() - delimiter.as_bytes().len()];
-                    out.line([value, b""], delimiter);
-                }
-            }
             Self::Line(value, delimiter) => out.line(*value, *delimiter),
             Self::Binary(data) => out.bytes_field(0x12, *data),
             Self::Datagram(data, partial) => {
@@ -336,12 +357,16 @@ mod tests {
     use proptest::prelude::*;
     use prost::Message;
 
-    /// Our bytes must be those that prost writes for what they decode to.
     fn check(head: &EntryHead, content: &Content<'_>) -> Result<logpb::LogEntry, TestCaseError> {
         let mut out = vec![0xee; logs_len(head, content)];
         put_logs(&mut out, head, content);
-        let entry = logpb::butler_log_bundle::Entry::decode(&*out).unwrap();
-        prop_assert_eq!(&entry.encode_to_vec(), &out);
+        check_logs(head, &out)
+    }
+
+    /// Our bytes must be those that prost writes for what they decode to.
+    fn check_logs(head: &EntryHead, out: &[u8]) -> Result<logpb::LogEntry, TestCaseError> {
+        let entry = logpb::butler_log_bundle::Entry::decode(out).unwrap();
+        prop_assert_eq!(&entry.encode_to_vec(), out);
         let log = entry.logs.into_iter().next().unwrap();
         prop_assert_eq!(log.prefix_index, head.prefix_index);
         prop_assert_eq!(log.stream_index, head.stream_index);
@@ -376,26 +401,26 @@ mod tests {
                              text in prop::collection::vec("[a-c\r]{0,200}\n", 0..20),
                              tail in "[a-z]{0,3}", room in 0usize..4000) {
             let data = text.concat() + &tail;
-            let mut ends = Vec::new();
-            let whole = scan_lines(data.as_bytes(), &mut ends);
-            prop_assert_eq!(whole, data.len() - tail.len());
-            let lines = Lines::fitting(data.as_bytes(), &ends, 0, room);
-            prop_assert!(lines.encoded_len <= room);
-            let count = lines.count();
-            prop_assert_eq!(lines.bytes(), text[..count].concat().len());
-            let log = check(&head, &Content::Lines(lines))?;
+            let front_max = front_len_max(&head, room);
+            let mut out = vec![0xee; front_max + room];
+            let put = put_lines(&mut out[front_max..], data.as_bytes());
+            let count = put.lines as usize;
+            prop_assert!(put.len <= room);
+            prop_assert_eq!(put.bytes, text[..count].concat().len());
+            if let Some(next) = text.get(count) {
+                // The next one does not fit.
+                let end = if next.ends_with("\r\n") { Delimiter::CrLf } else { Delimiter::Lf };
+                let value_len = next.len() - end.as_bytes().len();
+                prop_assert!(put.len + line_len(value_len, end) > room);
+            }
+            let front = put_front(&mut out[..front_max], &head, put.len);
+            let log = check_logs(&head, &out[front_max - front..front_max + put.len])?;
             let Some(logpb::log_entry::Content::Text(text_out)) = log.content else { panic!() };
             prop_assert_eq!(text_out.lines.len(), count);
             let joined: Vec<u8> = text_out.lines.iter()
                 .flat_map(|line| [&line.value[..], line.delimiter.as_bytes()].concat())
                 .collect();
             prop_assert_eq!(joined, text[..count].concat().into_bytes());
-
-            // The rest, from where the first ended.
-            let at = lines.bytes();
-            let rest = Lines::fitting(&data.as_bytes()[at..], &ends[count..], at as u32, 1 << 20);
-            prop_assert_eq!(count + rest.count(), ends.len());
-            check(&head, &Content::Lines(rest))?;
         }
 
         #[test]
