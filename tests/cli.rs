@@ -175,9 +175,13 @@ fn stream_of_a_file() {
             _ => assert_eq!(stream.bytes, b"\x03a\nb\x01c"),
         }
     }
-    let output = stream(dir.path(), &["--source=absent"], Stdio::null());
-    assert_eq!(output.status.code(), Some(250));
-    assert!(text(output.stderr).contains("can't read absent"));
+    for (source, says) in [("absent", "No such file"), (".", "is a directory")] {
+        let output = stream(dir.path(), &["--source", source], Stdio::null());
+        assert_eq!(output.status.code(), Some(250), "{source}");
+        let stderr = text(output.stderr);
+        let says = format!("can't read {source}: {says}");
+        assert!(stderr.contains(&says), "{stderr}");
+    }
 }
 
 #[test]

@@ -157,3 +157,32 @@ fn what_is_lost_turns_a_job_red_only_if_asked() {
         assert!(stats["output_errors"].as_u64() > Some(1), "{stats}");
     }
 }
+
+/// Whether somebody looks at the copy or has gone, the log is whole.
+#[test]
+fn a_copy_that_nobody_reads_takes_nothing_away() {
+    for reads in [false, true] {
+        let dir = tempfile::tempdir().unwrap();
+        let (mut reader, writer) = std::io::pipe().unwrap();
+        let mut command = process::command(["--output=file,path=logs", "run", "--tee"]);
+        let child = command
+            .args(["--result-path=result", "--", "seq", "1", "100000"])
+            .current_dir(dir.path())
+            .stdout(writer)
+            .stderr(std::process::Stdio::null());
+        let mut child = child.spawn().unwrap();
+        // The writing end that is still here.
+        drop(command);
+        let mut shown = String::new();
+        if reads {
+            // More than the pipe takes at once.
+            std::io::Read::read_to_string(&mut reader, &mut shown).unwrap();
+        }
+        drop(reader);
+        assert!(child.wait().unwrap().success());
+        let expected: String = (1..=100_000).map(|number| format!("{number}\n")).collect();
+        assert!(stdout_in(dir.path()) == expected);
+        assert!(!reads || shown == expected);
+        assert!(delivered(dir.path()));
+    }
+}

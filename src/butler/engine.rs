@@ -131,22 +131,23 @@ impl Engine {
         let mut pace = Pace::new(self.core.borrow().is_eager());
         while !self.output_done.get() {
             let mut rounds = 0;
-            let busy = loop {
+            let (now, busy) = loop {
                 pace.pause();
-                let round = self.round()?;
+                let now = clock::now();
+                let round = self.round(&now)?;
                 pace.note(round.largest_read);
                 rounds += 1;
                 let busy = self.edge.borrow_mut().has_work();
                 // The output starts at once, while what it sends is in cache.
                 if !busy || round.output_woken || rounds == ROUNDS {
-                    break busy;
+                    break (now, busy);
                 }
             };
             if busy {
                 // The runtime submits its own operations only when it waits.
                 self.edge.borrow().signal()?;
             }
-            let due = self.next_tick();
+            let due = self.next_tick(&now);
             tokio::select! {
                 ready = eventfd.readable() => ready?.clear_ready(),
                 () = self.wake_edge.notified() => {}
@@ -157,10 +158,9 @@ impl Engine {
     }
 
     /// One round: everything that has come is handled.
-    fn round(&self) -> io::Result<Round> {
-        let now = clock::now();
+    fn round(&self, now: &Moment) -> io::Result<Round> {
         let listeners = self.edge.borrow().listeners();
-        self.tick(&now)?;
+        self.tick(now)?;
         self.edge.borrow_mut().enter()?;
         let mut largest_read = None;
         loop {
@@ -170,20 +170,20 @@ impl Engine {
                 None => break,
                 Some(Step::Data(key, filled, next)) => {
                     largest_read = largest_read.max(Some(filled.len()));
-                    self.data(&now, key, filled, next)?;
+                    self.data(now, key, filled, next)?;
                 }
-                Some(Step::End(key, error)) => self.end(&now, key, error.as_ref()),
+                Some(Step::End(key, error)) => self.end(now, key, error.as_ref()),
             }
         }
         let may_read = self.core.borrow().may_read();
         let ends = self.edge.borrow_mut().resume(may_read)?;
         for key in ends {
-            self.end(&now, key, None);
+            self.end(now, key, None);
         }
         if self.edge.borrow().listeners() < listeners {
             self.changed.notify_waiters();
         }
-        let output_woken = self.core.borrow().has_bundle(&now);
+        let output_woken = self.core.borrow().has_bundle(now);
         if output_woken {
             self.wake_output.notify_one();
         }
@@ -212,8 +212,10 @@ impl Engine {
         Ok(())
     }
 
-    fn next_tick(&self) -> Option<u64> {
-        let core = self.core.borrow().next_tick_ns(&clock::now());
+    /// After a round at `now`. Not any later: what has come due since then
+    /// woke no output in that round, and needs the next one.
+    fn next_tick(&self, now: &Moment) -> Option<u64> {
+        let core = self.core.borrow().next_tick_ns(now);
         let edge = self.edge.borrow().next_tick_ns();
         core.into_iter().chain(edge).min()
     }

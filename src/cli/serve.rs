@@ -13,12 +13,13 @@ pub(super) async fn serve(common: Common) -> ExitCode {
         Ok(signals) => signals,
         Err(error) => return session::fail(format!("signals: {error}")),
     };
-    let server = match session::listen(&common) {
-        Ok(server) => server,
-        Err(error) => return session::fail(error),
-    };
+    // Whoever can connect is served: the output works by then.
     let butler = match Butler::new(common.config.clone()) {
         Ok(butler) => butler,
+        Err(error) => return session::fail(error),
+    };
+    let server = match session::listen(&common) {
+        Ok(server) => server,
         Err(error) => return session::fail(error),
     };
     if common.stream_server.is_none() {

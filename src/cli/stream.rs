@@ -1,7 +1,9 @@
 //! `butler stream`: one file, or stdin, as one stream.
 
 use std::fs::File;
+use std::io;
 use std::os::fd::{AsFd, OwnedFd};
+use std::path::Path;
 use std::process::ExitCode;
 
 use super::options::{Common, StreamOptions};
@@ -10,13 +12,13 @@ use crate::Butler;
 
 pub(super) async fn stream(common: Common, options: StreamOptions) -> ExitCode {
     let source: OwnedFd = match &options.source {
-        Some(path) => match File::open(path) {
+        Some(path) => match open(path) {
             Ok(file) => file.into(),
             Err(error) => {
                 return session::fail(format!("can't read {}: {error}", path.display()));
             }
         },
-        None => match std::io::stdin().as_fd().try_clone_to_owned() {
+        None => match io::stdin().as_fd().try_clone_to_owned() {
             Ok(stdin) => stdin,
             Err(error) => return session::fail(format!("can't read stdin: {error}")),
         },
@@ -38,4 +40,13 @@ pub(super) async fn stream(common: Common, options: StreamOptions) -> ExitCode {
     butler.activate();
     let result = session::wait(&butler, &common, &mut signals).await;
     session::exit_code(&common, result)
+}
+
+/// A directory can be opened too, and then not be read.
+fn open(path: &Path) -> io::Result<File> {
+    let file = File::open(path)?;
+    match file.metadata()?.is_dir() {
+        true => Err(io::ErrorKind::IsADirectory.into()),
+        false => Ok(file),
+    }
 }
