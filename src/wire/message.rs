@@ -101,7 +101,15 @@ impl MessageHead {
     /// more bytes are needed to tell.
     pub fn parse(bytes: &[u8]) -> Result<Option<Self>, MessageError> {
         let Some((metadata, metadata_end)) = frame(bytes, METADATA_MAX)? else {
-            return Ok(None);
+            // Any byte is a length; what is cut must be what we write.
+            let cut = [Compression::None, Compression::Zlib]
+                .iter()
+                .any(|compression| metadata_frame(*compression).starts_with(bytes));
+            return if cut {
+                Ok(None)
+            } else {
+                Err(MessageError::Metadata)
+            };
         };
         let metadata =
             logpb::ButlerMetadata::decode(metadata).map_err(|_| MessageError::Metadata)?;

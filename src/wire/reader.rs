@@ -111,6 +111,7 @@ pub enum Tail {
 /// holds that one message. The position in `file` is left anywhere.
 pub fn scan(file: &mut (impl Read + Seek)) -> io::Result<Scan> {
     let len = file.seek(SeekFrom::End(0))?;
+    let mut window = Window::default();
     let mut end = 0;
     let mut last = None;
     let tail = loop {
@@ -118,8 +119,7 @@ pub fn scan(file: &mut (impl Read + Seek)) -> io::Result<Scan> {
             break Tail::Nothing;
         }
         let bytes = len - end;
-        let front = read_at(file, end, bytes.min(MessageHead::LEN_MAX as u64))?;
-        match MessageHead::parse(&front) {
+        match MessageHead::parse(window.at(file, end, len)?) {
             Err(error) => break Tail::Corrupt { bytes, error },
             Ok(None) => break Tail::Torn { bytes },
             Ok(Some(head)) if head.message_len() as u64 > bytes => break Tail::Torn { bytes },
@@ -140,6 +140,26 @@ pub fn scan(file: &mut (impl Read + Seek)) -> io::Result<Scan> {
         }
     }
     Ok(Scan { end, tail })
+}
+
+/// A piece of a file that holds the heads of many small messages.
+#[derive(Default)]
+struct Window {
+    start: u64,
+    bytes: Vec<u8>,
+}
+
+impl Window {
+    /// What stands at `at`: a message's head, or all up to the file's end.
+    fn at(&mut self, file: &mut (impl Read + Seek), at: u64, len: u64) -> io::Result<&[u8]> {
+        const WINDOW: u64 = 16 * 1024;
+        let need = at + (len - at).min(MessageHead::LEN_MAX as u64);
+        if at < self.start || need > self.start + self.bytes.len() as u64 {
+            self.bytes = read_at(file, at, (len - at).min(WINDOW))?;
+            self.start = at;
+        }
+        Ok(&self.bytes[(at - self.start) as usize..])
+    }
 }
 
 fn read_at(file: &mut (impl Read + Seek), at: u64, len: u64) -> io::Result<Vec<u8>> {

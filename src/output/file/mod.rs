@@ -133,7 +133,7 @@ impl Target {
         }
         lock(&file, path)?;
         let file_len = file.metadata()?.len();
-        let end = recover::end_of_messages(&file, file_len)?;
+        let end = recover::end_of_messages(&file)?;
         if end < file_len {
             file.set_len(end)?;
             log::warn!(
