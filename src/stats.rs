@@ -15,6 +15,8 @@ pub struct Stats {
     pub streams_refused: u64,
     /// Pieces of data read.
     pub reads: u64,
+    /// Streams that ended because reading failed.
+    pub read_errors: u64,
     /// Entries delivered.
     pub entries: u64,
     /// Bundles delivered.
@@ -41,6 +43,7 @@ impl Default for Stats {
             streams: 0,
             streams_refused: 0,
             reads: 0,
+            read_errors: 0,
             entries: 0,
             bundles: 0,
             bundles_lost: 0,

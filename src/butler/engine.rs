@@ -325,6 +325,7 @@ impl Engine {
                 if let Some(error) = error {
                     let name = core.name(stream).map_or("", |name| name.as_str());
                     log::warn!("stream {name}: reading failed, it ends here: {error}");
+                    core.stats_mut().read_errors += 1;
                 }
                 core.end(now, stream);
                 drop(core);

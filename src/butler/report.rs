@@ -37,6 +37,8 @@ pub struct Report {
     pub losses: Vec<Loss>,
     /// Bundles that were given up.
     pub bundles_lost: u64,
+    /// Streams that ended because reading failed.
+    pub read_errors: u64,
     /// The statistics: one JSON object, as `--stats-path` writes it.
     pub statistics: Value,
 }
@@ -63,6 +65,7 @@ impl Report {
         Self {
             losses,
             bundles_lost: core.stats().bundles_lost,
+            read_errors: core.stats().read_errors,
             statistics: statistics(core),
         }
     }
@@ -93,6 +96,7 @@ pub(super) fn statistics(core: &Core) -> Value {
         "bytes_delivered": account.delivered(),
         "bytes_pending": account.pending(),
         "reads": stats.reads,
+        "read_errors": stats.read_errors,
         "entries": stats.entries,
         "bundles": stats.bundles,
         "bundles_lost": stats.bundles_lost,

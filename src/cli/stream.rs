@@ -39,7 +39,14 @@ pub(super) async fn stream(common: Common, options: StreamOptions) -> ExitCode {
     }
     butler.activate();
     let result = session::wait(&butler, &common, &mut signals).await;
-    session::exit_code(&common, result)
+    let source_failed = result.as_ref().is_ok_and(|report| report.read_errors > 0);
+    let code = session::exit_code(&common, result);
+    // What could not be read was not delivered.
+    if source_failed {
+        ExitCode::from(session::EXIT_FAILED)
+    } else {
+        code
+    }
 }
 
 /// A directory can be opened too, and then not be read.
