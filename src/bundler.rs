@@ -27,8 +27,8 @@ pub(crate) struct Slot {
     index: u32,
 }
 
-/// Free segments that are kept for the next bundles.
-const POOL_MAX: usize = 16;
+/// Free segments that are kept when nothing is staged any more.
+const POOL_KEPT: usize = 16;
 /// A bundle with less room than this part of its target counts as full.
 const NEARLY_FULL: usize = 32;
 /// Whatever a descriptor takes of a bundle, an entry gets this much.
@@ -37,6 +37,8 @@ const PAYLOAD_MIN: usize = 1024;
 #[derive(Debug)]
 pub(crate) struct Bundler {
     limits: BundleLimits,
+    /// Bytes that bundles and free segments together may take.
+    memory_max: usize,
     identity: Bytes,
     /// Counts bundles, from 1.
     number: u64,
@@ -77,10 +79,11 @@ impl Open {
 }
 
 impl Bundler {
-    pub fn new(limits: BundleLimits, identity: &Identity) -> Self {
+    pub fn new(limits: BundleLimits, memory_max: usize, identity: &Identity) -> Self {
         assert!(limits.target <= limits.max && limits.max <= u32::MAX as usize);
         Self {
             limits,
+            memory_max,
             identity: bundle::encode_identity(identity),
             number: 1,
             open: None,
@@ -352,14 +355,21 @@ impl Bundler {
         } = bundle;
         parts.clear();
         streams.clear();
-        if self.spare.len() < POOL_MAX {
+        // While a slow output holds much, as much is soon needed again.
+        let free = self.pool.len() * self.limits.target;
+        let keep = self.pool.len() < POOL_KEPT || self.held() + free < self.memory_max;
+        if keep && self.spare.len() <= self.pool.len() {
             self.spare.push((parts, streams));
         }
         if segment.len() == self.limits.target
-            && self.pool.len() < POOL_MAX
+            && keep
             && let Ok(segment) = segment.try_into_mut()
         {
             self.pool.push(segment);
+        }
+        if self.is_empty() && self.in_flight == 0 {
+            self.pool.truncate(POOL_KEPT);
+            self.spare.truncate(POOL_KEPT);
         }
     }
 }

@@ -120,7 +120,11 @@ impl Core {
     /// Without any stream.
     pub fn new(config: CoreConfig) -> Self {
         Self {
-            bundler: Bundler::new(config.bundle_limits, &config.identity),
+            bundler: Bundler::new(
+                config.bundle_limits,
+                usize::try_from(config.buffered_max).unwrap_or(usize::MAX),
+                &config.identity,
+            ),
             config,
             streams: Arena::default(),
             names: AHashMap::default(),
