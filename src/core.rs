@@ -32,6 +32,9 @@ use crate::wire::name::{Namespace, StreamName};
 pub struct CoreConfig {
     /// How large the output wants its bundles.
     pub bundle_limits: BundleLimits,
+    /// The output wants text in lines; else it gets text as bytes, in binary
+    /// entries, unless the stream is watched.
+    pub text_in_lines: bool,
     /// What all bundles carry.
     pub identity: Identity,
     /// Put on every stream that has not a tag of the same key.
@@ -158,7 +161,7 @@ impl Core {
         let descriptor = properties.descriptor(now.wall, &self.config.global_tags);
         let info = StreamInfo::new(name.clone(), properties.stream_type, &descriptor);
         let key = self.streams.insert(Stream {
-            machine: Machine::new(properties.stream_type),
+            machine: Machine::new(properties.stream_type, self.config.text_in_lines),
             carry: Carry::default(),
             progress: Progress {
                 base: descriptor.timestamp.unwrap_or(now.wall),
@@ -178,11 +181,13 @@ impl Core {
         Ok(key)
     }
 
-    /// From now on the entries of the stream are noted for
+    /// Notes the entries of a stream that was just opened for
     /// [`poll_watched`](Self::poll_watched).
     pub fn watch(&mut self, key: Key) {
         if let Some(stream) = self.streams.get_mut(key) {
+            assert_eq!(stream.info.account.accepted(), 0, "it was just opened");
             stream.watched = true;
+            stream.machine = Machine::new(stream.info.stream_type, true);
         }
     }
 

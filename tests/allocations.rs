@@ -49,6 +49,7 @@ fn nothing_is_allocated_once_warm() {
                 target: 256 * 1024,
                 max: 10_000_000,
             },
+            text_in_lines: true,
             identity: Identity::default(),
             global_tags: Tags::default(),
             age_max_ns: 5_000_000_000,

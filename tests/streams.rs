@@ -40,6 +40,7 @@ impl Bench {
     fn new(limits: BundleLimits, change: impl FnOnce(&mut CoreConfig)) -> Self {
         let mut config = CoreConfig {
             bundle_limits: limits,
+            text_in_lines: true,
             identity: Identity {
                 project: "p".into(),
                 prefix: "a/prefix".into(),
@@ -263,9 +264,10 @@ proptest! {
     }
 
     #[test]
-    fn the_limit_cuts_to_the_byte(data in text(), cuts in cuts(), limit in 1..3000u64) {
+    fn the_limit_cuts_to_the_byte(data in text(), cuts in cuts(), limit in 1..3000u64, lines: bool) {
         let mut bench = Bench::new(limits(256 * 1024, 10_485_759), |config| {
             config.stream_size_max = limit;
+            config.text_in_lines = lines;
         });
         let stream = feed(&mut bench, StreamType::Text, &data, &cuts);
         if data.len() as u64 <= limit {

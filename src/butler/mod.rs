@@ -132,6 +132,7 @@ impl Butler {
         };
         let core = Core::new(CoreConfig {
             bundle_limits: config.output.bundle_limits(),
+            text_in_lines: config.output.wants_lines(),
             identity: Identity {
                 project: config.project.as_str().into(),
                 prefix: config.prefix.as_str().into(),

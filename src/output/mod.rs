@@ -71,6 +71,11 @@ pub enum Output {
 }
 
 impl Output {
+    /// Does it want text in lines, and not just as bytes?
+    pub(crate) fn wants_lines(&self) -> bool {
+        !matches!(self, Self::Directory { .. })
+    }
+
     /// How large bundles for it should be.
     pub(crate) fn bundle_limits(&self) -> BundleLimits {
         let local = BundleLimits {

@@ -16,6 +16,7 @@ pub(crate) fn bundles(target: usize, streams: &[(&str, StreamType, &[u8])]) -> V
             target,
             max: BUNDLE_MAX,
         },
+        text_in_lines: true,
         identity: Identity {
             project: "p".into(),
             prefix: "a/prefix".into(),

@@ -1,7 +1,6 @@
 //! One stream's machine: what its bytes become.
 //!
-//! Text, binary and datagram streams are three machines with the same four
-//! moves: take bytes, give out what has waited too long, stop at the size
+//! Text, binary and datagram streams are machines with the same four moves: take bytes, give out what has waited too long, stop at the size
 //! limit, end. They keep what is unfinished in a carry and put entries on
 //! a stage.
 
@@ -9,6 +8,8 @@ pub mod arena;
 mod binary;
 mod carry;
 mod datagram;
+mod notice;
+mod raw;
 mod stage;
 mod text;
 
@@ -19,19 +20,23 @@ pub(crate) use stage::{Progress, Stage};
 use crate::wire::descriptor::StreamType;
 use binary::Binary;
 use datagram::Datagram;
+use raw::Raw;
 use text::Text;
 
 /// The state of a stream that depends on its type.
 #[derive(Debug)]
 pub(crate) enum Machine {
     Text(Text),
+    Raw(Raw),
     Binary(Binary),
     Datagram(Datagram),
 }
 
 impl Machine {
-    pub fn new(stream_type: StreamType) -> Self {
+    /// `lines`: text is to be cut into lines.
+    pub fn new(stream_type: StreamType, lines: bool) -> Self {
         match stream_type {
+            StreamType::Text if !lines => Self::Raw(Raw::default()),
             StreamType::Text => Self::Text(Text::default()),
             StreamType::Binary => Self::Binary(Binary::default()),
             StreamType::Datagram => Self::Datagram(Datagram::default()),
@@ -48,6 +53,7 @@ impl Machine {
     ) -> Result<(), FramingError> {
         match self {
             Self::Text(text) => text.push(stage, carry, data),
+            Self::Raw(raw) => raw.push(stage, carry, data),
             Self::Binary(binary) => binary.push(stage, carry, data),
             Self::Datagram(datagram) => return datagram.push(stage, carry, data),
         }
@@ -59,6 +65,7 @@ impl Machine {
     pub fn expire(&mut self, stage: &mut Stage<'_>, carry: &mut Carry) {
         match self {
             Self::Text(text) => text.expire(stage, carry),
+            Self::Raw(raw) => raw.expire(stage, carry),
             Self::Binary(binary) => binary.expire(stage, carry),
             Self::Datagram(datagram) => datagram.expire(stage, carry),
         }
@@ -69,6 +76,7 @@ impl Machine {
     pub fn cut(&mut self, stage: &mut Stage<'_>, carry: &mut Carry, limit: u64) {
         match self {
             Self::Text(text) => text.cut(stage, carry, limit),
+            Self::Raw(raw) => raw.cut(stage, carry, limit),
             Self::Binary(binary) => binary.expire(stage, carry),
             Self::Datagram(datagram) => datagram.finish(stage, carry),
         }
@@ -78,6 +86,7 @@ impl Machine {
     pub fn finish(&mut self, stage: &mut Stage<'_>, carry: &mut Carry, omitted: u64, total: u64) {
         match self {
             Self::Text(text) => text.finish(stage, carry, omitted, total),
+            Self::Raw(raw) => raw.finish(stage, carry, omitted, total),
             Self::Binary(binary) => binary.expire(stage, carry),
             Self::Datagram(datagram) => datagram.finish(stage, carry),
         }

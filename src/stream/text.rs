@@ -8,6 +8,7 @@
 use memchr::memchr;
 
 use super::carry::Carry;
+use super::notice;
 use super::stage::{Stage, both_len, split};
 use crate::limits::STREAM_BUFFER_MAX;
 use crate::time::Moment;
@@ -63,19 +64,13 @@ impl Text {
             );
             carry.clear();
         }
-        self.put_notice(
-            stage,
-            &format!("[butler] the stream has reached its maximum of {limit} bytes; what follows is omitted"),
-        );
+        self.put_notice(stage, &notice::at_the_cut(limit));
     }
 
     pub fn finish(&mut self, stage: &mut Stage<'_>, carry: &mut Carry, omitted: u64, total: u64) {
         self.put_part(stage, carry, 0);
         if omitted > 0 {
-            self.put_notice(
-                stage,
-                &format!("[butler] {omitted} bytes were omitted; the stream had {total} bytes"),
-            );
+            self.put_notice(stage, &notice::at_the_end(omitted, total));
         }
     }
 

@@ -40,6 +40,7 @@ impl Bench {
                 target: 256 * 1024,
                 max: 10_485_759,
             },
+            text_in_lines: false,
             identity: Identity::default(),
             global_tags: Tags::default(),
             age_max_ns: 0,
