@@ -2,7 +2,11 @@
 //! bundles, with every rule of the protocol checked on the way.
 #![allow(dead_code, missing_docs, clippy::unwrap_used)]
 
+pub mod content;
 pub mod process;
+pub mod reader;
+pub mod tracker;
+pub mod writers;
 
 use std::collections::{BTreeMap, BTreeSet};
 

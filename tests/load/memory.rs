@@ -1,0 +1,150 @@
+//! Memory stays within its bounds when an output does not take anything.
+
+use std::path::Path;
+use std::sync::Arc;
+use std::time::Duration;
+
+use crate::common::content::Content;
+use crate::common::process::Serve;
+use crate::common::reader::Reader;
+use crate::common::tracker::Tracker;
+use crate::common::writers::Writers;
+use crate::{statistics, turn};
+
+const MIB: u64 = 1024 * 1024;
+const WRITERS: usize = 500;
+const MAX_BUFFERED: u64 = 64 * MIB;
+/// What the whole process may take besides.
+const BESIDES: u64 = 32 * MIB;
+
+struct Case {
+    stream_type: &'static str,
+    content: Content,
+    /// Bytes that each of the writers writes.
+    goal: u64,
+    /// Bytes of one write at most.
+    piece: usize,
+}
+
+/// A reader that accepts and does not read; when nobody can write any more it
+/// goes on.
+fn stuck_reader(case: Case) {
+    let _turn = turn();
+    let dir = tempfile::tempdir().unwrap();
+    let content = Arc::new(case.content);
+    let reader = Reader::listen(dir.path(), Tracker::new(Arc::clone(&content)));
+    reader.hold(true);
+    let stats = dir.path().join("stats.json");
+    let serve = start(dir.path(), &reader, &stats);
+
+    let mut writers = Writers::open(
+        &serve.socket,
+        WRITERS,
+        case.stream_type,
+        &content,
+        case.goal,
+    )
+    .in_pieces(case.piece);
+    writers.push_until_stuck(Duration::from_secs(1));
+    assert!(writers.open_count() > 0, "all could write everything");
+    let stuck_at = writers.written_in_all();
+    let (resident, stuck_peak) = serve.resident();
+
+    reader.hold(false);
+    writers.push_to_end();
+    let (_, peak) = serve.resident();
+    let ended = serve.terminate();
+    let tracker = reader.finish();
+    println!(
+        "{}: stuck after {} MiB; resident {} MiB, at most {} MiB stuck and {} MiB in all",
+        case.stream_type,
+        stuck_at / MIB,
+        resident / MIB,
+        stuck_peak / MIB,
+        peak / MIB,
+    );
+    assert!(ended.status.success(), "{}", ended.stderr);
+    for number in 0..WRITERS {
+        let seen = tracker.stream(number);
+        assert_eq!(seen.bytes, content.payload_len(case.goal), "{number}");
+        assert!(seen.terminal, "{number}");
+    }
+    assert!(peak <= MAX_BUFFERED + BESIDES, "{} MiB", peak / MIB);
+    let statistics = statistics(&stats);
+    println!("{statistics}");
+    let peak_buffered = statistics["peak_buffered"].as_u64().unwrap();
+    // Full means: one more bundle could not be begun.
+    assert!(peak_buffered >= MAX_BUFFERED - MIB, "{peak_buffered}");
+    assert!(peak_buffered <= MAX_BUFFERED + BESIDES, "{peak_buffered}");
+    assert!(peak_buffered <= peak, "more buffered than resident");
+    let all = WRITERS as u64 * case.goal;
+    assert_eq!(statistics["bytes_in"].as_u64(), Some(all));
+    assert_eq!(statistics["bytes_delivered"].as_u64(), Some(all));
+}
+
+fn start(dir: &Path, reader: &Reader, stats: &Path) -> Serve {
+    let max_buffered = format!("{MAX_BUFFERED}");
+    Serve::start(
+        dir,
+        &[
+            "--output",
+            &reader.output(),
+            "--max-buffered",
+            &max_buffered,
+            "--stats-path",
+            stats.to_str().unwrap(),
+        ],
+    )
+}
+
+#[test]
+fn stuck_reader_lines() {
+    stuck_reader(Case {
+        stream_type: "text",
+        content: Content::lines(),
+        goal: 300_000,
+        piece: usize::MAX,
+    });
+}
+
+#[test]
+fn stuck_reader_lines_without_end() {
+    stuck_reader(Case {
+        stream_type: "text",
+        content: Content::endless_line(),
+        goal: 300_000,
+        piece: usize::MAX,
+    });
+}
+
+#[test]
+fn stuck_reader_binary() {
+    stuck_reader(Case {
+        stream_type: "binary",
+        content: Content::noise(),
+        goal: 300_000,
+        piece: usize::MAX,
+    });
+}
+
+#[test]
+fn stuck_reader_large_datagrams() {
+    stuck_reader(Case {
+        stream_type: "datagram",
+        content: Content::datagrams(MIB as usize),
+        goal: MIB + 3 + 1000,
+        piece: usize::MAX,
+    });
+}
+
+/// Every write of a few bytes is read on its own: an entry, and what goes
+/// with one, for each.
+#[test]
+fn stuck_reader_short_lines() {
+    stuck_reader(Case {
+        stream_type: "text",
+        content: Content::short_lines(),
+        goal: 60_000,
+        piece: 6,
+    });
+}
