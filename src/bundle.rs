@@ -139,8 +139,8 @@ impl BundleStream {
 #[derive(Debug)]
 pub struct Bundle {
     pub(crate) segment: Bytes,
-    /// Bytes of memory that the segment takes.
-    pub(crate) segment_size: usize,
+    /// Bytes of memory that it takes.
+    pub(crate) memory: usize,
     pub(crate) parts: Vec<Part>,
     pub(crate) streams: Vec<BundleStream>,
     /// When it was begun.

@@ -44,8 +44,8 @@ pub(crate) struct Bundler {
     next_prefix_index: u64,
     pool: Vec<BytesMut>,
     spare: Vec<(Vec<Part>, Vec<BundleStream>)>,
-    /// Bytes of all segments that hold data, here or with the output.
-    held: usize,
+    /// Bytes of memory of all bundles that are cut, here or with the output.
+    cut: usize,
     /// Bundles that the output has.
     in_flight: usize,
 }
@@ -65,6 +65,16 @@ struct Open {
     entries: u64,
 }
 
+impl Open {
+    /// Bytes of memory. Where entries are small, what is noted of them takes
+    /// as much as they do.
+    fn memory(&self) -> usize {
+        self.segment.len()
+            + self.parts.capacity() * size_of::<Part>()
+            + self.streams.capacity() * size_of::<BundleStream>()
+    }
+}
+
 impl Bundler {
     pub fn new(limits: BundleLimits, identity: &Identity) -> Self {
         assert!(limits.target <= limits.max && limits.max <= u32::MAX as usize);
@@ -77,14 +87,14 @@ impl Bundler {
             next_prefix_index: 0,
             pool: Vec::new(),
             spare: Vec::new(),
-            held: 0,
+            cut: 0,
             in_flight: 0,
         }
     }
 
     /// Bytes of memory that staged and cut bundles take.
     pub fn held(&self) -> usize {
-        self.held
+        self.cut + self.open.as_ref().map_or(0, Open::memory)
     }
 
     /// Bundles taken and not given back.
@@ -230,7 +240,6 @@ impl Bundler {
                         BytesMut::zeroed(len.max(self.limits.target))
                     }
                 };
-                self.held += segment.len();
                 let (parts, streams) = self.spare.pop().unwrap_or_default();
                 closed.insert(Open {
                     segment,
@@ -279,8 +288,10 @@ impl Bundler {
             return;
         };
         self.number += 1;
+        let memory = open.memory();
+        self.cut += memory;
         let bundle = Bundle {
-            segment_size: open.segment.len(),
+            memory,
             segment: open.segment.freeze(),
             parts: open.parts,
             streams: open.streams,
@@ -302,7 +313,7 @@ impl Bundler {
     /// Takes back the memory of a bundle.
     pub fn recycle(&mut self, bundle: Bundle) {
         self.in_flight -= 1;
-        self.held -= bundle.segment_size;
+        self.cut -= bundle.memory;
         let Bundle {
             segment,
             mut parts,
