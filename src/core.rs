@@ -280,16 +280,21 @@ impl Core {
         }
     }
 
-    /// When [`tick`](Self::tick) and [`poll_bundle`](Self::poll_bundle) have
-    /// something to do for reasons of age, on the monotonic clock.
-    pub fn next_tick_ns(&self) -> Option<u64> {
-        let carried = self.oldest.and_then(|key| self.streams.get(key)?.queued_ns);
-        let staged = self.bundler.oldest_ns();
-        [carried, staged]
-            .into_iter()
-            .flatten()
-            .min()
+    /// When [`tick`](Self::tick) has something to do, on the monotonic clock.
+    pub fn next_expiry_ns(&self) -> Option<u64> {
+        self.oldest
+            .and_then(|key| self.streams.get(key)?.queued_ns)
             .map(|since| since.saturating_add(self.config.age_max_ns))
+    }
+
+    /// When it or [`poll_bundle`](Self::poll_bundle) has something to do for
+    /// reasons of age.
+    pub fn next_tick_ns(&self) -> Option<u64> {
+        let staged = self
+            .bundler
+            .oldest_ns()
+            .map(|since| since.saturating_add(self.config.age_max_ns));
+        [self.next_expiry_ns(), staged].into_iter().flatten().min()
     }
 
     /// Is a bundle ready to leave?

@@ -197,11 +197,13 @@ impl Engine {
 
     fn next_tick(&self) -> Option<u64> {
         let core = self.core.borrow();
-        // A bundle that is due waits for the output, not for the clock.
-        let core_due = core
+        // A bundle that is due waits for the output, not for the clock; an
+        // unfinished line behind it does not.
+        let bundle_due = core
             .next_tick_ns()
             .filter(|due| *due > clock::mono_ns() || !core.has_bundle(&clock::now()));
-        [core_due, self.edge.borrow().next_tick_ns()]
+        let edge_due = self.edge.borrow().next_tick_ns();
+        [core.next_expiry_ns(), bundle_due, edge_due]
             .into_iter()
             .flatten()
             .min()

@@ -84,12 +84,7 @@ impl<'a> Writers<'a> {
         self.push(Duration::from_secs(60), Duration::from_secs(120), enough);
     }
 
-    fn push(
-        &mut self,
-        quiet: Duration,
-        longest: Duration,
-        mut enough: impl FnMut(&Self) -> bool,
-    ) {
+    fn push(&mut self, quiet: Duration, longest: Duration, mut enough: impl FnMut(&Self) -> bool) {
         let quiet = Timespec::try_from(quiet).expect("it is short");
         let deadline = Instant::now() + longest;
         while self.open_count() > 0 && !enough(self) {
@@ -97,7 +92,9 @@ impl<'a> Writers<'a> {
             let open: Vec<usize> = (0..self.writers.len())
                 .filter(|at| self.writers[*at].socket.is_some())
                 .collect();
-            let sockets = open.iter().filter_map(|at| self.writers[*at].socket.as_ref());
+            let sockets = open
+                .iter()
+                .filter_map(|at| self.writers[*at].socket.as_ref());
             let mut polled: Vec<_> = sockets
                 .map(|socket| PollFd::new(socket, PollFlags::OUT))
                 .collect();
