@@ -1,11 +1,12 @@
 //! Memory stays within its bounds when an output does not take anything.
 
+use std::io::Write;
 use std::path::Path;
 use std::sync::Arc;
 use std::time::Duration;
 
 use crate::common::content::Content;
-use crate::common::process::Serve;
+use crate::common::process::{Serve, open, wait_until};
 use crate::common::reader::Reader;
 use crate::common::tracker::Tracker;
 use crate::common::writers::Writers;
@@ -172,4 +173,34 @@ fn reader_that_stops_and_goes() {
     }
     println!("at most {} MiB", peak / MIB);
     assert!(peak <= MAX_BUFFERED + BESIDES, "{} MiB", peak / MIB);
+}
+
+/// What idle streams keep does not count as data: nothing could make room.
+#[test]
+fn lines_that_were_long_leave_room() {
+    let _turn = turn();
+    let dir = tempfile::tempdir().unwrap();
+    let reader = Reader::listen(dir.path(), Tracker::default());
+    let options = ["--max-buffered", "4MiB", "--output-max-buffer-age", "100ms"];
+    let output = reader.output();
+    let serve = Serve::start(dir.path(), &[&["--output", &output], &options[..]].concat());
+    let count = 1000;
+    let part = [b'x'; 7000];
+    let mut streams: Vec<_> = (0..count)
+        .map(|number| open(&serve.socket, &format!("long/{number}"), "text"))
+        .collect();
+    let mut of_each = 0;
+    for piece in [&part[..], b"\n", &part, b"\n"] {
+        for stream in &mut streams {
+            stream.write_all(piece).unwrap();
+        }
+        of_each += piece.len() as u64;
+        wait_until("all of it is delivered", || {
+            reader.seen(Tracker::bytes) == count * of_each
+        });
+    }
+    drop(streams);
+    let ended = serve.terminate();
+    assert!(ended.status.success(), "{}", ended.stderr);
+    assert_eq!(reader.finish().terminals() as u64, count);
 }
