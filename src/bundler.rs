@@ -26,8 +26,11 @@ pub(crate) struct Slot {
     index: u32,
 }
 
-/// Free segments that are kept for the next bundles.
-const POOL_MAX: usize = 16;
+/// Bytes of free segments that are kept for the next bundles. They do not
+/// count as buffered.
+const POOL_MAX: usize = 4 * 1024 * 1024;
+/// As many bundles' lists are kept.
+const SPARE_MAX: usize = 16;
 /// A bundle with less room than this part of its target counts as full.
 const NEARLY_FULL: usize = 32;
 /// Whatever a descriptor takes of a bundle, an entry gets this much.
@@ -322,11 +325,11 @@ impl Bundler {
         } = bundle;
         parts.clear();
         streams.clear();
-        if self.spare.len() < POOL_MAX {
+        if self.spare.len() < SPARE_MAX {
             self.spare.push((parts, streams));
         }
         if segment.len() == self.limits.target
-            && self.pool.len() < POOL_MAX
+            && (self.pool.len() + 1) * self.limits.target <= POOL_MAX
             && let Ok(segment) = segment.try_into_mut()
         {
             self.pool.push(segment);
