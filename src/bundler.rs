@@ -45,6 +45,7 @@ pub(crate) struct Bundler {
     open: Option<Open>,
     sealed: VecDeque<Bundle>,
     next_prefix_index: u64,
+    /// Free segments, the last used at the end.
     pool: Vec<BytesMut>,
     spare: Vec<(Vec<Part>, Vec<BundleStream>)>,
     /// Bytes of memory of all bundles that are cut, here or with the output.
@@ -236,12 +237,14 @@ impl Bundler {
         let open = match &mut self.open {
             Some(open) => open,
             closed => {
-                let segment = match self.pool.pop() {
-                    Some(segment) if segment.len() >= len => segment,
-                    other => {
-                        self.pool.extend(other);
-                        BytesMut::zeroed(len.max(self.limits.target))
-                    }
+                let target = self.limits.target;
+                let fits = |free: &BytesMut| {
+                    // A larger one than is needed would be counted whole.
+                    free.len() == target && len <= target || len > target && free.len() >= len
+                };
+                let segment = match self.pool.iter().rposition(fits) {
+                    Some(at) => self.pool.remove(at),
+                    None => BytesMut::zeroed(len.max(target)),
                 };
                 let (parts, streams) = self.spare.pop().unwrap_or_default();
                 closed.insert(Open {
@@ -328,11 +331,13 @@ impl Bundler {
         if self.spare.len() < SPARE_MAX {
             self.spare.push((parts, streams));
         }
-        if segment.len() == self.limits.target
-            && (self.pool.len() + 1) * self.limits.target <= POOL_MAX
+        if segment.len() <= POOL_MAX
             && let Ok(segment) = segment.try_into_mut()
         {
             self.pool.push(segment);
+            while self.pool.iter().map(BytesMut::len).sum::<usize>() > POOL_MAX {
+                self.pool.remove(0);
+            }
         }
     }
 }
