@@ -123,6 +123,8 @@ pub(crate) struct Edge {
     exhausted_ns: Option<u64>,
     /// Keep the places of [`SPARE_DESCRIPTORS`] while we accept.
     spare: Vec<OwnedFd>,
+    /// Connections end after what is there, also those that come yet.
+    ending: bool,
 }
 
 impl fmt::Debug for Edge {
@@ -147,6 +149,7 @@ impl Edge {
             headers_buffered: 0,
             exhausted_ns: None,
             spare: Vec::new(),
+            ending: false,
         })
     }
 
@@ -451,9 +454,10 @@ impl Edge {
         Ok(true)
     }
 
-    /// Ends all connections after what was written to them so far. Returns
-    /// those that can end at once.
+    /// Ends all connections after what was written to them so far, and from
+    /// now on all that are accepted. Returns those that can end at once.
     pub fn end_all(&mut self) -> io::Result<Vec<Key>> {
+        self.ending = true;
         let mut ends = Vec::new();
         for key in self.connections.keys() {
             if self.end_after_what_is_there(key)? {
@@ -554,6 +558,10 @@ impl Edge {
             .push_back((key, now_ns + HEADER_TIMEOUT.as_nanos() as u64));
         // Clients write their header at once.
         self.arm(key, NextRead::Ready)?;
+        if self.ending {
+            // A socket comes to its end by itself.
+            self.end_after_what_is_there(key)?;
+        }
         if last {
             self.exhausted(now_ns, listener, Errno::MFILE.into());
             if self.listeners.get(listener).is_some_and(|it| it.armed) {
