@@ -6,6 +6,7 @@
 #[path = "../common/mod.rs"]
 mod common;
 
+mod descriptors;
 mod memory;
 
 use std::sync::{Mutex, MutexGuard, PoisonError};

@@ -92,7 +92,6 @@ fn stuck_reader(case: Case) {
     // Full means: one more bundle could not be begun.
     assert!(peak_buffered >= MAX_BUFFERED - MIB, "{peak_buffered}");
     assert!(peak_buffered <= MAX_BUFFERED + 8 * MIB, "{peak_buffered}");
-    assert!(peak_buffered <= peak, "more buffered than resident");
     let all = WRITERS as u64 * case.goal;
     assert_eq!(statistics["bytes_in"].as_u64(), Some(all));
     assert_eq!(statistics["bytes_delivered"].as_u64(), Some(all));
