@@ -7,6 +7,8 @@
 mod common;
 
 mod descriptors;
+mod ending;
+mod fairness;
 mod memory;
 
 use std::sync::{Mutex, MutexGuard, PoisonError};
