@@ -91,7 +91,9 @@ impl Serve {
             if let Some(status) = self.child.try_wait().expect("it can be waited for") {
                 break status;
             }
-            assert!(Instant::now() < deadline, "it does not end");
+            if Instant::now() >= deadline {
+                self.fail("it does not end");
+            }
             std::thread::sleep(Duration::from_millis(5));
         };
         let stderr = self.stderr.take().expect("waited for once");
@@ -99,6 +101,17 @@ impl Serve {
             status,
             stderr: stderr.join().expect("stderr is read"),
         }
+    }
+
+    /// Panics, with what it knows of itself.
+    fn fail(&mut self, what: &str) -> ! {
+        let descriptors = self.descriptors();
+        self.signal(rustix::process::Signal::USR1);
+        std::thread::sleep(Duration::from_secs(1));
+        // The log is whole only once it is gone.
+        let _ = self.child.kill();
+        let log = self.stderr.take().map(JoinHandle::join);
+        panic!("{what}, with {descriptors} descriptors open; its log: {log:#?}");
     }
 
     /// Resident memory in bytes, and its peak.
