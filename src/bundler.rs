@@ -17,6 +17,7 @@ use crate::bundle::{
     self, Bundle, BundleLimits, BundleStream, ENTRY_OVERHEAD_MAX, Identity, NO_PART, Part,
     StreamInfo,
 };
+use crate::segments::SegmentPool;
 use crate::time::Moment;
 
 /// What a stream remembers of the bundle being filled.
@@ -27,8 +28,8 @@ pub(crate) struct Slot {
     index: u32,
 }
 
-/// Free segments that are kept when nothing is staged any more.
-const POOL_KEPT: usize = 16;
+/// Lists of bundles that are kept for the next ones.
+const SPARE_MAX: usize = 16;
 /// A bundle with less room than this part of its target counts as full.
 const NEARLY_FULL: usize = 32;
 /// Whatever a descriptor takes of a bundle, an entry gets this much.
@@ -45,7 +46,8 @@ pub(crate) struct Bundler {
     open: Option<Open>,
     sealed: VecDeque<Bundle>,
     next_prefix_index: u64,
-    pool: Vec<BytesMut>,
+    /// Free segments, the last used at the end.
+    pool: SegmentPool,
     spare: Vec<(Vec<Part>, Vec<BundleStream>)>,
     /// Bytes of memory of all bundles that are cut, here or with the output.
     cut: usize,
@@ -89,7 +91,7 @@ impl Bundler {
             open: None,
             sealed: VecDeque::new(),
             next_prefix_index: 0,
-            pool: Vec::new(),
+            pool: SegmentPool::new(limits.target),
             spare: Vec::new(),
             cut: 0,
             in_flight: 0,
@@ -266,13 +268,8 @@ impl Bundler {
         let open = match &mut self.open {
             Some(open) => open,
             closed => {
-                let segment = match self.pool.pop() {
-                    Some(segment) if segment.len() >= len => segment,
-                    other => {
-                        self.pool.extend(other);
-                        new_segment(len.max(self.limits.target))
-                    }
-                };
+                let room = self.memory_max.saturating_sub(self.cut);
+                let segment = self.pool.take(len, room);
                 let (parts, streams) = self.spare.pop().unwrap_or_default();
                 closed.insert(Open {
                     segment,
@@ -355,32 +352,16 @@ impl Bundler {
         } = bundle;
         parts.clear();
         streams.clear();
-        // While a slow output holds much, as much is soon needed again.
-        let free = self.pool.len() * self.limits.target;
-        let keep = self.pool.len() < POOL_KEPT || self.held() + free < self.memory_max;
-        if keep && self.spare.len() <= self.pool.len() {
+        if self.spare.len() < SPARE_MAX {
             self.spare.push((parts, streams));
         }
-        if segment.len() == self.limits.target
-            && keep
-            && let Ok(segment) = segment.try_into_mut()
-        {
-            self.pool.push(segment);
-        }
+        // While a slow output holds much, as much is soon needed again.
+        let room = self.memory_max.saturating_sub(self.held());
+        self.pool.put(segment, room);
         if self.is_empty() && self.in_flight == 0 {
-            self.pool.truncate(POOL_KEPT);
-            self.spare.truncate(POOL_KEPT);
+            self.pool.rest();
         }
     }
-}
-
-/// A segment that can be frozen, shared and taken back any number of times
-/// without an allocation: once split off something, a `BytesMut` stays
-/// reference-counted.
-fn new_segment(len: usize) -> BytesMut {
-    let mut segment = BytesMut::zeroed(len + 1);
-    drop(segment.split_off(len));
-    segment
 }
 
 fn entry_overhead(info: &StreamInfo) -> usize {

@@ -18,6 +18,7 @@ use smallvec::SmallVec;
 use crate::bundle::{Bundle, BundleLimits, Identity, StreamInfo};
 use crate::bundler::{Bundler, Slot};
 use crate::ledger::{Account, DropReason};
+use crate::limits::IDLE_BUFFERS_MAX;
 use crate::proto::logpb::{LogEntry, LogStreamDescriptor};
 use crate::stats::Stats;
 use crate::stream::arena::{Arena, Key};
@@ -109,8 +110,10 @@ pub struct Core {
     /// The streams whose carry waits, the longest first.
     oldest: Option<Key>,
     youngest: Option<Key>,
-    /// Bytes of memory in all carries.
+    /// Bytes of memory in the carries that wait.
     carried: usize,
+    /// Bytes of memory in all others.
+    idle: usize,
     total: Account,
     losses: BTreeMap<StreamName, Account>,
     events: WatchEvents,
@@ -135,6 +138,7 @@ impl Core {
             oldest: None,
             youngest: None,
             carried: 0,
+            idle: 0,
             total: Account::default(),
             losses: BTreeMap::new(),
             events: WatchEvents::default(),
@@ -260,7 +264,7 @@ impl Core {
         let Some(stream) = self.streams.remove(key) else {
             return;
         };
-        self.carried -= stream.carry.capacity();
+        self.idle -= stream.carry.capacity();
         self.names
             .insert(stream.info.name.clone(), Registered::Ended);
         if stream.watched {
@@ -458,7 +462,10 @@ impl Core {
         run: impl FnOnce(&mut Machine, &mut Carry, &mut Stage<'_>, &mut u64) -> R,
     ) -> R {
         let stream = self.streams.get_mut(key).expect("the caller looked it up");
-        self.carried -= stream.carry.capacity();
+        match stream.queued_ns {
+            Some(_) => self.carried -= stream.carry.capacity(),
+            None => self.idle -= stream.carry.capacity(),
+        }
         let mut stage = Stage {
             bundler: &mut self.bundler,
             info: &stream.info,
@@ -473,8 +480,15 @@ impl Core {
             &mut stage,
             &mut stream.size_left,
         );
-        self.carried += stream.carry.capacity();
         let waiting = stream.carry.waiting_since();
+        if waiting.is_some() {
+            self.carried += stream.carry.capacity();
+        } else {
+            if self.idle + stream.carry.capacity() > IDLE_BUFFERS_MAX {
+                stream.carry.shrink();
+            }
+            self.idle += stream.carry.capacity();
+        }
         if waiting != stream.queued_ns {
             self.unqueue(key);
             if let Some(since) = waiting {

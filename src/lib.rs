@@ -55,6 +55,7 @@ pub mod limits;
 pub mod output;
 pub mod proto;
 mod reactor;
+mod segments;
 pub mod stats;
 pub mod stream;
 pub mod time;

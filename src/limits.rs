@@ -32,9 +32,10 @@ pub const DATAGRAM_MAX: u64 = 10 * 1024 * 1024;
 /// Unfinished data of one stream at most: a longer line or datagram flows
 /// through in parts (the reference's stream buffer).
 pub const STREAM_BUFFER_MAX: usize = 5 * 1024 * 1024;
-/// What an idle stream may keep of its buffer, so that the next unfinished
-/// line costs no allocation.
-pub const STREAM_BUFFER_KEPT: usize = BINARY_ENTRY_MIN;
+/// What all streams that hold nothing unfinished may keep of their buffers,
+/// so that the next unfinished line costs no allocation. It does not count as
+/// buffered: nothing could make room by leaving.
+pub const IDLE_BUFFERS_MAX: usize = 4 * 1024 * 1024;
 /// Young binary data below this waits for more (protocol).
 pub const BINARY_ENTRY_MIN: usize = 8 * 1024;
 

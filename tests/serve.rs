@@ -5,9 +5,12 @@
 mod common;
 
 use std::io::Write;
+use std::time::{Duration, Instant};
 
-use common::process::{Collector, Serve, open};
+use common::process::{Collector, Serve, open, wait_until};
+use common::reader::Reader;
 use common::reassemble;
+use common::tracker::Tracker;
 
 /// Whoever had connected and written before the signal is delivered, also
 /// from the accept queue.
@@ -30,4 +33,32 @@ fn two_thousand_streams_and_a_signal_at_once() {
         assert_eq!(stream.bytes, format!("line {at}\n").into_bytes());
         assert_eq!(stream.terminal, Some(0));
     }
+}
+
+/// An unfinished line that came after a whole one leaves at its own age.
+#[test]
+fn a_prompt_after_a_line() {
+    let dir = tempfile::tempdir().unwrap();
+    let reader = Reader::listen(dir.path(), Tracker::default());
+    let age = ["--output-max-buffer-age", "300ms"];
+    let output = reader.output();
+    let serve = Serve::start(dir.path(), &[&["--output", &output], &age[..]].concat());
+    let mut stream = open(&serve.socket, "prompt", "text");
+    stream.write_all(b"a line\n").unwrap();
+    // Read on its own, after the line and long before its age.
+    std::thread::sleep(Duration::from_millis(100));
+    stream.write_all(b"go on? ").unwrap();
+    let written = Instant::now();
+    wait_until("the prompt is there", || {
+        reader.seen(|seen| {
+            seen.streams
+                .get("prompt")
+                .is_some_and(|it| it.kept == b"a line\ngo on? ")
+        })
+    });
+    assert!(written.elapsed() < Duration::from_secs(10));
+    drop(stream);
+    let ended = serve.terminate();
+    assert!(ended.status.success(), "{}", ended.stderr);
+    assert_eq!(reader.finish().terminals(), 1);
 }

@@ -209,7 +209,8 @@ impl Butler {
 
     /// Takes the streams of everybody who connects to `server`.
     pub fn add_stream_server(&self, server: StreamServer) {
-        let added = self.engine.edge.borrow_mut().add_server(server);
+        let now_ns = clock::mono_ns();
+        let added = self.engine.edge.borrow_mut().add_server(now_ns, server);
         if let Err(error) = added {
             self.fail(&error);
         }

@@ -64,6 +64,7 @@ pub fn main(args: impl IntoIterator<Item = OsString>) -> ExitCode {
 }
 
 fn start(subcommand: impl Future<Output = ExitCode>) -> ExitCode {
+    crate::reactor::allocator::keep_no_large_holes();
     crate::start(subcommand).unwrap_or_else(session::fail)
 }
 

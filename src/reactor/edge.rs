@@ -6,13 +6,14 @@
 use std::collections::VecDeque;
 use std::fmt;
 use std::io;
-use std::os::fd::{AsFd, OwnedFd};
+use std::os::fd::{AsFd, AsRawFd, OwnedFd};
 use std::rc::Rc;
 
 use rustix::event::{PollFd, PollFlags, poll};
 use rustix::fs::FileType;
 use rustix::io::Errno;
 use rustix::net::{Shutdown, SocketFlags};
+use rustix::process::{Resource, getrlimit};
 
 pub(crate) use super::buffers::Filled;
 use super::listener::StreamServer;
@@ -25,6 +26,12 @@ use crate::wire::header::{HeaderError, HeaderReader};
 
 /// How long to wait before accepting again when descriptors have run out.
 const ACCEPT_RETRY_NS: u64 = 100_000_000;
+/// They have run out until there were enough for so long: whoever is at the
+/// limit for hours hears of it once.
+const DESCRIPTORS_BACK_NS: u64 = 1_000_000_000;
+/// Descriptors that are kept back from accepting: an output that is not
+/// connected yet, or not any more, must be able to.
+const SPARE_DESCRIPTORS: usize = 8;
 
 /// What the stream of a connection is.
 #[derive(Debug)]
@@ -112,7 +119,12 @@ pub(crate) struct Edge {
     headers: VecDeque<(Key, u64)>,
     /// Bytes that all unfinished headers hold.
     headers_buffered: usize,
-    out_of_descriptors: bool,
+    /// When descriptors were last found to have run out.
+    exhausted_ns: Option<u64>,
+    /// Keep the places of [`SPARE_DESCRIPTORS`] while we accept.
+    spare: Vec<OwnedFd>,
+    /// Connections end after what is there, also those that come yet.
+    ending: bool,
 }
 
 impl fmt::Debug for Edge {
@@ -135,7 +147,9 @@ impl Edge {
             starved: Vec::new(),
             headers: VecDeque::new(),
             headers_buffered: 0,
-            out_of_descriptors: false,
+            exhausted_ns: None,
+            spare: Vec::new(),
+            ending: false,
         })
     }
 
@@ -175,14 +189,14 @@ impl Edge {
     }
 
     /// Takes a stream server.
-    pub fn add_server(&mut self, server: StreamServer) -> io::Result<()> {
+    pub fn add_server(&mut self, now_ns: u64, server: StreamServer) -> io::Result<()> {
         let key = self.listeners.insert(Listener {
             server,
             armed: false,
             closing: false,
             retry_ns: None,
         });
-        self.arm_accept(key)
+        self.tend(now_ns, key)
     }
 
     /// Takes a descriptor as a stream of its own.
@@ -456,9 +470,10 @@ impl Edge {
         Ok(ends)
     }
 
-    /// Ends all connections after what was written to them so far. Returns
-    /// those that can end at once.
+    /// Ends all connections after what was written to them so far, and from
+    /// now on all that are accepted. Returns those that can end at once.
     pub fn end_all(&mut self) -> io::Result<Vec<Key>> {
+        self.ending = true;
         let mut ends = Vec::new();
         for key in self.connections.keys() {
             if self.end_after_what_is_there(key)? {
@@ -520,7 +535,6 @@ impl Edge {
         if let Some(listener) = self.listeners.get_mut(key) {
             self.ring.accept(key.to_u64(), listener.server.fd.as_fd())?;
             listener.armed = true;
-            listener.retry_ns = None;
         }
         Ok(())
     }
@@ -537,38 +551,72 @@ impl Edge {
             listener.armed = armed;
         }
         match result {
-            Ok(fd) => self.welcome(now_ns, fd)?,
-            Err(error) => self.accept_failed(now_ns, key, &error),
+            Ok(fd) => self.welcome(now_ns, key, fd)?,
+            Err(error) => self.accept_failed(now_ns, key, error),
         }
         self.tend(now_ns, key)
     }
 
-    fn welcome(&mut self, now_ns: u64, fd: OwnedFd) -> io::Result<()> {
-        if std::mem::take(&mut self.out_of_descriptors) {
+    fn welcome(&mut self, now_ns: u64, listener: Key, fd: OwnedFd) -> io::Result<()> {
+        if self
+            .exhausted_ns
+            .is_some_and(|at| now_ns > at + DESCRIPTORS_BACK_NS)
+        {
+            self.exhausted_ns = None;
             log::warn!("connections are accepted again");
         }
+        // The kernel gives the lowest number that is free: this was the last.
+        let limit = getrlimit(Resource::Nofile).current;
+        let last = limit.is_some_and(|limit| fd.as_raw_fd() as u64 + 1 >= limit);
+
         let key = self.insert(fd, Phase::Header(HeaderReader::default()), None);
         self.headers
             .push_back((key, now_ns + HEADER_TIMEOUT.as_nanos() as u64));
         // Clients write their header at once.
-        self.arm(key, NextRead::Ready)
+        self.arm(key, NextRead::Ready)?;
+        if self.ending {
+            // A socket comes to its end by itself.
+            self.end_after_what_is_there(key)?;
+        }
+        if last {
+            self.exhausted(now_ns, listener, Errno::MFILE.into());
+            if self.listeners.get(listener).is_some_and(|it| it.armed) {
+                self.ring.cancel_accept(listener.to_u64())?;
+            }
+        }
+        Ok(())
     }
 
-    fn accept_failed(&mut self, now_ns: u64, key: Key, error: &io::Error) {
-        let exhausted = matches!(
-            Errno::from_io_error(error),
+    fn accept_failed(&mut self, now_ns: u64, key: Key, error: io::Error) {
+        if matches!(
+            Errno::from_io_error(&error),
             Some(Errno::MFILE | Errno::NFILE | Errno::NOBUFS | Errno::NOMEM)
-        );
-        if exhausted && !std::mem::replace(&mut self.out_of_descriptors, true) {
+        ) {
+            self.exhausted(now_ns, key, error);
+        }
+    }
+
+    /// No descriptor is left to accept with: tries again later.
+    fn exhausted(&mut self, now_ns: u64, listener: Key, error: io::Error) {
+        if self.exhausted_ns.replace(now_ns).is_none() {
             log::error!(
                 "can't accept connections: {error}; those that are open are served on, \
                  the others wait ({} are open)",
                 self.connections.len()
             );
         }
-        if exhausted && let Some(listener) = self.listeners.get_mut(key) {
+        self.spare.clear();
+        if let Some(listener) = self.listeners.get_mut(listener) {
             listener.retry_ns = Some(now_ns + ACCEPT_RETRY_NS);
         }
+    }
+
+    /// Keeps descriptors back; an error if there are not as many.
+    fn take_spare(&mut self) -> io::Result<()> {
+        while self.spare.len() < SPARE_DESCRIPTORS {
+            self.spare.push(self.eventfd()?);
+        }
+        Ok(())
     }
 
     /// Brings a listener to where it should be.
@@ -580,11 +628,22 @@ impl Edge {
         if listener.armed || blocked {
             return Ok(());
         }
-        if !listener.closing {
+        listener.retry_ns = None;
+        let closing = listener.closing;
+        if let Err(error) = self.take_spare() {
+            self.spare.clear();
+            // With next to none at all it is better to accept than to wait.
+            if !self.connections.is_empty() {
+                self.exhausted(now_ns, key, error);
+                return Ok(());
+            }
+        }
+        if !closing {
             return self.arm_accept(key);
         }
-        listener.retry_ns = None;
-        while let Some(listener) = self.listeners.get(key) {
+        while let Some(listener) = self.listeners.get(key)
+            && listener.retry_ns.is_none()
+        {
             let mut ready = [PollFd::new(&listener.server.fd, PollFlags::IN)];
             if !matches!(
                 poll(&mut ready, Some(&rustix::time::Timespec::default())),
@@ -594,10 +653,10 @@ impl Edge {
                 break;
             }
             match rustix::net::accept_with(&listener.server.fd, SocketFlags::CLOEXEC) {
-                Ok(fd) => self.welcome(now_ns, fd)?,
+                Ok(fd) => self.welcome(now_ns, key, fd)?,
                 Err(Errno::INTR | Errno::CONNABORTED) => {}
                 Err(error) => {
-                    self.accept_failed(now_ns, key, &error.into());
+                    self.accept_failed(now_ns, key, error.into());
                     if let Some(listener) = self.listeners.get(key)
                         && listener.retry_ns.is_none()
                     {

@@ -1,7 +1,6 @@
 //! What a stream has read and not yet given out: an unfinished line or
 //! datagram, or binary data too little for an entry.
 
-use crate::limits::STREAM_BUFFER_KEPT;
 use crate::time::Moment;
 
 #[derive(Debug, Default)]
@@ -79,8 +78,10 @@ impl Carry {
                 self.read = Some(last);
             }
         }
-        if self.bytes.capacity() > STREAM_BUFFER_KEPT {
-            self.bytes.shrink_to(0);
-        }
+    }
+
+    /// Frees the memory that holds no data.
+    pub fn shrink(&mut self) {
+        self.bytes.shrink_to_fit();
     }
 }

@@ -3,7 +3,11 @@
 #![allow(dead_code, missing_docs, clippy::unwrap_used)]
 
 pub mod content;
+pub mod pattern;
 pub mod process;
+pub mod reader;
+pub mod tracker;
+pub mod writers;
 
 use std::collections::{BTreeMap, BTreeSet};
 

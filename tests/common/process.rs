@@ -113,7 +113,9 @@ impl Serve {
             if let Some(status) = self.child.try_wait().expect("it can be waited for") {
                 break status;
             }
-            assert!(Instant::now() < deadline, "it does not end");
+            if Instant::now() >= deadline {
+                self.fail("it does not end");
+            }
             std::thread::sleep(Duration::from_millis(5));
         };
         let reader = self.stderr_reader.take().expect("waited for once");
@@ -150,6 +152,17 @@ impl Serve {
     /// Waits until one of the counters has that value.
     pub fn wait_for_counter(&self, name: &str, value: u64) {
         wait_until(name, || self.statistics()[name] == value);
+    }
+
+    /// Panics, with what it knows of itself.
+    fn fail(&mut self, what: &str) -> ! {
+        let descriptors = self.descriptors();
+        self.signal(rustix::process::Signal::USR1);
+        std::thread::sleep(Duration::from_secs(1));
+        panic!(
+            "{what}, with {descriptors} descriptors open; its log: {:#?}",
+            self.stderr()
+        );
     }
 
     /// Resident memory in bytes, and its peak.
