@@ -138,96 +138,68 @@ impl Random {
     }
 }
 
-const WORDS: &[&str] = &[
-    "compiling",
-    "linking",
-    "src",
-    "net",
-    "http",
-    "server",
-    "config",
-    "cache",
-    "miss",
-    "hit",
-    "took",
-    "ms",
-    "error",
-    "warning",
-    "retry",
-    "of",
-    "object",
-    "test",
-    "passed",
-    "failed",
-    "shard",
-    "worker",
-    "queue",
-    "bytes",
-    "read",
-    "from",
-    "to",
-    "the",
-    "file",
-    "out/Release/obj",
-    "third_party/protobuf",
-    "base/logging.cc",
-    "stream",
-    "flush",
-    "timeout",
-    "attempt",
-    "device",
-    "connected",
-    "uploading",
-    "artifact",
-    "sha256",
-    "step",
-    "build",
-    "ninja:",
-    "entering",
-    "directory",
-    "note:",
-    "expected",
-    "value",
-    "got",
-    "at",
-    "line",
-    "in",
-    "function",
-    "main",
-    "thread",
-    "started",
-    "stopped",
-    "exit",
-    "code",
-    "assertion",
-    "memory",
+/// What programs say, again and again. `#` is a number, `%` a path.
+const MESSAGES: &[&str] = &[
+    "compiling % with clang++ -O2 -g -std=c++20",
+    "linking % (# objects)",
+    "test % ... ok in # ms",
+    "cache hit for %, # bytes",
+    "cache miss for %, compiling",
+    "request GET /api/v1/% took # ms, status 200",
+    "request POST /api/v1/% took # ms, status 503, attempt # of 5",
+    "worker # took % from the queue, # are left",
+    "uploading artifact %: # of # KiB",
+    "connection to backend-#.internal:8443 was reset, next attempt in # ms",
+    "warning: unused variable in %, line #",
+    "[#/#] CXX obj/%",
+    "flushed # entries of stream % to storage",
+    "device emulator-#: waiting for boot to complete",
+    "note: % expected # but got #",
+    "thread # started for shard # of %",
 ];
 
-/// A line of exactly `len` bytes, its end included: a time, a level, and then
-/// words, paths and numbers.
+const PATHS: &[&str] = &[
+    "base/logging.cc",
+    "base/strings/string_util.cc",
+    "net/http/http_server_config.cc",
+    "net/quic/quic_stream_factory.cc",
+    "third_party/protobuf/src/message.cc",
+    "components/sync/engine/model_type_worker.cc",
+    "content/browser/renderer_host/render_process_host_impl.cc",
+    "storage/leveldb/table_builder_test.cc",
+];
+
+/// A line of exactly `len` bytes, its end included: a time, a level, an
+/// id, and messages. Zlib makes a fourth to a fifth of it, as of many a log.
 fn push_line(out: &mut Vec<u8>, rng: &mut Random, len: usize) {
     let end = out.len() + len - 1;
-    let second = out.len() / 4096;
+    let second = out.len() / 65536;
     let level = ["INFO ", "INFO ", "INFO ", "DEBUG", "WARN "][rng.between(0, 4)];
     let head = if len >= 60 {
         format!(
-            "[2026-01-15T10:{:02}:{:02}.{:06}Z] {level} ",
+            "[2026-01-15T10:{:02}:{:02}.{:06}Z] {level} {:06x} ",
             second / 60 % 60,
             second % 60,
             rng.between(0, 999_999),
+            rng.between(0, 0xff_ffff),
         )
     } else {
         format!("{level} ")
     };
     out.extend_from_slice(head.as_bytes());
     while out.len() < end {
-        let word = WORDS[rng.between(0, WORDS.len() - 1)];
-        let piece = match rng.between(0, 9) {
-            0 => format!("{} ", rng.between(0, 9999)),
-            1 => format!("{word}_{:x}.o ", rng.between(0, 0xff_ffff)),
-            _ => format!("{word} "),
-        };
-        out.extend_from_slice(piece.as_bytes());
+        for part in MESSAGES[rng.between(0, MESSAGES.len() - 1)].split_inclusive(['#', '%']) {
+            let text = part.trim_end_matches(['#', '%']);
+            out.extend_from_slice(text.as_bytes());
+            match &part[text.len()..] {
+                "#" => out.extend_from_slice(rng.between(0, 2000).to_string().as_bytes()),
+                "%" => {
+                    out.extend_from_slice(PATHS[rng.between(0, PATHS.len() - 1)].as_bytes());
+                }
+                _ => {}
+            }
+        }
+        out.extend_from_slice(b"; ");
     }
     out.truncate(end);
     out.push(b'\n');

@@ -46,6 +46,6 @@ fn machine() -> Value {
     json!({
         "kernel": read("/proc/sys/kernel/osrelease").trim(),
         "cpu": model,
-        "cores": std::thread::available_parallelism().map(usize::from).ok(),
+        "cores": cpuinfo.lines().filter(|line| line.starts_with("processor")).count(),
     })
 }

@@ -27,6 +27,8 @@ pub struct Measure<'a> {
     runs: BTreeMap<(String, String), Vec<Run>>,
     /// Every run, for the JSON.
     log: Vec<Value>,
+    /// Peers that failed, and how.
+    failures: Vec<String>,
 }
 
 impl<'a> Measure<'a> {
@@ -44,7 +46,13 @@ impl<'a> Measure<'a> {
             zlib_level,
             runs: BTreeMap::new(),
             log: Vec::new(),
+            failures: Vec::new(),
         }
+    }
+
+    /// What went wrong with peers: it does not end the scenario for butler.
+    pub fn failures(&self) -> &[String] {
+        &self.failures
     }
 
     /// All runs so far, with everything that is known of them.
@@ -95,7 +103,15 @@ impl<'a> Measure<'a> {
                 if !system.takes(setup.options) {
                     continue;
                 }
-                let run = Stage::set(self.env, &setup)?.run()?;
+                let run = Stage::set(self.env, &setup).and_then(Stage::run);
+                let run = match (run, system) {
+                    (Ok(run), _) => run,
+                    (Err(error), System::Peer { .. }) => {
+                        self.fail(name, &*error);
+                        continue;
+                    }
+                    (Err(error), _) => return Err(error),
+                };
                 self.note(name, system, repetition, &run);
                 self.runs
                     .entry((name.to_owned(), system.name().to_owned()))
@@ -104,6 +120,12 @@ impl<'a> Measure<'a> {
             }
         }
         Ok(())
+    }
+
+    fn fail(&mut self, name: &str, error: &dyn std::error::Error) {
+        let failure = format!("{name}: {error}");
+        eprintln!("{failure}");
+        self.failures.push(failure);
     }
 
     fn note(&mut self, name: &str, system: &System, repetition: usize, run: &Run) {

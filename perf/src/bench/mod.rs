@@ -63,10 +63,22 @@ impl Environment {
 #[derive(Debug)]
 pub struct WorkDir(PathBuf);
 
+const PREFIX: &str = "butler-bench-";
+
 impl WorkDir {
-    /// A new one in `parent`.
+    /// A new one in `parent`. Those of drivers that were killed are removed.
     pub fn new(parent: &Path) -> Result<Self> {
-        let dir = parent.join(format!("butler-bench-{}", std::process::id()));
+        for entry in std::fs::read_dir(parent)? {
+            let entry = entry?;
+            let name = entry.file_name();
+            let owner = name.to_str().and_then(|it| it.strip_prefix(PREFIX));
+            let owner = owner.and_then(|it| it.parse::<u32>().ok());
+            if owner.is_some_and(|pid| !Path::new(&format!("/proc/{pid}")).exists()) {
+                // Another user's is that user's to remove.
+                let _ = std::fs::remove_dir_all(entry.path());
+            }
+        }
+        let dir = parent.join(format!("{PREFIX}{}", std::process::id()));
         std::fs::create_dir_all(&dir)?;
         Ok(Self(dir))
     }

@@ -6,7 +6,7 @@ use std::io::{BufRead, BufReader, Write};
 use std::os::unix::process::CommandExt;
 use std::path::PathBuf;
 use std::process::{Child, Command, ExitStatus, Stdio};
-use std::sync::mpsc::{self, Receiver};
+use std::sync::mpsc::{self, Receiver, RecvTimeoutError};
 use std::time::{Duration, Instant};
 
 use rustix::event::{PollFd, PollFlags, poll};
@@ -106,6 +106,26 @@ impl Program {
         Ok(serde_json::from_str(&line)?)
     }
 
+    /// The same, for as long as another program runs, which it can't do
+    /// without.
+    pub fn report_beside(&mut self, other: &mut Self, patience: Duration) -> Result<Value> {
+        let deadline = Instant::now() + patience;
+        loop {
+            match self.lines.recv_timeout(Duration::from_millis(100)) {
+                Ok(line) => return Ok(serde_json::from_str(&line)?),
+                Err(RecvTimeoutError::Timeout) if Instant::now() < deadline => {}
+                Err(error) => {
+                    let what = format!("told nothing: {error}");
+                    return Err(self.failure(&what));
+                }
+            }
+            if let Some(status) = other.child.try_wait()? {
+                other.reaped = true;
+                return Err(other.failure(&format!("ended early: {status}")));
+            }
+        }
+    }
+
     /// Sends a line to its stdin.
     pub fn go(&mut self) -> Result<()> {
         let stdin = self.child.stdin.as_mut().ok_or("stdin is piped")?;
@@ -139,9 +159,9 @@ impl Program {
     pub fn wait_for(&mut self, path: &std::path::Path, patience: Duration) -> Result<()> {
         let deadline = Instant::now() + patience;
         while !path.exists() {
-            if self.child.try_wait()?.is_some() {
+            if let Some(status) = self.child.try_wait()? {
                 self.reaped = true;
-                return Err(self.failure("ended before it listened"));
+                return Err(self.failure(&format!("ended before it listened: {status}")));
             }
             if Instant::now() > deadline {
                 return Err(self.failure("does not listen"));

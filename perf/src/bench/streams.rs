@@ -125,7 +125,7 @@ impl Stage {
             .arg("--wait")
             .args(&setup.load);
         let mut load = Program::start("load", &mut load, other_core, &dir)?;
-        load.report(PATIENCE)?;
+        load.report_beside(&mut system, PATIENCE)?;
         let stage = Self {
             load,
             attached,
@@ -165,10 +165,8 @@ impl Stage {
     pub fn run_and(mut self, dispose: impl FnOnce(&Path) -> Result<()>) -> Result<Run> {
         let before = self.system.cpu()?;
         self.load.go()?;
-        let load = self.load.report(self.patience).map_err(|error| {
-            let of_system = self.system.failure("when the load failed");
-            format!("{error}\n  {of_system}")
-        })?;
+        let load = self.load.report_beside(&mut self.system, self.patience);
+        let load = load.map_err(|error| self.system.failure(&format!("under load: {error}")))?;
         self.load.succeeded(PATIENCE)?;
         self.settle()?;
         let peak_bytes = self.system.memory("VmHWM")?;

@@ -5,15 +5,7 @@ use super::row::{Bound, Row, Summary};
 /// The head of the table.
 pub fn head() -> String {
     line(&[
-        "scenario",
-        "system",
-        "what",
-        "median",
-        "least-most",
-        "beside",
-        "ratio",
-        "bound",
-        "",
+        "scenario", "system", "what", "median", "range", "beside", "ratio", "bound", "",
     ])
 }
 
@@ -36,7 +28,7 @@ pub fn row(row: &Row) -> String {
     ])
 }
 
-const WIDTHS: [usize; 9] = [15, 8, 22, 7, 13, 15, 6, 12, 0];
+const WIDTHS: [usize; 9] = [15, 8, 22, 7, 14, 15, 6, 13, 0];
 /// Of the columns, those that are numbers.
 const NUMBERS: [bool; 9] = [false, false, false, true, true, true, true, true, false];
 
@@ -63,7 +55,7 @@ fn range(figure: &Summary) -> String {
     if figure.min == figure.max {
         return String::new();
     }
-    format!("{}-{}", number(figure.min), number(figure.max))
+    format!("{}..{}", number(figure.min), number(figure.max))
 }
 
 /// Three digits that count.

@@ -96,11 +96,22 @@ impl Measure<'_> {
         let mut figures = vec![Vec::new(); butlers.len()];
         for repetition in 0..self.repetitions {
             for (system, figures) in butlers.iter().zip(&mut figures) {
-                let stage = Stage::set(self.env, &super::setup(system, Output::Unix, &silent))?;
-                // Whatever is still to be done at the beginning is done.
-                std::thread::sleep(Duration::from_millis(300));
-                let found = figure(&stage)?;
-                stage.end()?;
+                let setup = super::setup(system, Output::Unix, &silent);
+                let found = Stage::set(self.env, &setup).and_then(|stage| {
+                    // Whatever is still to be done at the beginning is done.
+                    std::thread::sleep(Duration::from_millis(300));
+                    let found = figure(&stage)?;
+                    stage.end()?;
+                    Ok(found)
+                });
+                let found = match (found, system) {
+                    (Ok(found), _) => found,
+                    (Err(error), System::Peer { .. }) => {
+                        self.fail(name, &*error);
+                        continue;
+                    }
+                    (Err(error), _) => return Err(error),
+                };
                 figures.push(found);
                 self.log.push(json!({
                     "scenario": name,
