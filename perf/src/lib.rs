@@ -5,7 +5,7 @@
 //! ```
 //!
 //! `load` and `sink` know LogDog's header and nothing else of a butler;
-//! [`bench`] starts all of them, measures the one in the middle, and compares.
+//! [`mod@bench`] starts all of them, measures the one in the middle, and compares.
 
 pub mod address;
 pub mod args;

@@ -152,7 +152,7 @@ impl Amounts {
         socket_bytes: 1e9,
         file_bytes: 5e8,
         zlib_bytes: 5e7,
-        seconds: 2.0,
+        seconds: 1.5,
         runs: 60.0,
     };
 
