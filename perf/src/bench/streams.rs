@@ -11,7 +11,7 @@ use super::Environment;
 use super::program::Program;
 use super::scenario::Output;
 use super::system::System;
-use crate::Result;
+use crate::{Result, clock};
 
 /// What a run is made of.
 #[derive(Debug)]
@@ -35,7 +35,9 @@ pub struct Setup<'a> {
 /// What a run took.
 #[derive(Debug, Clone)]
 pub struct Run {
-    /// Of the system, from when all streams were open to its end.
+    /// Of the system, from when all streams were open to its end. With a
+    /// directory for the output, opening them counts too: it is when the floor
+    /// creates its files.
     pub cpu_seconds: f64,
     /// That the load wrote, headers not counted.
     pub bytes: u64,
@@ -72,6 +74,8 @@ pub struct Stage {
     /// The system under test.
     pub system: Program,
     sink: Option<Program>,
+    /// Where creating files is a part of the work, whenever that is done.
+    cpu_before_streams: Option<Duration>,
     must_succeed: bool,
     compressed: bool,
     output_path: Option<PathBuf>,
@@ -119,6 +123,11 @@ impl Stage {
             None => None,
         };
 
+        let cpu_before_streams = match setup.output {
+            Output::Directory => Some(system.cpu()?),
+            _ => None,
+        };
+
         let mut load = Command::new(env.program("load"));
         load.arg("--socket")
             .arg(&socket)
@@ -131,6 +140,7 @@ impl Stage {
             attached,
             system,
             sink,
+            cpu_before_streams,
             must_succeed: !matches!(setup.system, System::Peer { .. }),
             compressed: !setup.output_options.is_empty(),
             output_path,
@@ -158,12 +168,15 @@ impl Stage {
 
     /// Lets the load write, and ends everything when all has come out.
     pub fn run(self) -> Result<Run> {
-        self.run_and(remove)
+        self.run_and(dispose)
     }
 
-    /// The same; `dispose` has the file or directory that was written.
-    pub fn run_and(mut self, dispose: impl FnOnce(&Path) -> Result<()>) -> Result<Run> {
-        let before = self.system.cpu()?;
+    /// The same; `take_output` has the file or directory that was written.
+    pub fn run_and(mut self, take_output: impl FnOnce(&Path) -> Result<()>) -> Result<Run> {
+        let before = match self.cpu_before_streams {
+            Some(cpu) => cpu,
+            None => self.system.cpu()?,
+        };
         self.load.go()?;
         let load = self.load.report_beside(&mut self.system, self.patience);
         let load = load.map_err(|error| self.system.failure(&format!("under load: {error}")))?;
@@ -183,7 +196,7 @@ impl Stage {
         let bytes_out = match &self.output_path {
             Some(path) => {
                 let bytes = size_of(path)?;
-                dispose(path)?;
+                take_output(path)?;
                 bytes
             }
             None => sink["bytes"].as_u64().unwrap_or(0),
@@ -281,11 +294,30 @@ fn size_of(path: &Path) -> Result<u64> {
     Ok(all)
 }
 
-fn remove(path: &Path) -> Result<()> {
-    if path.is_dir() {
-        std::fs::remove_dir_all(path)?;
-    } else {
-        std::fs::remove_file(path)?;
+/// Gives back the space. A directory is only emptied of bytes, and removed at
+/// the very end: ext4 takes no inode that was freed minutes ago, and looking
+/// for others costs whoever creates files next more than all the copying.
+fn dispose(path: &Path) -> Result<()> {
+    if !path.is_dir() {
+        return Ok(std::fs::remove_file(path)?);
+    }
+    truncate_below(path)?;
+    let run_dir = path.parent().ok_or("an output is in a directory")?;
+    let aside = run_dir.with_file_name(format!("used-{}", clock::monotonic_ns()));
+    Ok(std::fs::rename(path, aside)?)
+}
+
+fn truncate_below(dir: &Path) -> Result<()> {
+    for entry in std::fs::read_dir(dir)? {
+        let entry = entry?;
+        if entry.file_type()?.is_dir() {
+            truncate_below(&entry.path())?;
+        } else {
+            std::fs::File::options()
+                .write(true)
+                .open(entry.path())?
+                .set_len(0)?;
+        }
     }
     Ok(())
 }
