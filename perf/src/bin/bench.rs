@@ -34,6 +34,7 @@ fn run() -> Result<()> {
     let work_dir = WorkDir::new(&std::path::absolute(parent)?)?;
     let env = environment(&options, &work_dir)?;
 
+    warn_of_neighbours();
     println!("{}", table::head());
     let start = Instant::now();
     let mut rows = Vec::new();
@@ -66,6 +67,16 @@ fn run() -> Result<()> {
     match failures.len() {
         0 => Ok(()),
         count => Err(format!("{count} failures").into()),
+    }
+}
+
+/// Interleaving cancels what is steady, not what comes and goes; latencies
+/// and wall times suffer from both.
+fn warn_of_neighbours() {
+    let load = std::fs::read_to_string("/proc/loadavg").unwrap_or_default();
+    let load = load.split(' ').next().and_then(|it| it.parse::<f64>().ok());
+    if let Some(load) = load.filter(|load| *load > 0.5) {
+        eprintln!("the machine is busy (load average {load}): expect noise, above all in latency");
     }
 }
 
