@@ -1,0 +1,267 @@
+//! Bytes to values and back: headers, lines, entries, frames.
+//!
+//! What encodes entries stands beside prost's tree of messages, which makes
+//! the same bytes: that is what a butler would do that took the schema's word
+//! for everything.
+
+#![allow(missing_docs, clippy::unwrap_used)]
+
+use butler::limits::READ_BUFFER_SIZE;
+use butler::proto::logpb::{self, log_entry};
+use butler::wire::entry::{Content, EntryHead, Lines, logs_len, put_logs, scan_lines};
+use butler::wire::header::HeaderReader;
+use butler::wire::message::{Compression, FRAMES_LEN_MAX, MessageView, put_frames};
+use butler::wire::varint;
+use divan::counter::BytesCount;
+use divan::{Bencher, black_box};
+use prost::Message;
+
+fn main() {
+    divan::main();
+}
+
+/// Mean lengths of lines, their ends included.
+const LINES: [usize; 3] = [20, 100, 2000];
+/// As one read brings it.
+const READ: usize = READ_BUFFER_SIZE;
+
+/// Whole lines, from half of the mean to one and a half of it.
+fn text(mean: usize) -> Vec<u8> {
+    let mut out = Vec::new();
+    for at in 0.. {
+        let len = mean / 2 + at * 7919 % (mean + 1);
+        if out.len() + len > READ {
+            break;
+        }
+        out.extend((0..len - 1).map(|it| b'a' + (it * 31 % 26) as u8));
+        out.push(b'\n');
+    }
+    out
+}
+
+fn head() -> EntryHead {
+    EntryHead {
+        offset_seconds: 12,
+        offset_nanos: 345_678_901,
+        prefix_index: 100_000,
+        stream_index: 1000,
+        sequence: 1_000_000,
+    }
+}
+
+/// The same entry as a message, around its content.
+fn tree(content: log_entry::Content) -> logpb::butler_log_bundle::Entry {
+    let head = head();
+    logpb::butler_log_bundle::Entry {
+        logs: vec![logpb::LogEntry {
+            time_offset: Some(prost_types::Duration {
+                seconds: head.offset_seconds as i64,
+                nanos: head.offset_nanos as i32,
+            }),
+            prefix_index: head.prefix_index,
+            stream_index: head.stream_index,
+            sequence: head.sequence,
+            content: Some(content),
+        }],
+        ..Default::default()
+    }
+}
+
+/// Encodes into memory that is used again, as the bundler does.
+fn encode_ours(out: &mut Vec<u8>, content: &Content<'_>) -> usize {
+    let head = head();
+    let len = logs_len(&head, content);
+    if out.len() < len {
+        out.resize(len, 0);
+    }
+    put_logs(&mut out[..len], &head, content);
+    len
+}
+
+fn encode_tree(out: &mut Vec<u8>, content: log_entry::Content) -> usize {
+    out.clear();
+    tree(content).encode(out).unwrap();
+    out.len()
+}
+
+#[divan::bench_group]
+mod header {
+    use super::*;
+
+    fn bytes() -> Vec<u8> {
+        let json = br#"{"name":"build/step/17/stdout","contentType":"text/plain; charset=utf-8","type":"text","timestamp":"2026-01-15T10:32:07.123456789Z","tags":{"step":"compile","shard":"3"}}"#;
+        let mut out = b"BTLR1\x1e".to_vec();
+        varint::push(&mut out, json.len() as u64);
+        out.extend_from_slice(json);
+        out
+    }
+
+    #[divan::bench]
+    fn in_one_piece(bencher: Bencher) {
+        let bytes = bytes();
+        bencher.bench_local(|| HeaderReader::default().push(black_box(&bytes)).unwrap());
+    }
+
+    #[divan::bench]
+    fn as_the_python_client_cuts_it(bencher: Bencher) {
+        let bytes = bytes();
+        bencher.bench_local(|| {
+            let mut reader = HeaderReader::default();
+            for piece in [&bytes[..6], &bytes[6..7], &bytes[7..8], &bytes[8..]] {
+                if let Some(done) = reader.push(black_box(piece)).unwrap() {
+                    return Some(done);
+                }
+            }
+            None
+        });
+    }
+}
+
+#[divan::bench_group]
+mod lines {
+    use super::*;
+
+    #[divan::bench(args = LINES)]
+    fn scan(bencher: Bencher, mean: usize) {
+        let text = text(mean);
+        let mut ends = Vec::new();
+        bencher
+            .counter(BytesCount::of_slice(&text))
+            .bench_local(|| scan_lines(black_box(&text), &mut ends));
+    }
+
+    #[divan::bench(args = LINES)]
+    fn fitting(bencher: Bencher, mean: usize) {
+        let text = text(mean);
+        let mut ends = Vec::new();
+        scan_lines(&text, &mut ends);
+        bencher
+            .counter(BytesCount::of_slice(&text))
+            .bench_local(|| Lines::fitting(black_box(&text), &ends, 0, usize::MAX).count());
+    }
+}
+
+#[divan::bench_group]
+mod encode_text {
+    use super::*;
+
+    /// With finding the lines.
+    #[divan::bench(args = LINES)]
+    fn ours(bencher: Bencher, mean: usize) {
+        let text = text(mean);
+        let (mut ends, mut out) = (Vec::new(), Vec::new());
+        bencher
+            .counter(BytesCount::of_slice(&text))
+            .bench_local(|| {
+                let text = black_box(&text);
+                scan_lines(text, &mut ends);
+                let lines = Lines::fitting(text, &ends, 0, usize::MAX);
+                encode_ours(&mut out, &Content::Lines(lines))
+            });
+    }
+
+    #[divan::bench(args = LINES)]
+    fn prost_tree(bencher: Bencher, mean: usize) {
+        let text = text(mean);
+        let mut out = Vec::new();
+        bencher
+            .counter(BytesCount::of_slice(&text))
+            .bench_local(|| {
+                let mut start = 0;
+                let lines = memchr::memchr_iter(b'\n', black_box(&text)).map(|end| {
+                    let line = &text[start..end];
+                    start = end + 1;
+                    let (value, delimiter) = match line.strip_suffix(b"\r") {
+                        Some(value) => (value, "\r\n"),
+                        None => (line, "\n"),
+                    };
+                    logpb::text::Line {
+                        value: value.to_vec().into(),
+                        delimiter: delimiter.to_owned(),
+                    }
+                });
+                let lines = lines.collect();
+                encode_tree(&mut out, log_entry::Content::Text(logpb::Text { lines }))
+            });
+    }
+}
+
+#[divan::bench_group]
+mod encode_binary {
+    use super::*;
+
+    #[divan::bench]
+    fn ours(bencher: Bencher) {
+        let data = vec![0x5a; READ];
+        let mut out = Vec::new();
+        bencher
+            .counter(BytesCount::of_slice(&data))
+            .bench_local(|| encode_ours(&mut out, &Content::Binary([b"", black_box(&data)])));
+    }
+
+    #[divan::bench]
+    fn prost_tree(bencher: Bencher) {
+        let data = vec![0x5a; READ];
+        let mut out = Vec::new();
+        bencher
+            .counter(BytesCount::of_slice(&data))
+            .bench_local(|| {
+                let data = black_box(&data).clone().into();
+                encode_tree(&mut out, log_entry::Content::Binary(logpb::Binary { data }))
+            });
+    }
+}
+
+#[divan::bench_group]
+mod encode_datagram {
+    use super::*;
+
+    const SIZES: [usize; 2] = [200, 4096];
+
+    #[divan::bench(args = SIZES)]
+    fn ours(bencher: Bencher, size: usize) {
+        let data = vec![0x5a; size];
+        let mut out = Vec::new();
+        bencher
+            .counter(BytesCount::of_slice(&data))
+            .bench_local(|| {
+                let content = Content::Datagram([b"", black_box(&data)], None);
+                encode_ours(&mut out, &content)
+            });
+    }
+
+    #[divan::bench(args = SIZES)]
+    fn prost_tree(bencher: Bencher, size: usize) {
+        let data = vec![0x5a; size];
+        let mut out = Vec::new();
+        bencher
+            .counter(BytesCount::of_slice(&data))
+            .bench_local(|| {
+                let datagram = logpb::Datagram {
+                    data: black_box(&data).clone().into(),
+                    partial: None,
+                };
+                encode_tree(&mut out, log_entry::Content::Datagram(datagram))
+            });
+    }
+}
+
+#[divan::bench_group]
+mod frames {
+    use super::*;
+
+    #[divan::bench]
+    fn put(bencher: Bencher) {
+        let mut out = [0; FRAMES_LEN_MAX];
+        bencher.bench_local(|| put_frames(&mut out, Compression::None, black_box(262_144)));
+    }
+
+    #[divan::bench]
+    fn parse(bencher: Bencher) {
+        let mut message = vec![0; FRAMES_LEN_MAX];
+        let used = put_frames(&mut message, Compression::None, 262_144);
+        message.truncate(used);
+        message.resize(used + 262_144, 0);
+        bencher.bench_local(|| MessageView::parse(black_box(&message)).unwrap().is_some());
+    }
+}
