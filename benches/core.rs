@@ -35,6 +35,7 @@ fn core() -> Core {
             target: BUNDLE_LOCAL_TARGET,
             max: BUNDLE_MAX,
         },
+        text_in_lines: true,
         identity: Identity {
             project: "project".into(),
             prefix: "a/prefix".into(),
