@@ -108,6 +108,11 @@ impl Bundler {
         self.in_flight
     }
 
+    /// Bundles that are cut, here or taken.
+    pub fn waiting(&self) -> usize {
+        self.sealed.len() + self.in_flight
+    }
+
     /// Nothing is staged or cut.
     pub fn is_empty(&self) -> bool {
         self.open.is_none() && self.sealed.is_empty()

@@ -366,6 +366,11 @@ impl Core {
         self.buffered() < self.config.buffered_max
     }
 
+    /// Bundles that are full and wait for the output, or that it has.
+    pub fn bundles_waiting(&self) -> usize {
+        self.bundler.waiting()
+    }
+
     /// Bytes of memory that hold data.
     pub fn buffered(&self) -> u64 {
         (self.carried + self.bundler.held()) as u64

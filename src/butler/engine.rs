@@ -29,6 +29,12 @@ use crate::wire::descriptor::StreamProperties;
 /// Rounds of the edge before the other tasks get a turn.
 const ROUNDS: usize = 16;
 
+/// How many bundles may wait for an output that takes them at a good pace.
+const AHEAD_BUNDLES: usize = 3;
+/// What that pace is: one in 5 ms. A slower output is read ahead of, up to
+/// what may be buffered.
+const AHEAD_WAIT_NS: u64 = 5_000_000;
+
 /// What came of a round of the edge.
 #[derive(Debug)]
 struct Round {
@@ -45,6 +51,8 @@ pub(super) struct Engine {
     pub core: RefCell<Core>,
     pub edge: RefCell<Edge>,
     pub hooks: Hooks,
+    /// When the output last took a bundle.
+    output_took_ns: Cell<u64>,
     /// The edge has something to do that the kernel does not tell.
     pub wake_edge: Notify,
     /// There is a bundle, or the end.
@@ -67,6 +75,7 @@ impl Engine {
             core: RefCell::new(core),
             edge: RefCell::new(edge),
             hooks: Hooks::default(),
+            output_took_ns: Cell::new(0),
             wake_edge: Notify::new(),
             wake_output: Notify::new(),
             changed: Notify::new(),
@@ -90,6 +99,15 @@ impl Engine {
         }
     }
 
+    /// May data be read? Not beyond what may be buffered; and while the output
+    /// keeps taking bundles at a good pace, not far ahead of it either: what
+    /// it sends is then still in the cache.
+    fn may_read(&self, now_ns: u64) -> bool {
+        let core = self.core.borrow();
+        let far_ahead = core.bundles_waiting() >= AHEAD_BUNDLES;
+        core.may_read() && !(far_ahead && now_ns < self.output_took_ns.get() + AHEAD_WAIT_NS)
+    }
+
     /// Opens a stream and asks the callbacks about it.
     pub fn open(&self, now: &Moment, properties: &StreamProperties) -> Result<Key, OpenError> {
         let mut core = self.core.borrow_mut();
@@ -111,7 +129,7 @@ impl Engine {
     pub fn add_stream(&self, fd: OwnedFd, stream: Key, tee: Option<Rc<Tee>>) -> io::Result<()> {
         let mut edge = self.edge.borrow_mut();
         let key = edge.add_stream(fd, stream, tee);
-        let may_read = self.core.borrow().may_read();
+        let may_read = self.may_read(clock::mono_ns());
         edge.read_on(key, NextRead::Unknown, may_read)?;
         drop(edge);
         self.wake_edge.notify_one();
@@ -164,7 +182,7 @@ impl Engine {
         self.edge.borrow_mut().enter()?;
         let mut largest_read = None;
         loop {
-            let may_read = self.core.borrow().may_read();
+            let may_read = self.may_read(now.mono_ns);
             let step = self.edge.borrow_mut().step(now.mono_ns, may_read)?;
             match step {
                 None => break,
@@ -175,7 +193,7 @@ impl Engine {
                 Some(Step::End(key, error)) => self.end(now, key, error.as_ref()),
             }
         }
-        let may_read = self.core.borrow().may_read();
+        let may_read = self.may_read(now.mono_ns);
         let ends = self.edge.borrow_mut().resume(may_read)?;
         for key in ends {
             self.end(now, key, None);
@@ -200,7 +218,7 @@ impl Engine {
         if due.is_none_or(|due| due > now.mono_ns) {
             return Ok(());
         }
-        let may_read = self.core.borrow().may_read();
+        let may_read = self.may_read(now.mono_ns);
         let late = self.edge.borrow_mut().tick(now.mono_ns, may_read)?;
         for key in late {
             let seconds = crate::limits::HEADER_TIMEOUT.as_secs();
@@ -216,8 +234,10 @@ impl Engine {
     /// woke no output in that round, and needs the next one.
     fn next_tick(&self, now: &Moment) -> Option<u64> {
         let core = self.core.borrow().next_tick_ns(now);
-        let edge = self.edge.borrow().next_tick_ns();
-        core.into_iter().chain(edge).min()
+        let edge = self.edge.borrow();
+        let ahead = self.output_took_ns.get() + AHEAD_WAIT_NS;
+        let resume = (ahead > now.mono_ns && edge.has_waiting()).then_some(ahead);
+        core.into_iter().chain(edge.next_tick_ns()).chain(resume).min()
     }
 
     fn data(&self, now: &Moment, key: Key, filled: Filled, next: NextRead) -> io::Result<()> {
@@ -286,7 +306,7 @@ impl Engine {
     }
 
     fn read_on(&self, now: &Moment, key: Key, next: NextRead) -> io::Result<()> {
-        let may_read = self.core.borrow().may_read();
+        let may_read = self.may_read(now.mono_ns);
         let must_end = self.edge.borrow_mut().read_on(key, next, may_read)?;
         if must_end {
             self.end(now, key, None);
@@ -382,9 +402,9 @@ impl Engine {
                 None => core.lost(bundle, DropReason::Undelivered),
             }
             core.stats_mut().output_errors = sink.health().errors();
-            let waiting = core.may_read() && self.edge.borrow().has_waiting();
             drop(core);
-            if waiting {
+            self.output_took_ns.set(now.mono_ns);
+            if self.edge.borrow().has_waiting() && self.may_read(now.mono_ns) {
                 self.wake_edge.notify_one();
             }
         }
