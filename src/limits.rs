@@ -84,7 +84,7 @@ pub const FILE_CHECK_INTERVAL: Duration = Duration::from_secs(1);
 
 /// Provided read buffers: 64 of 64 KiB served 1,000 streams without running
 /// dry; 32 was the least that did.
-pub const READ_BUFFERS: u16 = 64;
+pub const READ_BUFFERS: u16 = 16;
 /// See [`READ_BUFFERS`].
 pub const READ_BUFFER_SIZE: usize = 64 * 1024;
 

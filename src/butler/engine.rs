@@ -155,7 +155,7 @@ impl Engine {
                 let round = self.round(&now)?;
                 pace.note(round.largest_read);
                 rounds += 1;
-                let busy = self.edge.borrow_mut().has_work();
+                let busy = self.edge.borrow_mut().has_work(self.may_read(now.mono_ns));
                 // The output starts at once, while what it sends is in cache.
                 if !busy || round.output_woken || rounds == ROUNDS {
                     break (now, busy);
@@ -179,7 +179,8 @@ impl Engine {
     fn round(&self, now: &Moment) -> io::Result<Round> {
         let listeners = self.edge.borrow().listeners();
         self.tick(now)?;
-        self.edge.borrow_mut().enter()?;
+        let may_read = self.may_read(now.mono_ns);
+        self.edge.borrow_mut().enter(may_read)?;
         let mut largest_read = None;
         loop {
             let may_read = self.may_read(now.mono_ns);
@@ -237,7 +238,10 @@ impl Engine {
         let edge = self.edge.borrow();
         let ahead = self.output_took_ns.get() + AHEAD_WAIT_NS;
         let resume = (ahead > now.mono_ns && edge.has_waiting()).then_some(ahead);
-        core.into_iter().chain(edge.next_tick_ns()).chain(resume).min()
+        core.into_iter()
+            .chain(edge.next_tick_ns())
+            .chain(resume)
+            .min()
     }
 
     fn data(&self, now: &Moment, key: Key, filled: Filled, next: NextRead) -> io::Result<()> {

@@ -33,6 +33,9 @@ const DESCRIPTORS_BACK_NS: u64 = 1_000_000_000;
 /// connected yet, or not any more, must be able to.
 const SPARE_DESCRIPTORS: usize = 8;
 
+/// Reads of connections that have data, at a time.
+const READY_BATCH: usize = 8;
+
 /// What the stream of a connection is.
 #[derive(Debug)]
 pub(crate) enum Phase {
@@ -112,8 +115,8 @@ pub(crate) struct Edge {
     parked: VecDeque<(Key, Filled, NextRead)>,
     /// Connections whose next read waits for room.
     waiting: VecDeque<Key>,
-    /// Connections for whose read there was no buffer.
-    starved: Vec<Key>,
+    /// Connections that have data, in the order of their turns.
+    ready: VecDeque<Key>,
     /// Connections without a complete header, the oldest first, and until
     /// when they may take.
     headers: VecDeque<(Key, u64)>,
@@ -144,7 +147,7 @@ impl Edge {
             listeners: Arena::default(),
             parked: VecDeque::new(),
             waiting: VecDeque::new(),
-            starved: Vec::new(),
+            ready: VecDeque::new(),
             headers: VecDeque::new(),
             headers_buffered: 0,
             exhausted_ns: None,
@@ -164,8 +167,8 @@ impl Edge {
     }
 
     /// Is there something to do at once?
-    pub fn has_work(&mut self) -> bool {
-        self.ring.has_work()
+    pub fn has_work(&mut self, may_read: bool) -> bool {
+        may_read && !self.ready.is_empty() || self.ring.has_work()
     }
 
     pub fn connections(&self) -> usize {
@@ -218,7 +221,10 @@ impl Edge {
     }
 
     /// Submits and lets the kernel work.
-    pub fn enter(&mut self) -> io::Result<()> {
+    pub fn enter(&mut self, may_read: bool) -> io::Result<()> {
+        if may_read {
+            self.read_ready()?;
+        }
         self.ring.enter()
     }
 
@@ -261,10 +267,8 @@ impl Edge {
                         Ok(Some(filled)) => self.parked.push_back((key, filled, next)),
                         Ok(None) => return Ok(Some(Step::End(key, None))),
                         Err(error) => match Errno::from_io_error(&error) {
-                            Some(Errno::NOBUFS) => {
-                                connection.reads = Reads::Waiting;
-                                self.starved.push(key);
-                            }
+                            // There is data, but all buffers were full.
+                            Some(Errno::NOBUFS) => self.queue_ready(key),
                             Some(Errno::INTR | Errno::AGAIN) => self.arm(key, next)?,
                             // We cancelled it, because it had to end.
                             Some(Errno::CANCELED) => return Ok(Some(Step::End(key, None))),
@@ -287,13 +291,36 @@ impl Edge {
             return Ok(true);
         }
         let tee_full = connection.tee.as_ref().is_some_and(|tee| tee.is_full());
-        if may_read && !tee_full {
-            self.arm(key, next)?;
-        } else {
+        if !may_read || tee_full {
             connection.reads = Reads::Waiting;
             self.waiting.push_back(key);
+        } else if next == NextRead::Ready {
+            self.queue_ready(key);
+        } else {
+            self.arm(key, next)?;
         }
         Ok(false)
+    }
+
+    /// The connection gets its turn among those that have data.
+    fn queue_ready(&mut self, key: Key) {
+        if let Some(connection) = self.connections.get_mut(key) {
+            connection.reads = Reads::Waiting;
+            self.ready.push_back(key);
+        }
+    }
+
+    /// Reads from a few of the connections that have data: no more than stay
+    /// in the cache until they are handled.
+    fn read_ready(&mut self) -> io::Result<()> {
+        for key in self.ready.drain(..self.ready.len().min(READY_BATCH)) {
+            if let Some(connection) = self.connections.get_mut(key) {
+                let fd = connection.fd.as_fd();
+                self.ring.read(key.to_u64(), fd, connection.by, true)?;
+                connection.reads = Reads::Armed;
+            }
+        }
+        Ok(())
     }
 
     /// The connection has had `len` bytes read.
@@ -315,14 +342,10 @@ impl Edge {
         Ok(())
     }
 
-    /// Asks again for the reads that had to wait. Those that came away
-    /// empty-handed go first, so that everybody gets a turn. Returns
-    /// connections that must end instead.
+    /// Asks again for the reads that had to wait. Returns connections that
+    /// must end instead.
     pub fn resume(&mut self, may_read: bool) -> io::Result<Vec<Key>> {
         let mut ends = Vec::new();
-        for key in self.starved.drain(..).rev() {
-            self.waiting.push_front(key);
-        }
         if may_read {
             for key in std::mem::take(&mut self.waiting) {
                 if self.read_on(key, NextRead::Unknown, may_read)? {
@@ -335,7 +358,7 @@ impl Edge {
 
     /// Does a read wait for room?
     pub fn has_waiting(&self) -> bool {
-        !self.waiting.is_empty() || !self.parked.is_empty()
+        !self.waiting.is_empty() || !self.parked.is_empty() || !self.ready.is_empty()
     }
 
     /// The connection is over: its descriptor is closed.
