@@ -8,10 +8,9 @@
 
 use butler::limits::READ_BUFFER_SIZE;
 use butler::proto::logpb::{self, log_entry};
-use butler::wire::entry::{
-    Content, EntryHead, front_len_max, logs_len, put_front, put_lines, put_logs,
-};
+use butler::wire::entry::{Content, EntryHead, front_len_max, logs_len, put_front, put_logs};
 use butler::wire::header::HeaderReader;
+use butler::wire::lines::put_lines;
 use butler::wire::message::{Compression, FRAMES_LEN_MAX, MessageView, put_frames};
 use butler::wire::varint;
 use divan::counter::BytesCount;

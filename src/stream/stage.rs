@@ -11,7 +11,8 @@ use crate::ledger::{Account, DropReason};
 use crate::stream::arena::Key;
 use crate::time::{self, Moment};
 use crate::watch::WatchEvents;
-use crate::wire::entry::{self, Content, EntryHead, LinesPut};
+use crate::wire::entry::{self, Content, EntryHead};
+use crate::wire::lines::{self, LinesPut};
 
 /// How far a stream has come.
 #[derive(Debug)]
@@ -85,8 +86,8 @@ impl Stage<'_> {
         let out = self
             .bundler
             .space(self.info, slot, front_max + room, now, now);
-        let (front, lines) = out.split_at_mut(front_max);
-        let put = entry::put_lines(lines, data);
+        let (front, space) = out.split_at_mut(front_max);
+        let put = lines::put_lines(space, data);
         assert!(put.lines > 0, "the first line fits");
         let start = front_max - entry::put_front(front, &head, put.len);
         let range = start..front_max + put.len;

@@ -1,14 +1,13 @@
 //! Encodes log entries in one forward pass, straight from where the bytes
 //! were read to where they are staged.
 //!
-//! Whole lines, the hot path, are written as they are found: [`put_lines`]
-//! fills what space there is, and [`put_front`] then puts what stands before
-//! them, lengths and all, right in front. For all other content the length
+//! Whole lines, the hot path, are written as they are found:
+//! [`put_lines`](super::lines::put_lines) fills what space there is, and
+//! [`put_front`] then puts what stands before them, lengths and all, right in
+//! front. For all other content the length
 //! comes first: [`logs_len`] says how many bytes an entry takes, [`put_logs`]
 //! fills exactly that many and can't fail. What comes out is what prost would
 //! write, byte for byte.
-
-use memchr::memchr_iter;
 
 use super::varint;
 
@@ -76,82 +75,6 @@ pub enum Content<'a> {
     Datagram([&'a [u8]; 2], Option<Partial>),
 }
 
-/// Lines that [`put_lines`] has encoded.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
-pub struct LinesPut {
-    /// How many.
-    pub lines: u64,
-    /// Bytes of theirs, delimiters included.
-    pub bytes: usize,
-    /// Bytes of the encoding.
-    pub len: usize,
-}
-
-/// A value up to this length and its line have lengths of one byte.
-const SHORT_MAX: usize = 121;
-
-/// Encodes the whole lines of `data` as text content, as many as fit in
-/// `out`.
-pub fn put_lines(out: &mut [u8], data: &[u8]) -> LinesPut {
-    let mut put = LinesPut::default();
-    for newline in memchr_iter(b'\n', data) {
-        let line = &data[put.bytes..newline];
-        let (value, delimiter) = match line.split_last() {
-            Some((b'\r', value)) => (value, Delimiter::CrLf),
-            _ => (line, Delimiter::Lf),
-        };
-        let len = if (1..=SHORT_MAX).contains(&value.len()) {
-            4 + value.len() + 2 + delimiter.as_bytes().len()
-        } else {
-            line_len(value.len(), delimiter)
-        };
-        let Some(out) = out.get_mut(put.len..put.len + len) else {
-            break;
-        };
-        if (1..=SHORT_MAX).contains(&value.len()) {
-            let (head, rest) = out.split_at_mut(4);
-            head.copy_from_slice(&[0x0a, len as u8 - 2, 0x0a, value.len() as u8]);
-            let (text, tail) = rest.split_at_mut(value.len());
-            copy_short(text, value);
-            match delimiter {
-                Delimiter::CrLf => tail.copy_from_slice(b"\x12\x02\r\n"),
-                _ => tail.copy_from_slice(b"\x12\x01\n"),
-            }
-        } else {
-            Writer { out, at: 0 }.line([value, b""], delimiter);
-        }
-        put.lines += 1;
-        put.bytes = newline + 1;
-        put.len += len;
-    }
-    put
-}
-
-/// `to.copy_from_slice(from)` for lengths of a line: without a call, which
-/// would cost as much as the copy.
-#[inline]
-fn copy_short(to: &mut [u8], from: &[u8]) {
-    /// Blocks of N, the last of which may overlap the one before.
-    #[inline]
-    fn blocks<const N: usize>(to: &mut [u8], from: &[u8]) {
-        for (to, from) in to.chunks_exact_mut(N).zip(from.chunks_exact(N)) {
-            to.copy_from_slice(from);
-        }
-        if let (Some(to), Some(from)) = (to.last_chunk_mut::<N>(), from.last_chunk::<N>()) {
-            *to = *from;
-        }
-    }
-    match from.len() {
-        32.. => blocks::<32>(to, from),
-        8.. => blocks::<8>(to, from),
-        _ => {
-            for (to, from) in to.iter_mut().zip(from) {
-                *to = *from;
-            }
-        }
-    }
-}
-
 /// Bytes that [`put_front`] needs at most before `content_max` bytes of
 /// content.
 pub fn front_len_max(head: &EntryHead, content_max: usize) -> usize {
@@ -172,6 +95,11 @@ pub fn put_front(out: &mut [u8], head: &EntryHead, content_len: usize) -> usize 
     out.message(TEXT_TAG, content_len);
     assert_eq!(out.at, len, "the front fills what it asked for");
     len
+}
+
+/// Encodes a line into `out`, which must have [`line_len`] bytes.
+pub fn put_line(out: &mut [u8], value: &[u8], delimiter: Delimiter) {
+    Writer { out, at: 0 }.line([value, b""], delimiter);
 }
 
 /// Encoded bytes of a line of `value_len` bytes and its delimiter.
@@ -354,6 +282,7 @@ impl Writer<'_> {
 mod tests {
     use super::*;
     use crate::proto::logpb;
+    use crate::wire::lines::put_lines;
     use proptest::prelude::*;
     use prost::Message;
 

@@ -7,6 +7,7 @@ pub mod bundle_view;
 pub mod descriptor;
 pub mod entry;
 pub mod header;
+pub mod lines;
 pub mod message;
 pub mod name;
 pub mod reader;
