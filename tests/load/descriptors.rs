@@ -11,7 +11,7 @@ use rustix::process::{Resource, Rlimit, getrlimit, setrlimit};
 use crate::common::process::{Serve, command, open, wait_until};
 use crate::common::reader::Reader;
 use crate::common::tracker::Tracker;
-use crate::turn;
+use crate::{settled_descriptors, turn};
 
 const MIB: u64 = 1024 * 1024;
 
@@ -35,15 +35,15 @@ fn ten_thousand_idle_streams() {
     }
     let dir = tempfile::tempdir().unwrap();
     let reader = Reader::listen(dir.path(), Tracker::default());
-    let serve = Serve::start(dir.path(), &["--output", &reader.output()]);
-    let before = serve.descriptors();
+    let age = ["--output-max-buffer-age", "50ms"];
+    let output = reader.output();
+    let serve = Serve::start(dir.path(), &[&["--output", &output], &age[..]].concat());
+    let before = settled_descriptors(&serve, &reader);
     let (resident_before, _) = serve.resident();
     let mut streams: Vec<_> = (0..count)
         .map(|number| open(&serve.socket, &format!("idle/{number}"), "text"))
         .collect();
-    wait_until("all are accepted", || {
-        serve.descriptors() >= before + count - 1
-    });
+    wait_until("all are accepted", || serve.descriptors() == before + count);
     let (resident, _) = serve.resident();
     println!(
         "{count} idle streams: resident {} KiB, {} KiB without any",
@@ -57,12 +57,11 @@ fn ten_thousand_idle_streams() {
         writeln!(stream, "line of {number}").unwrap();
     }
     drop(streams);
-    // The output's connection is new.
-    wait_until("all are closed", || serve.descriptors() <= before + 2);
+    wait_until("all are closed", || serve.descriptors() == before);
     let ended = serve.terminate();
     assert!(ended.status.success(), "{}", ended.stderr);
     let tracker = reader.finish();
-    assert_eq!(tracker.terminals(), count);
+    assert_eq!(tracker.terminals(), count + 1);
     for number in 0..count {
         let kept = &tracker.streams[&format!("idle/{number}")].kept;
         assert_eq!(*kept, format!("line of {number}\n").into_bytes());

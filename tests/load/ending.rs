@@ -13,7 +13,7 @@ use crate::common::process::{Serve, open, run, wait_until};
 use crate::common::reader::Reader;
 use crate::common::tracker::{Seen, Tracker};
 use crate::common::writers::Writers;
-use crate::{statistics, turn};
+use crate::{settled_descriptors, statistics, turn};
 
 const MIB: u64 = 1024 * 1024;
 
@@ -88,12 +88,7 @@ fn twenty_thousand_streams_come_and_go() {
     let age = ["--output-max-buffer-age", "50ms"];
     let options = [&["--output", &output, "--stats-path", stats_path], &age[..]].concat();
     let serve = Serve::start(dir.path(), &options);
-    // One stream, so that all there is was there once.
-    drop(open(&serve.socket, "first", "text").write_all(b"x\n"));
-    wait_until("the first is delivered", || {
-        reader.seen(|seen| seen.terminals() == 1)
-    });
-    let descriptors = serve.descriptors();
+    let descriptors = settled_descriptors(&serve, &reader);
     let half = 10_000;
     let begun = Instant::now();
     let mut resident = [0; 2];

@@ -39,8 +39,10 @@ fn a_quiet_stream_beside_loud_ones() {
         }
     });
     let output = reader.output();
-    let options = ["--output", &output, "--output-max-buffer-age", "500ms"];
-    let serve = Serve::start(dir.path(), &options);
+    // A line waits for what was read before it. When it is the reader that is
+    // slow that is all that may be buffered, so it is little here.
+    let little = ["--max-buffered", "8MiB", "--output-max-buffer-age", "500ms"];
+    let serve = Serve::start(dir.path(), &[&["--output", &output], &little[..]].concat());
 
     let quiet = open(&serve.socket, "quiet", "text");
     let enough = Arc::new(AtomicBool::new(false));

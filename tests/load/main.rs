@@ -11,7 +11,12 @@ mod ending;
 mod fairness;
 mod memory;
 
+use std::io::Write;
 use std::sync::{Mutex, MutexGuard, PoisonError};
+
+use common::process::{Serve, open, wait_until};
+use common::reader::Reader;
+use common::tracker::Tracker;
 
 /// One at a time: each measures.
 fn turn() -> MutexGuard<'static, ()> {
@@ -23,4 +28,16 @@ fn turn() -> MutexGuard<'static, ()> {
 /// What `--stats-path` wrote.
 fn statistics(path: &std::path::Path) -> serde_json::Value {
     serde_json::from_slice(&std::fs::read(path).unwrap()).unwrap()
+}
+
+/// How many descriptors a butler has open without any stream, once a first one
+/// has ended: then all there is was there.
+fn settled_descriptors(serve: &Serve, reader: &Reader) -> usize {
+    let mut first = open(&serve.socket, "first", "text");
+    first.write_all(b"line\n").unwrap();
+    drop(first);
+    wait_until("the first stream is delivered", || {
+        reader.seen(Tracker::terminals) == 1
+    });
+    serve.descriptors()
 }
