@@ -82,8 +82,9 @@ pub const CLOSE_TIMEOUT: Duration = Duration::from_secs(5);
 /// How often a file output looks whether its path still leads to its file.
 pub const FILE_CHECK_INTERVAL: Duration = Duration::from_secs(1);
 
-/// Provided read buffers: 64 of 64 KiB served 1,000 streams without running
-/// dry; 32 was the least that did.
+/// Read buffers of all streams together: few enough that what was read is
+/// still in the cache when it is parsed. A stream that finds none free waits
+/// for its turn.
 pub const READ_BUFFERS: u16 = 16;
 /// See [`READ_BUFFERS`].
 pub const READ_BUFFER_SIZE: usize = 64 * 1024;
