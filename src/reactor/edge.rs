@@ -356,6 +356,11 @@ impl Edge {
         Ok(ends)
     }
 
+    /// Is a connection known to have data?
+    pub fn has_ready(&self) -> bool {
+        !self.ready.is_empty()
+    }
+
     /// Does a read wait for room?
     pub fn has_waiting(&self) -> bool {
         !self.waiting.is_empty() || !self.parked.is_empty() || !self.ready.is_empty()

@@ -22,6 +22,9 @@ use tokio_uring::BufResult;
 use super::Address;
 use crate::limits::CONNECT_TIMEOUT;
 
+/// Two bundles, besides what the kernel adds.
+const UNIX_SEND_BUFFER: usize = 512 * 1024;
+
 /// How long nothing may happen on a TCP connection until the kernel asks
 /// whether the peer is still there.
 const KEEPALIVE_IDLE: Duration = Duration::from_secs(60);
@@ -62,6 +65,8 @@ impl Connection {
     async fn open_unix(path: &Path) -> io::Result<Self> {
         let socket = tokio::net::UnixStream::connect(path).await?.into_std()?;
         socket.set_nonblocking(false)?;
+        // So that a bundle goes out in one write; the kernel may allow less.
+        sockopt::set_socket_send_buffer_size(&socket, UNIX_SEND_BUFFER)?;
         let ring = tokio_uring::net::UnixStream::from_std(socket.try_clone()?);
         Ok(Self::Unix(ring, socket))
     }
