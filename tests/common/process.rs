@@ -187,6 +187,11 @@ impl Serve {
 
 impl Drop for Serve {
     fn drop(&mut self) {
+        if std::thread::panicking()
+            && let Ok(Some(status)) = self.child.try_wait()
+        {
+            eprintln!("the butler had ended: {status}");
+        }
         // A test that failed leaves nothing running.
         let _ = self.child.kill();
         let _ = self.child.wait();

@@ -22,7 +22,6 @@ struct Shared {
 struct State {
     held: bool,
     accepted: bool,
-    stopped: bool,
 }
 
 /// Accepts one connection and reads it to its end in a thread of its own.
@@ -53,12 +52,8 @@ impl Reader {
             let (shared, tracker) = (Arc::clone(&shared), Arc::clone(&tracker));
             move || {
                 let (connection, _) = listener.accept().expect("a connection comes");
-                let mut state = shared.state.lock().expect("no panic");
-                state.accepted = true;
-                if !state.stopped {
-                    drop(state);
-                    read(connection, &shared, &tracker, look);
-                }
+                shared.state.lock().expect("no panic").accepted = true;
+                read(connection, &shared, &tracker, look);
             }
         });
         Self {
@@ -94,9 +89,9 @@ impl Reader {
 
     fn stop(&mut self) -> std::thread::Result<()> {
         let mut state = self.shared.state.lock().expect("no panic");
-        state.stopped = true;
         state.held = false;
         if !state.accepted {
+            // If nobody comes, this one is what is read to its end.
             UnixStream::connect(&self.path).expect("it listens");
         }
         drop(state);
