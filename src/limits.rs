@@ -45,7 +45,7 @@ pub const BUNDLE_MAX: usize = 10_485_759;
 pub const BUNDLE_PUBSUB_MAX: usize = 5_000_000;
 /// What a bundle to a local output is filled to: it stays in the L2 cache
 /// between reading, encoding and writing.
-pub const BUNDLE_LOCAL_TARGET: usize = 256 * 1024;
+pub const BUNDLE_LOCAL_TARGET: usize = 512 * 1024;
 /// What a bundle that is compressed is filled to: zlib finds more to share in
 /// more data, and starting it anew costs less often.
 pub const BUNDLE_COMPRESSED_TARGET: usize = 1024 * 1024;

@@ -138,11 +138,11 @@ mod tests {
             let limits = output.bundle_limits();
             (limits.target, limits.max)
         };
-        assert_eq!(limits(Output::Null), (256 << 10, BUNDLE_MAX));
-        assert_eq!(limits(file(Compression::None)), (256 << 10, BUNDLE_MAX));
+        assert_eq!(limits(Output::Null), (512 << 10, BUNDLE_MAX));
+        assert_eq!(limits(file(Compression::None)), (512 << 10, BUNDLE_MAX));
         assert_eq!(limits(file(Compression::Zlib)), (1 << 20, BUNDLE_MAX));
         let log = |bundle_size| limits(Output::Log { bundle_size });
-        assert_eq!(log(None), (256 << 10, 256 << 10));
+        assert_eq!(log(None), (512 << 10, 512 << 10));
         assert_eq!(log(Some(5000)), (5000, 5000));
     }
 }

@@ -22,7 +22,7 @@ use tokio_uring::BufResult;
 use super::Address;
 use crate::limits::CONNECT_TIMEOUT;
 
-/// Two bundles, besides what the kernel adds.
+/// A bundle, besides what the kernel adds.
 const UNIX_SEND_BUFFER: usize = 512 * 1024;
 
 /// How long nothing may happen on a TCP connection until the kernel asks
