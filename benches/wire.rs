@@ -6,7 +6,6 @@
 
 #![allow(missing_docs, clippy::unwrap_used)]
 
-use butler::limits::READ_BUFFER_SIZE;
 use butler::proto::logpb::{self, log_entry};
 use butler::wire::entry::{Content, EntryHead, front_len_max, logs_len, put_front, put_logs};
 use butler::wire::header::HeaderReader;
@@ -24,13 +23,23 @@ fn main() {
 /// Mean lengths of lines, their ends included.
 const LINES: [usize; 3] = [20, 100, 2000];
 /// As one read brings it.
-const READ: usize = READ_BUFFER_SIZE;
+const READ: usize = 64 * 1024;
 
-/// Whole lines, from half of the mean to one and a half of it.
-fn text(mean: usize) -> Vec<u8> {
+/// Whole lines, from half of the mean to one and a half of it; as many reads
+/// as keep a processor from knowing the lengths of their lines by heart.
+fn texts(mean: usize) -> Vec<Vec<u8>> {
+    (0..4).map(|seed| text(mean, seed)).collect()
+}
+
+fn text(mean: usize, seed: u64) -> Vec<u8> {
     let mut out = Vec::new();
-    for at in 0.. {
-        let len = mean / 2 + at * 7919 % (mean + 1);
+    let mut random = seed;
+    loop {
+        // What a processor can't learn, as lengths of lines are.
+        random = random
+            .wrapping_mul(0x5851_f42d_4c95_7f2d)
+            .wrapping_add(2 * seed + 1);
+        let len = mean / 2 + (random >> 33) as usize % (mean + 1);
         if out.len() + len > READ {
             break;
         }
@@ -125,7 +134,7 @@ mod lines {
     /// Only finding them: what encoding can't be faster than.
     #[divan::bench(args = LINES)]
     fn find(bencher: Bencher, mean: usize) {
-        let text = text(mean);
+        let text = text(mean, 0);
         bencher
             .counter(BytesCount::of_slice(&text))
             .bench_local(|| memchr::memchr_iter(b'\n', black_box(&text)).count());
@@ -139,22 +148,24 @@ mod encode_text {
     /// With finding the lines.
     #[divan::bench(args = LINES)]
     fn ours(bencher: Bencher, mean: usize) {
-        let text = text(mean);
-        let mut out = vec![0; 2 * text.len() + 1024];
+        let texts = texts(mean);
+        let mut out = vec![0; 2 * READ + 1024];
         bencher
-            .counter(BytesCount::of_slice(&text))
+            .counter(BytesCount::new(texts.iter().map(Vec::len).sum::<usize>()))
             .bench_local(|| {
-                let head = black_box(head());
-                let front_max = front_len_max(&head, text.len());
-                let (front, lines) = out.split_at_mut(front_max);
-                let put = put_lines(lines, black_box(&text));
-                put.len + put_front(front, &head, put.len)
+                texts.iter().fold(0, |_, text| {
+                    let head = black_box(head());
+                    let front_max = front_len_max(&head, text.len());
+                    let (front, lines) = out.split_at_mut(front_max);
+                    let put = put_lines(lines, black_box(text));
+                    put.len + put_front(front, &head, put.len)
+                })
             });
     }
 
     #[divan::bench(args = LINES)]
     fn prost_tree(bencher: Bencher, mean: usize) {
-        let text = text(mean);
+        let text = text(mean, 0);
         let mut out = Vec::new();
         bencher
             .counter(BytesCount::of_slice(&text))

@@ -85,9 +85,9 @@ pub const FILE_CHECK_INTERVAL: Duration = Duration::from_secs(1);
 /// Read buffers of all streams together: few enough that what was read is
 /// still in the cache when it is parsed. A stream that finds none free waits
 /// for its turn.
-pub const READ_BUFFERS: u16 = 16;
+pub const READ_BUFFERS: u16 = 8;
 /// See [`READ_BUFFERS`].
-pub const READ_BUFFER_SIZE: usize = 64 * 1024;
+pub const READ_BUFFER_SIZE: usize = 128 * 1024;
 
 /// The least that a bundle may be filled to: the longest descriptor that is
 /// reasonable, and an entry.
