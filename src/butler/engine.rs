@@ -31,9 +31,9 @@ const ROUNDS: usize = 16;
 
 /// How many bundles may wait for an output that takes them at a good pace.
 const AHEAD_BUNDLES: usize = 2;
-/// What that pace is: one in 5 ms. A slower output is read ahead of, up to
+/// What that pace is: one in 20 ms. A slower output is read ahead of, up to
 /// what may be buffered.
-const AHEAD_WAIT_NS: u64 = 5_000_000;
+const AHEAD_WAIT_NS: u64 = 20_000_000;
 
 /// What came of a round of the edge.
 #[derive(Debug)]

@@ -89,12 +89,12 @@ Outputs, for --output SPEC:
   directory,path=DIR    a file for every stream: DIR/NAME has the very bytes
                         that were written (a file for each, if they are
                         datagrams), DIR/.meta.NAME describes them
-  file,path=FILE[,compress=none|zlib]
+  file,path=FILE[,compress=none|zlib][,level=1..12]
                         append messages of the LogDog protocol to a file, which
-                        butler cat reads (default compress=none)
-  unix:PATH[,compress=none|zlib]
+                        butler cat reads (default compress=none, level=4)
+  unix:PATH[,compress=none|zlib][,level=1..12]
                         send the same messages to a Unix socket
-  tcp:HOST:PORT[,compress=none|zlib]
+  tcp:HOST:PORT[,compress=none|zlib][,level=1..12]
                         send the same messages over TCP; an IPv6 address stands
                         in brackets: tcp:[::1]:99
   log[,bundle-size=SIZE]

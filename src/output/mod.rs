@@ -21,12 +21,12 @@ pub(crate) mod write;
 
 use std::path::PathBuf;
 
+pub use self::compress::{Compress, ZlibLevel};
 use self::health::Health;
 pub use self::memory::MemoryOutput;
 use crate::bundle::{Bundle, BundleLimits};
 use crate::ledger::DropReason;
 use crate::limits::{BUNDLE_COMPRESSED_TARGET, BUNDLE_LOCAL_TARGET, BUNDLE_MAX};
-use crate::wire::message::Compression;
 
 /// A destination of bundles.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -48,14 +48,14 @@ pub enum Output {
         /// The file; made if it is not there.
         path: PathBuf,
         /// How bundles are compressed.
-        compression: Compression,
+        compress: Compress,
     },
     /// Messages back to back, over a connection to a Unix socket.
     Unix {
         /// The socket that somebody listens on.
         path: PathBuf,
         /// How bundles are compressed.
-        compression: Compression,
+        compress: Compress,
     },
     /// Messages back to back, over a TCP connection.
     Tcp {
@@ -64,7 +64,7 @@ pub enum Output {
         /// The port.
         port: u16,
         /// How bundles are compressed.
-        compression: Compression,
+        compress: Compress,
     },
     /// Keeps bundles in memory, for tests.
     Memory(MemoryOutput),
@@ -93,11 +93,11 @@ impl Output {
                     max: size,
                 }
             }
-            Self::File { compression, .. }
-            | Self::Unix { compression, .. }
-            | Self::Tcp { compression, .. } => match compression {
-                Compression::None => local,
-                Compression::Zlib => BundleLimits {
+            Self::File { compress, .. }
+            | Self::Unix { compress, .. }
+            | Self::Tcp { compress, .. } => match compress {
+                Compress::None => local,
+                Compress::Zlib(_) => BundleLimits {
                     target: BUNDLE_COMPRESSED_TARGET,
                     ..local
                 },
@@ -130,17 +130,17 @@ mod tests {
 
     #[test]
     fn bundles_are_larger_where_they_are_compressed() {
-        let file = |compression| Output::File {
+        let file = |compress| Output::File {
             path: "f".into(),
-            compression,
+            compress,
         };
         let limits = |output: Output| {
             let limits = output.bundle_limits();
             (limits.target, limits.max)
         };
         assert_eq!(limits(Output::Null), (512 << 10, BUNDLE_MAX));
-        assert_eq!(limits(file(Compression::None)), (512 << 10, BUNDLE_MAX));
-        assert_eq!(limits(file(Compression::Zlib)), (1 << 20, BUNDLE_MAX));
+        assert_eq!(limits(file(Compress::None)), (512 << 10, BUNDLE_MAX));
+        assert_eq!(limits(file(Compress::ZLIB)), (1 << 20, BUNDLE_MAX));
         let log = |bundle_size| limits(Output::Log { bundle_size });
         assert_eq!(log(None), (512 << 10, 512 << 10));
         assert_eq!(log(Some(5000)), (5000, 5000));

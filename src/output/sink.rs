@@ -32,20 +32,20 @@ impl AnySink {
             Output::Null => Self::Null(NullSink::new()),
             Output::Log { .. } => Self::Log(LogSink::stdout()?),
             Output::Directory { path } => Self::Directory(DirectorySink::open(path)?),
-            Output::File { path, compression } => Self::File(FileSink::open(path, *compression)?),
-            Output::Unix { path, compression } => {
-                Self::Socket(SocketSink::new(Address::Unix(path.clone()), *compression))
+            Output::File { path, compress } => Self::File(FileSink::open(path, *compress)?),
+            Output::Unix { path, compress } => {
+                Self::Socket(SocketSink::new(Address::Unix(path.clone()), *compress))
             }
             Output::Tcp {
                 host,
                 port,
-                compression,
+                compress,
             } => {
                 let address = Address::Tcp {
                     host: host.clone(),
                     port: *port,
                 };
-                Self::Socket(SocketSink::new(address, *compression))
+                Self::Socket(SocketSink::new(address, *compress))
             }
             Output::Memory(memory) => Self::Memory(MemorySink::new(memory.clone())),
         })
@@ -90,9 +90,9 @@ impl Sink for AnySink {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::output::MemoryOutput;
     use crate::output::testing::text_bundle;
-    use crate::wire::message::{Compression, MessageView};
+    use crate::output::{Compress, MemoryOutput};
+    use crate::wire::message::MessageView;
 
     #[test]
     fn opens_what_an_output_names() {
@@ -103,7 +103,7 @@ mod tests {
         tokio_uring::start(async {
             let file = Output::File {
                 path: path.clone(),
-                compression: Compression::None,
+                compress: Compress::None,
             };
             for output in [Output::Null, file, Output::Memory(memory.clone())] {
                 let mut sink = AnySink::open(&output).unwrap();
@@ -113,7 +113,7 @@ mod tests {
             }
             let missing = Output::File {
                 path: dir.path().join("no/such/dir"),
-                compression: Compression::None,
+                compress: Compress::None,
             };
             let error = AnySink::open(&missing).unwrap_err();
             assert!(error.to_string().contains("no/such/dir"), "{error}");

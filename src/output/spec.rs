@@ -5,11 +5,10 @@ use std::fmt;
 use std::os::unix::ffi::OsStrExt;
 use std::str::FromStr;
 
-use super::Output;
+use super::{Compress, Output, ZlibLevel};
 use crate::cli::pairs::{Keys, PairError, Pairs};
 use crate::cli::units;
 use crate::limits;
-use crate::wire::message::Compression;
 
 /// Why the SPEC of an output is refused.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -66,8 +65,8 @@ impl std::error::Error for SpecError {}
 const KEYS_NONE: Keys = keys(&[]);
 const KEYS_LOG: Keys = keys(&["bundle-size"]);
 const KEYS_DIRECTORY: Keys = keys(&["path"]);
-const KEYS_FILE: Keys = keys(&["path", "compress"]);
-const KEYS_SOCKET: Keys = keys(&["compress"]);
+const KEYS_FILE: Keys = keys(&["path", "compress", "level"]);
+const KEYS_SOCKET: Keys = keys(&["compress", "level"]);
 
 const fn keys(allowed: &'static [&'static str]) -> Keys {
     Keys {
@@ -156,7 +155,7 @@ fn file(rest: &OsStr) -> Result<Output, SpecError> {
     let pairs = Pairs::parse(rest, KEYS_FILE).map_err(of("file"))?;
     Ok(Output::File {
         path: pairs.required_path("path").map_err(of("file"))?,
-        compression: compression(&pairs).map_err(of("file"))?,
+        compress: compress(&pairs).map_err(of("file"))?,
     })
 }
 
@@ -170,7 +169,7 @@ fn unix(path: &OsStr, rest: &OsStr) -> Result<Output, SpecError> {
     let pairs = Pairs::parse(rest, KEYS_SOCKET).map_err(of("unix"))?;
     Ok(Output::Unix {
         path: path.into(),
-        compression: compression(&pairs).map_err(of("unix"))?,
+        compress: compress(&pairs).map_err(of("unix"))?,
     })
 }
 
@@ -180,7 +179,7 @@ fn tcp(address: &str, rest: &OsStr) -> Result<Output, SpecError> {
     Ok(Output::Tcp {
         host: host.into(),
         port,
-        compression: compression(&pairs).map_err(of("tcp"))?,
+        compress: compress(&pairs).map_err(of("tcp"))?,
     })
 }
 
@@ -200,14 +199,29 @@ fn host_and_port(address: &str) -> Option<(&str, u16)> {
     (!host.is_empty()).then_some((host, port))
 }
 
-fn compression(pairs: &Pairs<'_>) -> Result<Compression, PairError> {
-    match pairs.text("compress")? {
-        None | Some("none") => Ok(Compression::None),
-        Some("zlib") => Ok(Compression::Zlib),
+fn compress(pairs: &Pairs<'_>) -> Result<Compress, PairError> {
+    let compress = match pairs.text("compress")? {
+        None | Some("none") => Compress::None,
+        Some("zlib") => Compress::ZLIB,
         Some(other) => {
-            Err(pairs.value_error("compress", OsStr::new(other), "it must be none or zlib"))
+            return Err(pairs.value_error(
+                "compress",
+                OsStr::new(other),
+                "it must be none or zlib",
+            ));
         }
+    };
+    let Some(given) = pairs.text("level")? else {
+        return Ok(compress);
+    };
+    let refused = |reason| pairs.value_error("level", OsStr::new(given), reason);
+    if compress == Compress::None {
+        return Err(refused("it goes with compress=zlib"));
     }
+    let level = given.parse().ok().and_then(ZlibLevel::new);
+    level
+        .map(Compress::Zlib)
+        .ok_or_else(|| refused("it must be 1 to 12"))
 }
 
 /// Says of which output an error about keys is.
@@ -225,19 +239,21 @@ mod tests {
 
     #[test]
     fn outputs() {
-        use Compression::{None as Plain, Zlib};
-        let file = |path: &str, compression| Output::File {
+        const PLAIN: Compress = Compress::None;
+        const ZLIB: Compress = Compress::ZLIB;
+        let level = |level| Compress::Zlib(ZlibLevel::new(level).unwrap());
+        let file = |path: &str, compress| Output::File {
             path: path.into(),
-            compression,
+            compress,
         };
-        let unix = |path: &str, compression| Output::Unix {
+        let unix = |path: &str, compress| Output::Unix {
             path: path.into(),
-            compression,
+            compress,
         };
-        let tcp = |host: &str, port, compression| Output::Tcp {
+        let tcp = |host: &str, port, compress| Output::Tcp {
             host: host.into(),
             port,
-            compression,
+            compress,
         };
         for (spec, output) in [
             ("null", Output::Null),
@@ -260,14 +276,16 @@ mod tests {
                     path: "a b=c".into(),
                 },
             ),
-            ("file,path=/x", file("/x", Plain)),
-            ("file,path=/x,compress=none", file("/x", Plain)),
-            ("file,compress=zlib,path=/x", file("/x", Zlib)),
-            ("unix:a.sock", unix("a.sock", Plain)),
-            ("unix:/a:b,compress=zlib", unix("/a:b", Zlib)),
-            ("tcp:localhost:99", tcp("localhost", 99, Plain)),
-            ("tcp:[::1]:99,compress=zlib", tcp("::1", 99, Zlib)),
-            ("tcp:10.0.0.1:65535", tcp("10.0.0.1", 65535, Plain)),
+            ("file,path=/x", file("/x", PLAIN)),
+            ("file,path=/x,compress=none", file("/x", PLAIN)),
+            ("file,compress=zlib,path=/x", file("/x", ZLIB)),
+            ("file,path=/x,compress=zlib,level=1", file("/x", level(1))),
+            ("unix:a.sock", unix("a.sock", PLAIN)),
+            ("unix:a,level=12,compress=zlib", unix("a", level(12))),
+            ("unix:/a:b,compress=zlib", unix("/a:b", ZLIB)),
+            ("tcp:localhost:99", tcp("localhost", 99, PLAIN)),
+            ("tcp:[::1]:99,compress=zlib", tcp("::1", 99, ZLIB)),
+            ("tcp:10.0.0.1:65535", tcp("10.0.0.1", 65535, PLAIN)),
         ] {
             assert_eq!(spec.parse(), Ok(output), "{spec}");
         }
@@ -282,10 +300,10 @@ mod tests {
             Ok(Output::Directory { path: path.clone() })
         );
         let spec = OsString::from_vec(b"unix:/\xff".to_vec());
-        let compression = Compression::None;
+        let compress = Compress::None;
         assert_eq!(
             Output::from_spec(&spec),
-            Ok(Output::Unix { path, compression })
+            Ok(Output::Unix { path, compress })
         );
     }
 
@@ -322,8 +340,18 @@ mod tests {
             ),
             ("directory,path=a,path=b", "the key path stands twice"),
             ("file", "the file output: the key path is missing"),
-            ("file,compress=zlib", "allowed keys: path, compress"),
+            ("file,compress=zlib", "allowed keys: path, compress, level"),
             ("file,path=x,track=true", "unknown key \"track\""),
+            (
+                "file,path=x,level=5",
+                "level=5 is not allowed: it goes with compress=zlib",
+            ),
+            (
+                "file,path=x,compress=zlib,level=0",
+                "level=0 is not allowed: it must be 1 to 12",
+            ),
+            ("file,path=x,compress=zlib,level=13", "it must be 1 to 12"),
+            ("file,path=x,compress=zlib,level=six", "it must be 1 to 12"),
             ("file,path=x,compress=gzip", "compress=gzip is not allowed"),
             ("file,path=x,compress", "the key compress has no value"),
             ("unix:", "the unix output needs a path"),
@@ -331,7 +359,7 @@ mod tests {
             (&long, "has 105 bytes, more than 104"),
             (
                 "unix:/x,path=y",
-                "unknown key \"path\"; allowed keys: compress",
+                "unknown key \"path\"; allowed keys: compress, level",
             ),
             ("unix", "there is no output \"unix\""),
             ("tcp:localhost", "\"localhost\" is no address"),

@@ -6,12 +6,15 @@ use butler_perf::args::{size, value};
 use butler_perf::payload::{Kind, Lines, Payload};
 use butler_perf::{Result, clock, report};
 use flate2::{Compress, Compression, FlushCompress, Status};
+use libdeflater::CompressionLvl;
 use serde_json::json;
 
 const USAGE: &str =
-    "codec --level N [--level N…] [--chunk SIZE] [--rounds N] [--messages FILE | --bytes SIZE]
+    "codec --level N | --zlib-level N … [--chunk SIZE] [--rounds N] [--messages FILE | --bytes SIZE]
 
-  --level N        a level of zlib-rs; each that is given is measured
+  --level N        a level of libdeflate, which butler uses; each that is given
+                   is measured
+  --zlib-level N   a level of zlib, as zlib-rs has it; the same
   --chunk SIZE     compressed at once, as a butler does its bundles (1MiB)
   --messages FILE  the bundles that butler's `file` output wrote there;
                    otherwise text of the given size, as `load` writes it
@@ -22,7 +25,7 @@ fn main() -> ExitCode {
 }
 
 fn run() -> Result<()> {
-    let mut levels: Vec<u32> = Vec::new();
+    let mut codecs = Vec::new();
     let mut chunk = 1 << 20;
     let mut rounds = 1;
     let mut input = None;
@@ -30,7 +33,8 @@ fn run() -> Result<()> {
     let mut parser = lexopt::Parser::from_env();
     while let Some(arg) = parser.next()? {
         match arg {
-            lexopt::Arg::Long("level") => levels.push(value(&mut parser)?),
+            lexopt::Arg::Long("level") => codecs.push(Codec::Libdeflate(value(&mut parser)?)),
+            lexopt::Arg::Long("zlib-level") => codecs.push(Codec::Zlib(value(&mut parser)?)),
             lexopt::Arg::Long("chunk") => {
                 chunk = size(&value::<String>(&mut parser)?)?.max(1) as usize;
             }
@@ -51,30 +55,35 @@ fn run() -> Result<()> {
             .0
             .to_vec(),
     };
-    for level in levels {
-        measure(&data, level, chunk, rounds)?;
+    for codec in codecs {
+        measure(&data, codec, chunk, rounds)?;
     }
     Ok(())
 }
 
-fn measure(data: &[u8], level: u32, chunk: usize, rounds: usize) -> Result<()> {
-    let mut zlib = Compress::new(Compression::new(level), true);
+#[derive(Debug, Clone, Copy)]
+enum Codec {
+    Libdeflate(i32),
+    Zlib(u32),
+}
+
+fn measure(data: &[u8], codec: Codec, chunk: usize, rounds: usize) -> Result<()> {
     // Room for a chunk that does not get smaller.
     let mut out = vec![0; chunk + chunk / 100 + 1024];
+    let mut compress = compressor(codec)?;
     let mut bytes_out = 0;
     let before = clock::own_cpu();
     for _ in 0..rounds {
         bytes_out = 0;
         for piece in data.chunks(chunk) {
-            zlib.reset();
-            let status = zlib.compress(piece, &mut out, FlushCompress::Finish)?;
-            if status != Status::StreamEnd {
-                return Err("a chunk did not fit in its output".into());
-            }
-            bytes_out += zlib.total_out();
+            bytes_out += compress(piece, &mut out)?;
         }
     }
     let cpu = (clock::own_cpu() - before).as_secs_f64() / rounds.max(1) as f64;
+    let level = match codec {
+        Codec::Libdeflate(level) => level as u32,
+        Codec::Zlib(level) => level,
+    };
     Ok(report::say(&json!({
         "level": level,
         "bytes_in": data.len(),
@@ -107,6 +116,29 @@ fn frame(bytes: &[u8]) -> Option<(&[u8], &[u8])> {
         }
     }
     None
+}
+
+/// Compresses all of one piece; returns to how many bytes.
+type Compressor = Box<dyn FnMut(&[u8], &mut [u8]) -> Result<u64>>;
+
+fn compressor(codec: Codec) -> Result<Compressor> {
+    Ok(match codec {
+        Codec::Libdeflate(level) => {
+            let level = CompressionLvl::new(level).map_err(|_| "libdeflate has no such level")?;
+            let mut libdeflate = libdeflater::Compressor::new(level);
+            Box::new(move |piece, out| Ok(libdeflate.zlib_compress(piece, out)? as u64))
+        }
+        Codec::Zlib(level) => {
+            let mut zlib = Compress::new(Compression::new(level), true);
+            Box::new(move |piece, out| {
+                zlib.reset();
+                match zlib.compress(piece, out, FlushCompress::Finish)? {
+                    Status::StreamEnd => Ok(zlib.total_out()),
+                    _ => Err("a chunk did not fit in its output".into()),
+                }
+            })
+        }
+    })
 }
 
 #[cfg(test)]

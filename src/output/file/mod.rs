@@ -30,13 +30,12 @@ use rustix::fs::OFlags;
 use self::fifo::Fifo;
 use super::Sink;
 use super::attempts::Attempts;
-use super::compress::Encoder;
+use super::compress::{Compress, Encoder};
 use super::health::Health;
 use super::write::Unwritten;
 use crate::bundle::Bundle;
 use crate::ledger::DropReason;
 use crate::limits::FILE_CHECK_INTERVAL;
-use crate::wire::message::Compression;
 
 /// Appends messages to one file.
 #[derive(Debug)]
@@ -73,13 +72,13 @@ impl FileSink {
     /// All name the file. Besides those of opening: `ResourceBusy` if another
     /// process has it locked, `InvalidData` if it holds something else than
     /// messages.
-    pub fn open(path: &Path, compression: Compression) -> io::Result<Self> {
+    pub fn open(path: &Path, compress: Compress) -> io::Result<Self> {
         let target = Target::open(path).map_err(|error| {
             io::Error::new(error.kind(), format!("{}: {error}", path.display()))
         })?;
         Ok(Self {
             target,
-            encoder: Encoder::new(compression),
+            encoder: Encoder::new(compress),
             writer: Writer {
                 slices: Vec::new(),
                 attempts: Attempts::new(format!("output file {}", path.display())),

@@ -31,10 +31,10 @@ fn not_messages(at: u64, error: &MessageError) -> io::Error {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::output::compress::Encoder;
+    use crate::output::compress::{Compress, Encoder};
     use crate::output::testing::{bundles, lines, parse};
     use crate::wire::descriptor::StreamType;
-    use crate::wire::message::{Compression, MessageView};
+    use crate::wire::message::MessageView;
     use proptest::prelude::*;
     use std::io::Write;
 
@@ -44,8 +44,8 @@ mod tests {
         end_of_messages(&file)
     }
 
-    fn messages(compression: Compression, target: usize, bytes: usize) -> Vec<Vec<u8>> {
-        let mut encoder = Encoder::new(compression);
+    fn messages(compress: Compress, target: usize, bytes: usize) -> Vec<Vec<u8>> {
+        let mut encoder = Encoder::new(compress);
         bundles(target, &[("s", StreamType::Text, &lines(bytes))])
             .iter()
             .map(|bundle| {
@@ -57,9 +57,9 @@ mod tests {
 
     #[test]
     fn every_cut_is_found() {
-        for compression in [Compression::None, Compression::Zlib] {
+        for compress in [Compress::None, Compress::ZLIB] {
             for (target, bytes) in [(300, 600), (3000, 20_000), (300_000, 700_000)] {
-                let all = messages(compression, target, bytes);
+                let all = messages(compress, target, bytes);
                 let (last, before) = all.split_last().unwrap();
                 let mut file = before.concat();
                 let end = file.len() as u64;
@@ -69,8 +69,8 @@ mod tests {
                 for cut in (0..40.min(last.len())).chain((40..last.len()).step_by(step)) {
                     file.truncate(end as usize);
                     file.extend_from_slice(&last[..cut]);
-                    assert_eq!(end_in(&file).unwrap(), end, "{compression:?} {cut}");
-                    assert_eq!(end_in(&last[..cut]).unwrap(), 0, "{compression:?} {cut}");
+                    assert_eq!(end_in(&file).unwrap(), end, "{compress:?} {cut}");
+                    assert_eq!(end_in(&last[..cut]).unwrap(), 0, "{compress:?} {cut}");
                 }
                 file.truncate(end as usize);
                 file.extend_from_slice(last);
@@ -81,7 +81,7 @@ mod tests {
 
     #[test]
     fn many_small_messages() {
-        let bytes = messages(Compression::None, 300, 100).concat().repeat(3000);
+        let bytes = messages(Compress::None, 300, 100).concat().repeat(3000);
         assert_eq!(end_in(&bytes).unwrap(), bytes.len() as u64);
     }
 
@@ -104,7 +104,7 @@ mod tests {
 
     #[test]
     fn corruption_is_told_with_its_place() {
-        let mut bytes = messages(Compression::None, 300, 1000).concat();
+        let mut bytes = messages(Compress::None, 300, 1000).concat();
         let len = bytes.len();
         bytes.extend_from_slice(b"\0\0\0\0");
         let error = end_in(&bytes).unwrap_err();
@@ -123,7 +123,7 @@ mod tests {
         ) {
             let mut all = vec![];
             if good {
-                all = messages(Compression::None, 300, 100).concat();
+                all = messages(Compress::None, 300, 100).concat();
             }
             all.extend(bytes);
             if let Ok(end) = end_in(&all) {
@@ -144,7 +144,7 @@ mod tests {
 
     #[test]
     fn what_is_found_is_what_a_reader_finds() {
-        let bytes = messages(Compression::Zlib, 3000, 20_000).concat();
+        let bytes = messages(Compress::ZLIB, 3000, 20_000).concat();
         let cut = &bytes[..bytes.len() - 1];
         assert_eq!(end_in(cut).unwrap(), parse(cut).1 as u64);
     }

@@ -6,7 +6,7 @@ use crate::output::testing::{bundles, lines, parse, text_bundle};
 use crate::proto::logpb::ButlerLogBundle;
 use crate::wire::descriptor::StreamType;
 
-const BOTH: [Compression; 2] = [Compression::None, Compression::Zlib];
+const BOTH: [Compress; 2] = [Compress::None, Compress::ZLIB];
 
 fn some_bundles() -> Vec<Bundle> {
     let data = lines(300_000);
@@ -40,8 +40,8 @@ fn appends_to_what_is_there() {
     let (first, second) = all.split_at(all.len() / 2);
     let mut bytes = 0;
     tokio_uring::start(async {
-        for (part, compression) in [first, second].into_iter().zip(BOTH) {
-            let mut sink = FileSink::open(&path, compression).unwrap();
+        for (part, compress) in [first, second].into_iter().zip(BOTH) {
+            let mut sink = FileSink::open(&path, compress).unwrap();
             bytes += deliver_all(&mut sink, part).await;
         }
     });
@@ -60,9 +60,9 @@ fn goes_on_after_a_cut_message() {
         text_bundle(b"this one is cut\n"),
         text_bundle(b"new\n"),
     );
-    for compression in BOTH {
+    for compress in BOTH {
         let message = |bundle| {
-            let mut encoder = Encoder::new(compression);
+            let mut encoder = Encoder::new(compress);
             encoder.encode(bundle);
             encoder.pieces().concat()
         };
@@ -72,7 +72,7 @@ fn goes_on_after_a_cut_message() {
             bytes.extend_from_slice(&message(&cut)[..len]);
             fs::write(&path, &bytes).unwrap();
             tokio_uring::start(async {
-                let mut sink = FileSink::open(&path, compression).unwrap();
+                let mut sink = FileSink::open(&path, compress).unwrap();
                 sink.deliver(&new).await.unwrap();
             });
             let file = fs::read(&path).unwrap();
@@ -90,12 +90,12 @@ fn other_files_are_left_alone() {
     let dir = tempfile::tempdir().unwrap();
     let path = dir.path().join("notes.txt");
     fs::write(&path, "dear diary").unwrap();
-    let error = FileSink::open(&path, Compression::None).unwrap_err();
+    let error = FileSink::open(&path, Compress::None).unwrap_err();
     assert_eq!(error.kind(), io::ErrorKind::InvalidData);
     assert!(error.to_string().contains("notes.txt"), "{error}");
     assert_eq!(fs::read(&path).unwrap(), b"dear diary");
 
-    let error = FileSink::open(dir.path(), Compression::None).unwrap_err();
+    let error = FileSink::open(dir.path(), Compress::None).unwrap_err();
     assert_eq!(error.kind(), io::ErrorKind::IsADirectory);
 }
 
@@ -103,12 +103,12 @@ fn other_files_are_left_alone() {
 fn one_butler_at_a_time() {
     let dir = tempfile::tempdir().unwrap();
     let path = dir.path().join("log");
-    let first = FileSink::open(&path, Compression::None).unwrap();
-    let error = FileSink::open(&path, Compression::None).unwrap_err();
+    let first = FileSink::open(&path, Compress::None).unwrap();
+    let error = FileSink::open(&path, Compress::None).unwrap_err();
     assert_eq!(error.kind(), io::ErrorKind::ResourceBusy);
     assert!(error.to_string().contains("another process"), "{error}");
     drop(first);
-    FileSink::open(&path, Compression::None).unwrap();
+    FileSink::open(&path, Compress::None).unwrap();
 }
 
 #[test]
@@ -117,7 +117,7 @@ fn a_moved_file_is_written_on() {
     let (path, moved) = (dir.path().join("log"), dir.path().join("log.1"));
     let all = some_bundles();
     tokio_uring::start(async {
-        let mut sink = FileSink::open(&path, Compression::None).unwrap();
+        let mut sink = FileSink::open(&path, Compress::None).unwrap();
         sink.deliver(&all[0]).await.unwrap();
         fs::rename(&path, &moved).unwrap();
         let Target::Regular(file) = &mut sink.target else {
@@ -137,10 +137,10 @@ fn a_moved_file_is_written_on() {
 fn devices_take_it_or_are_tried_again() {
     let bundle = text_bundle(b"x\n");
     tokio_uring::start(async {
-        let mut sink = FileSink::open(Path::new("/dev/null"), Compression::None).unwrap();
+        let mut sink = FileSink::open(Path::new("/dev/null"), Compress::None).unwrap();
         assert!(sink.deliver(&bundle).await.unwrap() > bundle.len() as u64);
 
-        let mut sink = FileSink::open(Path::new("/dev/full"), Compression::None).unwrap();
+        let mut sink = FileSink::open(Path::new("/dev/full"), Compress::None).unwrap();
         let wait = Duration::from_millis(300);
         let result = tokio::time::timeout(wait, sink.deliver(&bundle)).await;
         assert!(result.is_err());
@@ -186,7 +186,7 @@ fn a_fifo_gets_whole_messages_again_and_again() {
         (first, second)
     });
     let errors = tokio_uring::start(async {
-        let mut sink = FileSink::open(&path, Compression::None).unwrap();
+        let mut sink = FileSink::open(&path, Compress::None).unwrap();
         sink.deliver(&small).await.unwrap();
         sink.deliver(&large).await.unwrap();
         sink.deliver(&small).await.unwrap();
@@ -214,7 +214,7 @@ fn an_abandoned_write_does_not_hold_up_the_end() {
         .open(&path)
         .unwrap();
     tokio_uring::start(async {
-        let mut sink = FileSink::open(&path, Compression::None).unwrap();
+        let mut sink = FileSink::open(&path, Compress::None).unwrap();
         let wait = Duration::from_millis(50);
         let result = tokio::time::timeout(wait, sink.deliver(&large)).await;
         assert!(result.is_err());

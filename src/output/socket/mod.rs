@@ -26,13 +26,12 @@ use bytes::Bytes;
 use self::connection::Connection;
 use super::Sink;
 use super::attempts::Attempts;
-use super::compress::Encoder;
+use super::compress::{Compress, Encoder};
 use super::health::Health;
 use super::write::Unwritten;
 use crate::bundle::Bundle;
 use crate::ledger::DropReason;
 use crate::limits::CLOSE_TIMEOUT;
-use crate::wire::message::Compression;
 
 /// Where somebody listens.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -69,10 +68,10 @@ pub(crate) struct SocketSink {
 
 impl SocketSink {
     /// Connects when the first bundle comes.
-    pub fn new(address: Address, compression: Compression) -> Self {
+    pub fn new(address: Address, compress: Compress) -> Self {
         Self {
             connection: None,
-            encoder: Encoder::new(compression),
+            encoder: Encoder::new(compress),
             slices: Vec::new(),
             attempts: Attempts::new(format!("output {address}")),
             address,

@@ -12,7 +12,7 @@ use crate::output::testing::{bundles, lines, parse, text_bundle};
 use crate::proto::logpb::ButlerLogBundle;
 use crate::wire::descriptor::StreamType;
 
-const BOTH: [Compression; 2] = [Compression::None, Compression::Zlib];
+const BOTH: [Compress; 2] = [Compress::None, Compress::ZLIB];
 
 fn some_bundles() -> Vec<Bundle> {
     bundles(20_000, &[("a/text", StreamType::Text, &lines(400_000))])
@@ -22,8 +22,8 @@ fn decoded(bundles: &[Bundle]) -> Vec<ButlerLogBundle> {
     bundles.iter().map(Bundle::decode).collect()
 }
 
-fn unix_sink(path: &Path, compression: Compression) -> SocketSink {
-    SocketSink::new(Address::Unix(path.to_owned()), compression)
+fn unix_sink(path: &Path, compress: Compress) -> SocketSink {
+    SocketSink::new(Address::Unix(path.to_owned()), compress)
 }
 
 fn tcp_sink(host: &str, listener: &TcpListener) -> SocketSink {
@@ -31,7 +31,7 @@ fn tcp_sink(host: &str, listener: &TcpListener) -> SocketSink {
         host: host.into(),
         port: listener.local_addr().unwrap().port(),
     };
-    SocketSink::new(address, Compression::None)
+    SocketSink::new(address, Compress::None)
 }
 
 async fn deliver_all(sink: &mut SocketSink, bundles: &[Bundle]) -> u64 {
@@ -60,13 +60,13 @@ fn unix_peer(path: &Path, limits: Vec<u64>) -> JoinHandle<Vec<Vec<u8>>> {
 
 #[test]
 fn unix_round_trips() {
-    for compression in BOTH {
+    for compress in BOTH {
         let dir = tempfile::tempdir().unwrap();
         let path = dir.path().join("socket");
         let peer = unix_peer(&path, vec![u64::MAX]);
         let all = some_bundles();
         let bytes = tokio_uring::start(async {
-            let mut sink = unix_sink(&path, compression);
+            let mut sink = unix_sink(&path, compress);
             let bytes = deliver_all(&mut sink, &all).await;
             sink.finish().await;
             assert_eq!(sink.health().errors(), 0);
@@ -123,7 +123,7 @@ fn a_slow_reader_gets_it_in_small_parts() {
         }
     });
     tokio_uring::start(async {
-        let mut sink = unix_sink(&path, Compression::None);
+        let mut sink = unix_sink(&path, Compress::None);
         sink.deliver(&first).await.unwrap();
         let connection = sink.connection.as_ref().unwrap();
         sockopt::set_socket_send_buffer_size(connection, 4096).unwrap();
@@ -146,13 +146,13 @@ fn a_slow_reader_gets_it_in_small_parts() {
 
 #[test]
 fn a_cut_message_comes_again_whole() {
-    for compression in BOTH {
+    for compress in BOTH {
         let dir = tempfile::tempdir().unwrap();
         let path = dir.path().join("socket");
         let (small, large) = (text_bundle(b"x\n"), text_bundle(&lines(6_000_000)));
         let peer = unix_peer(&path, vec![100_000, 200_000, u64::MAX]);
         tokio_uring::start(async {
-            let mut sink = unix_sink(&path, compression);
+            let mut sink = unix_sink(&path, compress);
             for bundle in [&small, &large, &small] {
                 sink.deliver(bundle).await.unwrap();
             }
@@ -197,7 +197,7 @@ fn a_peer_that_left_while_idle_loses_nothing() {
     let tcp = TcpListener::bind("127.0.0.1:0").unwrap();
     let bundle = text_bundle(b"x\n");
     tokio_uring::start(async {
-        let mut sink = unix_sink(&path, Compression::None);
+        let mut sink = unix_sink(&path, Compress::None);
         let len = sink.deliver(&bundle).await.unwrap();
         read(unix.accept().unwrap().0, len);
         sink.deliver(&bundle).await.unwrap();
@@ -223,7 +223,7 @@ fn a_unix_peer_may_close_its_own_direction() {
     let listener = UnixListener::bind(&path).unwrap();
     let bundle = text_bundle(b"x\n");
     tokio_uring::start(async {
-        let mut sink = unix_sink(&path, Compression::None);
+        let mut sink = unix_sink(&path, Compress::None);
         let len = sink.deliver(&bundle).await.unwrap();
         let (mut connection, _) = listener.accept().unwrap();
         connection.write_all(b"noise").unwrap();
@@ -245,7 +245,7 @@ fn waits_for_a_peer_that_comes_later() {
     });
     let all = some_bundles();
     tokio_uring::start(async {
-        let mut sink = unix_sink(&path, Compression::None);
+        let mut sink = unix_sink(&path, Compress::None);
         deliver_all(&mut sink, &all).await;
         sink.finish().await;
         assert!(sink.health().errors() >= 2);
@@ -271,7 +271,7 @@ fn a_full_backlog_does_not_stop_the_thread() {
     let bundle = text_bundle(b"x\n");
     let expected = bundle.decode();
     tokio_uring::start(async {
-        let mut sink = unix_sink(&path, Compression::None);
+        let mut sink = unix_sink(&path, Compress::None);
         let sending = tokio_uring::spawn(async move {
             let len = sink.deliver(&bundle).await.unwrap();
             (sink, len)
@@ -319,7 +319,7 @@ fn an_abandoned_write_does_not_hold_up_the_end() {
     let listener = UnixListener::bind(&path).unwrap();
     let large = text_bundle(&lines(2_000_000));
     tokio_uring::start(async {
-        let mut sink = unix_sink(&path, Compression::None);
+        let mut sink = unix_sink(&path, Compress::None);
         let wait = Duration::from_millis(50);
         let result = tokio::time::timeout(wait, sink.deliver(&large)).await;
         assert!(result.is_err());
