@@ -1,0 +1,413 @@
+//! What is checked once a run has ended.
+
+use std::collections::BTreeMap;
+
+use butler::ledger::{Account, DropReason};
+use butler::proto::logpb::{ButlerLogBundle, LogEntry, log_entry};
+use butler::wire::descriptor::StreamType;
+use butler::wire::message::MessageView;
+
+use crate::common;
+use crate::edge::Opened;
+use crate::expected::Expected;
+use crate::output::{Fate, Received};
+use crate::world::World;
+
+type Check = Result<(), String>;
+
+/// A stream, as it should be and as it came.
+struct Followed<'a> {
+    opened: &'a Opened,
+    stream_type: StreamType,
+    expected: Expected,
+    lost: BTreeMap<u64, (LogEntry, DropReason)>,
+    /// Stream index and place in the content that come next.
+    next: u64,
+    at: usize,
+    /// Datagrams begun, and whether the last goes on.
+    datagrams: usize,
+    in_datagram: bool,
+    delivered: u64,
+    dropped: BTreeMap<DropReason, u64>,
+}
+
+/// Panics or returns an error at anything that is not as it must be.
+pub fn check(world: &World<'_>) -> Check {
+    let received = messages(&world.output.received)?;
+    let mut streams = follow(world);
+    for fate in &world.output.fates {
+        if let Fate::Lost(bundle, reason) = fate {
+            note_lost(&mut streams, bundle, *reason)?;
+        }
+    }
+    take_all(&mut streams, &received)?;
+    check_accounts(world, &streams)?;
+    check_rules(world, &streams, received)?;
+    check_inputs(world)
+}
+
+/// The bundles of all connections: whole messages, and where a connection was
+/// cut at most one that is torn.
+fn messages(connections: &[Received]) -> Result<Vec<ButlerLogBundle>, String> {
+    let mut bundles = Vec::new();
+    for (number, connection) in connections.iter().enumerate() {
+        let mut at = 0;
+        let wrong = |at, what| format!("connection {number}, byte {at}: {what}");
+        while let Some(view) =
+            MessageView::parse(&connection.bytes[at..]).map_err(|error| wrong(at, format!("{error}")))?
+        {
+            bundles.push(view.bundle().map_err(|error| wrong(at, format!("{error}")))?);
+            at += view.len;
+        }
+        if at < connection.bytes.len() && !connection.cut {
+            return Err(wrong(at, "a torn message, and no cut".into()));
+        }
+    }
+    Ok(bundles)
+}
+
+fn follow<'a>(world: &'a World<'_>) -> BTreeMap<String, Followed<'a>> {
+    let followed = world.edge.opened.iter().map(|opened| {
+        let plan = &world.plan.clients[opened.client];
+        let read = world.kernel.sockets[opened.client].read;
+        let header = plan.header_bytes().len();
+        let given = read - opened.not_data;
+        let data = &plan.wire()[header..][..given];
+        let limit = world.plan.stream_size_max;
+        let followed = Followed {
+            opened,
+            stream_type: plan.stream_type,
+            expected: Expected::new(plan.stream_type, data, limit),
+            lost: BTreeMap::new(),
+            next: 0,
+            at: 0,
+            datagrams: 0,
+            in_datagram: false,
+            delivered: 0,
+            dropped: BTreeMap::new(),
+        };
+        (opened.info.name.to_string(), followed)
+    });
+    followed.collect()
+}
+
+fn find<'a, 'b>(
+    streams: &'b mut BTreeMap<String, Followed<'a>>,
+    name: &str,
+) -> Result<&'b mut Followed<'a>, String> {
+    let found = streams.get_mut(name);
+    found.ok_or_else(|| format!("stream {name} came, and was never opened"))
+}
+
+fn entries(bundle: &ButlerLogBundle) -> impl Iterator<Item = (&str, &LogEntry)> {
+    bundle.entries.iter().flat_map(|entry| {
+        let name = entry.desc.as_ref().map_or("", |desc| &desc.name);
+        entry.logs.iter().map(move |log| (name, log))
+    })
+}
+
+fn note_lost(
+    streams: &mut BTreeMap<String, Followed<'_>>,
+    bundle: &ButlerLogBundle,
+    reason: DropReason,
+) -> Check {
+    for (name, log) in entries(bundle) {
+        let stream = find(streams, name)?;
+        stream.lost.insert(log.stream_index, (log.clone(), reason));
+    }
+    Ok(())
+}
+
+/// Every stream's content, what came and what was lost, is what its client
+/// wrote; gaps are where a loss was reported.
+fn take_all(streams: &mut BTreeMap<String, Followed<'_>>, received: &[ButlerLogBundle]) -> Check {
+    for (name, log) in received.iter().flat_map(entries) {
+        let taken = find(streams, name)?.take_received(log);
+        taken.map_err(|wrong| explain(streams, name, wrong))?;
+    }
+    let names: Vec<_> = streams.keys().cloned().collect();
+    for name in names {
+        let ended = find(streams, &name)?.take_end();
+        ended.map_err(|wrong| explain(streams, &name, wrong))?;
+    }
+    Ok(())
+}
+
+/// What is wrong at a place of a stream.
+struct Wrong {
+    at: usize,
+    got: Vec<u8>,
+    what: String,
+}
+
+impl Followed<'_> {
+    fn take_received(&mut self, log: &LogEntry) -> Result<(), Wrong> {
+        self.take_lost()?;
+        let wrong = |what: String| Wrong {
+            at: self.at,
+            got: content(log),
+            what,
+        };
+        let (next, got) = (self.next, log.stream_index);
+        if got < next {
+            return Err(wrong(format!("entry {got} came again")));
+        }
+        if got > next {
+            return Err(wrong(format!("entry {next} is missing, {got} comes next")));
+        }
+        self.delivered += self.take(log)?;
+        Ok(())
+    }
+
+    /// Takes those that are reported as lost and come next.
+    fn take_lost(&mut self) -> Result<(), Wrong> {
+        while let Some((log, reason)) = self.lost.remove(&self.next) {
+            *self.dropped.entry(reason).or_default() += self.take(&log)?;
+        }
+        Ok(())
+    }
+
+    fn take_end(&mut self) -> Result<(), Wrong> {
+        self.take_lost()?;
+        let missing = self.expected.content.len() - self.at;
+        let datagrams = self.expected.datagrams.len() - self.datagrams;
+        if missing > 0 || datagrams > 0 || !self.lost.is_empty() {
+            let what = format!("its last {missing} bytes, {datagrams} datagrams are missing");
+            return Err(Wrong {
+                at: self.at,
+                got: Vec::new(),
+                what,
+            });
+        }
+        Ok(())
+    }
+
+    /// Compares an entry with what must come; returns the bytes of the client
+    /// that it stands for.
+    fn take(&mut self, log: &LogEntry) -> Result<u64, Wrong> {
+        let got = content(log);
+        let rest = &self.expected.content[self.at..];
+        let same = rest.iter().zip(&got).take_while(|(a, b)| a == b).count();
+        if same < got.len() {
+            return Err(Wrong {
+                at: self.at + same,
+                got: got[same..].to_vec(),
+                what: "other bytes".into(),
+            });
+        }
+        let mut begins = None;
+        if let Some(log_entry::Content::Datagram(datagram)) = &log.content {
+            if !self.in_datagram && self.datagrams == self.expected.datagrams.len() {
+                return Err(Wrong {
+                    at: self.at,
+                    got,
+                    what: "a datagram too many".into(),
+                });
+            }
+            begins = (!self.in_datagram).then_some(self.datagrams);
+            self.datagrams += usize::from(!self.in_datagram);
+            self.in_datagram = datagram.partial.as_ref().is_some_and(|it| !it.last);
+        }
+        let bytes = self.expected.client_bytes(self.at, got.len(), begins);
+        self.at += got.len();
+        self.next += 1;
+        self.check_cut(log)?;
+        Ok(bytes)
+    }
+
+    /// A part of a line ends neither in a character nor between `\r` and `\n`.
+    fn check_cut(&self, log: &LogEntry) -> Result<(), Wrong> {
+        let Some(log_entry::Content::Text(text)) = &log.content else {
+            return Ok(());
+        };
+        let is_part = text.lines.last().is_some_and(|it| it.delimiter.is_empty());
+        let (before, after) = self.expected.content.split_at(self.at);
+        let after = &after[..after.len().min(3)];
+        let in_crlf = before.ends_with(b"\r") && after.starts_with(b"\n");
+        let in_char = (1..=before.len().min(3)).any(|len| {
+            let around = [&before[before.len() - len..], after].concat();
+            let valid = match std::str::from_utf8(&around) {
+                Ok(text) => text,
+                Err(error) => {
+                    std::str::from_utf8(&around[..error.valid_up_to()]).unwrap_or_default()
+                }
+            };
+            valid.chars().next().is_some_and(|it| it.len_utf8() > len)
+        });
+        // At the size limit the line gets an end of ours.
+        let at_limit = self.at as u64 >= self.expected.kept;
+        if is_part && !at_limit && (in_crlf || in_char) {
+            return Err(Wrong {
+                at: self.at,
+                got: after.to_vec(),
+                what: "a cut that must not be".into(),
+            });
+        }
+        Ok(())
+    }
+}
+
+/// An entry's content in one.
+fn content(log: &LogEntry) -> Vec<u8> {
+    match &log.content {
+        Some(log_entry::Content::Text(text)) => {
+            let lines = text.lines.iter();
+            lines
+                .flat_map(|line| [&line.value[..], line.delimiter.as_bytes()].concat())
+                .collect()
+        }
+        Some(log_entry::Content::Binary(binary)) => binary.data.to_vec(),
+        Some(log_entry::Content::Datagram(datagram)) => datagram.data.to_vec(),
+        None => Vec::new(),
+    }
+}
+
+/// Says where it is, what was expected and where what came belongs.
+fn explain(streams: &BTreeMap<String, Followed<'_>>, name: &str, wrong: Wrong) -> String {
+    const SHOWN: usize = 16;
+    let (at, got) = (wrong.at, &wrong.got[..wrong.got.len().min(SHOWN)]);
+    let expected = streams.get(name).map_or(&[][..], |stream| {
+        let content = &stream.expected.content[at.min(stream.expected.content.len())..];
+        &content[..content.len().min(SHOWN)]
+    });
+    let mut belongs = String::new();
+    if !got.is_empty() {
+        for (name, stream) in streams {
+            let mut windows = stream.expected.content.windows(got.len());
+            if let Some(place) = windows.position(|window| window == got) {
+                belongs = format!(", which belongs at byte {place} of {name}");
+                break;
+            }
+        }
+    }
+    format!(
+        "stream {name}: at byte {at} expected \"{}\", got \"{}\"{belongs}: {}",
+        expected.escape_ascii(),
+        got.escape_ascii(),
+        wrong.what
+    )
+}
+
+/// Accepted is delivered and dropped by reason, to the byte, of each stream
+/// and of all.
+fn check_accounts(world: &World<'_>, streams: &BTreeMap<String, Followed<'_>>) -> Check {
+    let mut sums: BTreeMap<&str, u64> = BTreeMap::new();
+    for (name, stream) in streams {
+        let expected = &stream.expected;
+        let dropped = |reason| stream.dropped.get(&reason).copied().unwrap_or(0);
+        let accepted = expected.over_limit
+            + expected.framing
+            + stream.delivered
+            + stream.dropped.values().sum::<u64>();
+        let want = [
+            ("accepted", accepted),
+            ("delivered", stream.delivered),
+            ("over_limit", expected.over_limit),
+            ("framing", expected.framing),
+            ("undelivered", dropped(DropReason::Undelivered)),
+            ("refused", dropped(DropReason::Refused)),
+        ];
+        let got = columns(stream.opened.info.account());
+        if want != got {
+            return Err(format!("stream {name}: the account is {got:?}, not {want:?}"));
+        }
+        let losses = world.core.losses().get(&stream.opened.info.name);
+        let told = losses.map_or(0, Account::dropped_in_all);
+        if told != stream.dropped.values().sum::<u64>() {
+            return Err(format!("stream {name}: {told} bytes are told to be lost"));
+        }
+        for (column, bytes) in want {
+            *sums.entry(column).or_default() += bytes;
+        }
+    }
+    for (column, bytes) in columns(world.core.account()) {
+        let sum = sums.get(column).copied().unwrap_or(0);
+        if sum != bytes {
+            return Err(format!("{column} in all: {bytes}, the streams' are {sum}"));
+        }
+    }
+    if !world.core.is_settled() || world.core.buffered() > 0 {
+        return Err(format!("{} bytes are left over", world.core.buffered()));
+    }
+    Ok(())
+}
+
+fn columns(account: &Account) -> [(&'static str, u64); 6] {
+    [
+        ("accepted", account.accepted()),
+        ("delivered", account.delivered()),
+        ("over_limit", account.dropped(DropReason::OverLimit)),
+        ("framing", account.dropped(DropReason::Framing)),
+        ("undelivered", account.dropped(DropReason::Undelivered)),
+        ("refused", account.dropped(DropReason::Refused)),
+    ]
+}
+
+/// All bundles, those that came and those that were lost, keep the rules of
+/// the protocol.
+fn check_rules(
+    world: &World<'_>,
+    streams: &BTreeMap<String, Followed<'_>>,
+    received: Vec<ButlerLogBundle>,
+) -> Check {
+    let mut received = received.into_iter();
+    let mut all = Vec::new();
+    for fate in &world.output.fates {
+        match fate {
+            Fate::Lost(bundle, _) => all.push((**bundle).clone()),
+            Fate::Delivered => {
+                let bundle = received.next();
+                all.push(bundle.ok_or("a delivered bundle did not come")?);
+            }
+        }
+    }
+    if received.next().is_some() {
+        return Err("more bundles came than were delivered".into());
+    }
+    let mut seen = common::reassemble(&all);
+    for (name, followed) in streams {
+        let Some(stream) = seen.remove(name) else {
+            if followed.next > 0 {
+                return Err(format!("stream {name} is not there"));
+            }
+            continue;
+        };
+        if stream.terminal.is_none() {
+            return Err(format!("stream {name} has no terminal"));
+        }
+        let expected = &followed.expected;
+        let lines_wanted = followed.stream_type == StreamType::Text && world.plan.text_in_lines;
+        if lines_wanted && stream.lines != expected.lines() {
+            return Err(format!("stream {name}: other lines"));
+        }
+        if followed.stream_type == StreamType::Datagram {
+            let sizes = stream.datagrams.iter().map(Vec::len);
+            let same = sizes.eq(expected.datagrams.iter().map(|it| it.0));
+            if !same || stream.datagram_open != expected.datagram_open {
+                return Err(format!("stream {name}: other datagrams"));
+            }
+        }
+    }
+    match seen.keys().next() {
+        Some(name) => Err(format!("stream {name} came, and was never opened")),
+        None => Ok(()),
+    }
+}
+
+/// Nothing stays in a socket whose stream came to its end.
+fn check_inputs(world: &World<'_>) -> Check {
+    for opened in &world.edge.opened {
+        let left = world.kernel.sockets[opened.client].len();
+        if left > 0 && !opened.cut_short {
+            return Err(format!(
+                "stream {}: {left} bytes that its client wrote are never read",
+                opened.info.name
+            ));
+        }
+    }
+    let opened = world.edge.opened.len() as u64;
+    if world.core.stats().streams != opened {
+        return Err(format!("{opened} streams were opened"));
+    }
+    Ok(())
+}

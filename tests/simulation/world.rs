@@ -1,0 +1,342 @@
+//! One run: clients, edge, core and output take turns by chance, and time
+//! goes on when nobody has anything to do.
+
+use butler::core::{Core, CoreConfig};
+use butler::limits::{FLUSH_TIMEOUT, HEADER_GRACE};
+use butler::time::Moment;
+use butler::wire::descriptor::Tags;
+use butler::{BundleLimits, Identity};
+
+use crate::broken::Broken;
+use crate::chance::Chance;
+use crate::client::Client;
+use crate::edge::{Around, Edge};
+use crate::kernel::Kernel;
+use crate::oracle;
+use crate::output::Output;
+use crate::plan::{End, Fault, Plan};
+use crate::trace::Trace;
+
+/// More than any run needs.
+const STEPS_MAX: usize = 200_000;
+/// When the operator has waited long enough, and ends it with SIGTERM.
+const PATIENCE_NS: u64 = 600_000_000_000;
+const WALL_SECONDS: i64 = 1_700_000_000;
+
+/// How far the butler's own life has come, as its `wait` has it.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+enum Life {
+    Running,
+    /// It takes those who wait to be accepted.
+    Stopping,
+    /// The output has until then.
+    Flushing(u64),
+    Over,
+}
+
+pub struct World<'a> {
+    pub plan: &'a Plan,
+    pub core: Core,
+    pub kernel: Kernel,
+    pub edge: Edge,
+    pub output: Output,
+    pub aborted: bool,
+    clients: Vec<Client>,
+    chance: Chance,
+    pub trace: Trace,
+    now: Moment,
+    /// What the wall clock has been set by, in seconds.
+    wall_skew: i64,
+    step: usize,
+    life: Life,
+    activated: bool,
+    sigterm_ns: Option<u64>,
+    headers_ended: bool,
+    streams_ended: bool,
+}
+
+impl<'a> World<'a> {
+    pub fn new(plan: &'a Plan, broken: Option<Broken>, traced: bool) -> Self {
+        let core = Core::new(CoreConfig {
+            bundle_limits: BundleLimits {
+                target: plan.bundle_target,
+                max: plan.bundle_max,
+            },
+            text_in_lines: plan.text_in_lines,
+            identity: Identity {
+                project: "p".into(),
+                prefix: "a/prefix".into(),
+                secret: Default::default(),
+            },
+            global_tags: Tags::default(),
+            age_max_ns: plan.age_ns,
+            buffered_max: plan.buffered_max as u64,
+            stream_size_max: plan.stream_size_max,
+        });
+        let clients = plan.clients.iter().enumerate();
+        Self {
+            plan,
+            core,
+            kernel: Kernel::new(plan.clients.len(), plan.socket_capacity, plan.descriptors),
+            edge: Edge::new(),
+            output: Output::default(),
+            aborted: false,
+            clients: clients.map(|(at, plan)| Client::new(at, plan)).collect(),
+            chance: Chance::new(plan, broken),
+            trace: Trace::new(traced),
+            now: moment(0, 0),
+            wall_skew: 0,
+            step: 0,
+            life: Life::Running,
+            activated: false,
+            sigterm_ns: None,
+            headers_ended: false,
+            streams_ended: false,
+        }
+    }
+
+    /// Steps so far.
+    pub fn steps(&self) -> usize {
+        self.step
+    }
+
+    /// Runs to the end; an error says what is wrong.
+    pub fn run(&mut self) -> Result<(), String> {
+        while self.life != Life::Over {
+            self.step += 1;
+            if self.step > STEPS_MAX {
+                return Err(format!("no end after {STEPS_MAX} steps"));
+            }
+            self.trace.at(self.step, self.now.mono_ns);
+            self.signals();
+            self.live();
+            if self.life != Life::Over && !self.turn() {
+                self.pass_time()?;
+            }
+            self.check_memory()?;
+        }
+        oracle::check(self)
+    }
+
+    fn signals(&mut self) {
+        if self.plan.sigterm == Some(self.step) || self.now.mono_ns > PATIENCE_NS {
+            self.sigterm();
+        }
+        let again = self.plan.sigterm.zip(self.plan.sigterm_again);
+        if again.is_some_and(|(first, after)| first + after == self.step) {
+            self.trace.note(|| "the signal comes again".into());
+            self.abort();
+        }
+    }
+
+    /// As `Butler::shutdown`.
+    fn sigterm(&mut self) {
+        if self.sigterm_ns.is_none() {
+            self.trace.note(|| "SIGTERM".into());
+            self.sigterm_ns = Some(self.now.mono_ns);
+            self.activated = true;
+            self.edge.stop_accepting(&mut self.kernel);
+        }
+    }
+
+    /// What is due of the shutdown, and the steps of `Butler::wait`.
+    fn live(&mut self) {
+        let now_ns = self.now.mono_ns;
+        let [headers, streams, output] = self.deadlines();
+        if headers.is_some_and(|at| at <= now_ns) && !self.headers_ended {
+            self.headers_ended = true;
+            self.trace.note(|| "unfinished headers end".into());
+            self.edge.end_headers(&mut self.kernel);
+        }
+        if streams.is_some_and(|at| at <= now_ns) && !self.streams_ended {
+            self.streams_ended = true;
+            self.trace.note(|| "all streams end".into());
+            self.with_edge(Edge::end_all);
+        }
+        if output.is_some_and(|at| at <= now_ns) && !self.aborted {
+            self.trace.note(|| "the output was too slow".into());
+            self.abort();
+        }
+        if self.life == Life::Running && self.activated && self.edge.is_idle() {
+            self.edge.stop_accepting(&mut self.kernel);
+            self.life = Life::Stopping;
+        }
+        if self.life == Life::Stopping && self.edge.is_idle() && self.edge.is_closed() {
+            self.flush();
+        }
+        if matches!(self.life, Life::Flushing(_))
+            && self.output.is_idle()
+            && !self.core.has_bundle(&self.now)
+            && (self.aborted || self.core.is_settled())
+        {
+            self.life = Life::Over;
+        }
+    }
+
+    /// When headers are ended, streams, and the wait for the output.
+    fn deadlines(&self) -> [Option<u64>; 3] {
+        let flush = FLUSH_TIMEOUT.as_nanos() as u64;
+        let grace = self.plan.grace_ns;
+        let after = |ns| self.sigterm_ns.map(|at| at + ns);
+        let streams = match self.chance.broken {
+            Some(Broken::SleepsThroughGrace) => None,
+            _ => after(grace),
+        };
+        let shutdown = match self.chance.broken {
+            Some(Broken::WaitsForOutput) => None,
+            _ => after(grace + flush),
+        };
+        let flushed = match self.life {
+            Life::Flushing(until) => Some(until),
+            _ => None,
+        };
+        [
+            after(grace.min(HEADER_GRACE.as_nanos() as u64)),
+            streams,
+            shutdown.into_iter().chain(flushed).min(),
+        ]
+    }
+
+    fn flush(&mut self) {
+        self.trace.note(|| "no more comes".into());
+        self.core.flush();
+        let until = self.now.mono_ns + FLUSH_TIMEOUT.as_nanos() as u64;
+        self.life = Life::Flushing(until);
+    }
+
+    /// Ends now: what is not delivered is lost.
+    fn abort(&mut self) {
+        if self.aborted || self.life == Life::Over {
+            return;
+        }
+        self.aborted = true;
+        if matches!(self.life, Life::Running | Life::Stopping) {
+            self.with_edge(Edge::abandon);
+            self.flush();
+        }
+        self.output
+            .abort(&mut self.core, &mut self.chance, &self.now);
+    }
+
+    fn with_edge(&mut self, run: impl FnOnce(&mut Edge, &mut Around<'_>)) {
+        let mut around = Around {
+            core: &mut self.core,
+            kernel: &mut self.kernel,
+            chance: &mut self.chance,
+            trace: &mut self.trace,
+            now: &self.now,
+        };
+        run(&mut self.edge, &mut around);
+    }
+
+    /// Somebody who can do something does it. False if nobody can.
+    fn turn(&mut self) -> bool {
+        let now_ns = self.now.mono_ns;
+        let ready = |it: &Client| it.can_act(&self.kernel, now_ns);
+        let mut who: Vec<_> = (0..self.clients.len())
+            .filter(|at| ready(&self.clients[*at]))
+            .collect();
+        let (edge, output) = (self.clients.len(), self.clients.len() + 1);
+        let (core, kernel) = (&self.core, &self.kernel);
+        if self.edge.has_work(core, kernel, &self.chance, &self.now) {
+            who.push(edge);
+        }
+        if self.output.has_work(&self.core, &self.now) {
+            who.push(output);
+        }
+        if who.is_empty() {
+            return false;
+        }
+        let who = self.chance.random.pick(&who);
+        if who == edge {
+            self.with_edge(Edge::round);
+        } else if who == output {
+            let (core, chance) = (&mut self.core, &mut self.chance);
+            if self.output.step(core, chance, &mut self.trace, &self.now) {
+                self.edge.output_took_ns = now_ns;
+            }
+        } else {
+            self.clients[who].act(&mut self.kernel, &mut self.trace, now_ns);
+        }
+        true
+    }
+
+    /// Nobody can do anything now: on to when somebody can.
+    fn pass_time(&mut self) -> Result<(), String> {
+        let now_ns = self.now.mono_ns;
+        let at_rest = self.clients.iter().all(Client::is_at_rest);
+        if !self.activated && at_rest {
+            let stays = self.plan.clients.iter().any(|it| it.end == End::Stays);
+            if stays || self.plan.sigterm.is_some() {
+                self.sigterm();
+            }
+            self.activated = true;
+            return Ok(());
+        }
+        let clients = self.clients.iter().filter_map(|it| it.due(now_ns));
+        let due = clients
+            .chain(self.edge.due(&self.core, &self.now))
+            .chain(self.output.due())
+            .chain(self.deadlines().into_iter().flatten())
+            .filter(|due| *due > now_ns)
+            .min();
+        let Some(due) = due else {
+            if self.sigterm_ns.is_none() {
+                // All clients wait for an output that takes nothing.
+                self.sigterm();
+                return Ok(());
+            }
+            return Err("after SIGTERM nothing ever happens any more".into());
+        };
+        if self.chance.happens(Fault::WallJumps, 5) {
+            self.wall_skew = self.chance.random.within(0, 7200) as i64 - 3600;
+        }
+        self.now = moment(due, self.wall_skew);
+        let last = self.sigterm_ns.map(|at| {
+            let grace = self.plan.grace_ns;
+            at + grace + FLUSH_TIMEOUT.as_nanos() as u64
+        });
+        if last.is_some_and(|last| due > last) {
+            return Err(format!("SIGTERM at {:?} ns, still there at {due}", last));
+        }
+        Ok(())
+    }
+
+    /// What is buffered stays within what may be, and what one more read can
+    /// add to it: the read itself in a carry that doubles, and the bundle it
+    /// goes to. The end of a stream adds its terminal to a bundle.
+    fn check_memory(&self) -> Result<(), String> {
+        let doubled = 2 * self.plan.read_max + self.longest_carry();
+        let bundle = self.plan.bundle_target.max(self.plan.read_max) + NOTED_MAX;
+        let max = self.plan.buffered_max + doubled + bundle;
+        let buffered = self.core.buffered();
+        if buffered > max as u64 {
+            return Err(format!(
+                "{buffered} bytes are buffered, {} may be, and {max} with what is at hand",
+                self.plan.buffered_max
+            ));
+        }
+        Ok(())
+    }
+
+    /// What the largest carry can have: it holds no more than may be buffered
+    /// or its client wrote.
+    fn longest_carry(&self) -> usize {
+        let written = self.kernel.sockets.iter().map(|it| it.written).max();
+        written.unwrap_or(0).min(self.plan.buffered_max)
+    }
+}
+
+/// What a bundle notes of its entries and streams: two lists, each with room
+/// for twice as much as is in it.
+const NOTED_MAX: usize = 16 * 1024;
+
+fn moment(now_ns: u64, wall_skew: i64) -> Moment {
+    Moment {
+        mono_ns: now_ns,
+        wall: prost_types::Timestamp {
+            seconds: WALL_SECONDS + wall_skew + (now_ns / 1_000_000_000) as i64,
+            nanos: (now_ns % 1_000_000_000) as i32,
+        },
+    }
+}
