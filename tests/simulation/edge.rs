@@ -12,10 +12,10 @@ use butler::time::Moment;
 use butler::wire::header::HeaderReader;
 
 use crate::broken::Broken;
+use crate::chance::Chance;
 use crate::kernel::Kernel;
 use crate::plan::Fault;
 use crate::trace::Trace;
-use crate::chance::Chance;
 
 const ACCEPT_RETRY_NS: u64 = 100_000_000;
 /// As in the engine: how far it reads ahead of an output at a good pace.
@@ -243,7 +243,9 @@ impl Edge {
         }
         let max = around.chance.read_len();
         let data = around.kernel.sockets[client].read(max);
-        around.trace.note(|| format!("read {} of {client}", data.len()));
+        around
+            .trace
+            .note(|| format!("read {} of {client}", data.len()));
         if data.is_empty() {
             self.end(around, client, false);
         } else if self.may_read(around.core, around.chance, around.now.mono_ns) {

@@ -53,10 +53,13 @@ fn messages(connections: &[Received]) -> Result<Vec<ButlerLogBundle>, String> {
     for (number, connection) in connections.iter().enumerate() {
         let mut at = 0;
         let wrong = |at, what| format!("connection {number}, byte {at}: {what}");
-        while let Some(view) =
-            MessageView::parse(&connection.bytes[at..]).map_err(|error| wrong(at, format!("{error}")))?
+        while let Some(view) = MessageView::parse(&connection.bytes[at..])
+            .map_err(|error| wrong(at, format!("{error}")))?
         {
-            bundles.push(view.bundle().map_err(|error| wrong(at, format!("{error}")))?);
+            bundles.push(
+                view.bundle()
+                    .map_err(|error| wrong(at, format!("{error}")))?,
+            );
             at += view.len;
         }
         if at < connection.bytes.len() && !connection.cut {
@@ -309,7 +312,9 @@ fn check_accounts(world: &World<'_>, streams: &BTreeMap<String, Followed<'_>>) -
         ];
         let got = columns(stream.opened.info.account());
         if want != got {
-            return Err(format!("stream {name}: the account is {got:?}, not {want:?}"));
+            return Err(format!(
+                "stream {name}: the account is {got:?}, not {want:?}"
+            ));
         }
         let losses = world.core.losses().get(&stream.opened.info.name);
         let told = losses.map_or(0, Account::dropped_in_all);
@@ -327,7 +332,11 @@ fn check_accounts(world: &World<'_>, streams: &BTreeMap<String, Followed<'_>>) -
         }
     }
     if !world.core.is_settled() || world.core.buffered() > 0 {
-        return Err(format!("{} bytes are left over", world.core.buffered()));
+        return Err(format!(
+            "{} bytes and {} streams are left over",
+            world.core.buffered(),
+            world.core.open_streams()
+        ));
     }
     Ok(())
 }

@@ -11,9 +11,9 @@ use butler::time::Moment;
 use butler::{Bundle, Gather};
 
 use crate::broken::Broken;
+use crate::chance::Chance;
 use crate::plan::Fault;
 use crate::trace::Trace;
-use crate::chance::Chance;
 
 /// What its reader got over one connection.
 #[derive(Debug, Default)]

@@ -128,7 +128,10 @@ impl Plan {
     pub fn new(seed: u64) -> Self {
         let mut random = Random::new(seed);
         let random = &mut random;
-        let mut faults: Vec<_> = Fault::ALL.into_iter().filter(|_| random.one_in(3)).collect();
+        let mut faults: Vec<_> = Fault::ALL
+            .into_iter()
+            .filter(|_| random.one_in(3))
+            .collect();
         if !random.one_in(4) {
             faults.retain(|fault| *fault != Fault::Hangs);
         }

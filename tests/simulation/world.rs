@@ -109,7 +109,7 @@ impl<'a> World<'a> {
             }
             self.trace.at(self.step, self.now.mono_ns);
             self.signals();
-            self.live();
+            self.live()?;
             if self.life != Life::Over && !self.turn() {
                 self.pass_time()?;
             }
@@ -140,7 +140,7 @@ impl<'a> World<'a> {
     }
 
     /// What is due of the shutdown, and the steps of `Butler::wait`.
-    fn live(&mut self) {
+    fn live(&mut self) -> Result<(), String> {
         let now_ns = self.now.mono_ns;
         let [headers, streams, output] = self.deadlines();
         if headers.is_some_and(|at| at <= now_ns) && !self.headers_ended {
@@ -155,6 +155,10 @@ impl<'a> World<'a> {
         }
         if output.is_some_and(|at| at <= now_ns) && !self.aborted {
             self.trace.note(|| "the output was too slow".into());
+            let reading = !matches!(self.life, Life::Flushing(_));
+            if reading && self.core.may_read() {
+                return Err("streams are still open, and the output is not to blame".into());
+            }
             self.abort();
         }
         if self.life == Life::Running && self.activated && self.edge.is_idle() {
@@ -171,6 +175,7 @@ impl<'a> World<'a> {
         {
             self.life = Life::Over;
         }
+        Ok(())
     }
 
     /// When headers are ended, streams, and the wait for the output.
