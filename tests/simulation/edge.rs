@@ -18,6 +18,8 @@ use crate::plan::Fault;
 use crate::trace::Trace;
 
 const ACCEPT_RETRY_NS: u64 = 100_000_000;
+/// Between one want of descriptors and the next, at least.
+const EXHAUSTED_APART_NS: u64 = 5_000_000_000;
 /// As in the engine: how far it reads ahead of an output at a good pace.
 const AHEAD_BUNDLES: usize = 2;
 const AHEAD_WAIT_NS: u64 = 5_000_000;
@@ -187,7 +189,10 @@ impl Edge {
                 return;
             }
             let now_ns = around.now.mono_ns;
-            if around.chance.happens(Fault::NoDescriptors, 8) {
+            // Not again as soon as there are some.
+            let until = around.kernel.exhausted_until_ns;
+            let over = until == 0 || until + EXHAUSTED_APART_NS < now_ns;
+            if over && around.chance.happens(Fault::NoDescriptors, 4) {
                 around.kernel.exhausted_until_ns = now_ns + around.chance.nanos(3_000);
             }
             let Some(client) = around.kernel.accept(now_ns) else {

@@ -21,6 +21,8 @@ use crate::trace::Trace;
 const STEPS_MAX: usize = 200_000;
 /// When the operator has waited long enough, and ends it with SIGTERM.
 const PATIENCE_NS: u64 = 600_000_000_000;
+/// After so long without anything in the way streams must have ended.
+const UNHINDERED_NS: u64 = 5_000_000_000;
 const WALL_SECONDS: i64 = 1_700_000_000;
 
 /// How far the butler's own life has come, as its `wait` has it.
@@ -53,6 +55,8 @@ pub struct World<'a> {
     sigterm_ns: Option<u64>,
     headers_ended: bool,
     streams_ended: bool,
+    /// When the butler was last short of memory or of descriptors.
+    hindered_ns: u64,
 }
 
 impl<'a> World<'a> {
@@ -92,6 +96,7 @@ impl<'a> World<'a> {
             sigterm_ns: None,
             headers_ended: false,
             streams_ended: false,
+            hindered_ns: 0,
         }
     }
 
@@ -142,6 +147,9 @@ impl<'a> World<'a> {
     /// What is due of the shutdown, and the steps of `Butler::wait`.
     fn live(&mut self) -> Result<(), String> {
         let now_ns = self.now.mono_ns;
+        if !self.core.may_read() || now_ns < self.kernel.exhausted_until_ns {
+            self.hindered_ns = now_ns;
+        }
         let [headers, streams, output] = self.deadlines();
         if headers.is_some_and(|at| at <= now_ns) && !self.headers_ended {
             self.headers_ended = true;
@@ -156,8 +164,8 @@ impl<'a> World<'a> {
         if output.is_some_and(|at| at <= now_ns) && !self.aborted {
             self.trace.note(|| "the output was too slow".into());
             let reading = !matches!(self.life, Life::Flushing(_));
-            if reading && self.core.may_read() {
-                return Err("streams are still open, and the output is not to blame".into());
+            if reading && now_ns > self.hindered_ns + UNHINDERED_NS {
+                return Err("streams are still open, and nothing is in the way".into());
             }
             self.abort();
         }
