@@ -14,12 +14,10 @@ use butler::wire::header::HeaderReader;
 use crate::broken::Broken;
 use crate::chance::Chance;
 use crate::kernel::Kernel;
+use crate::listener::Listener;
 use crate::plan::Fault;
 use crate::trace::Trace;
 
-const ACCEPT_RETRY_NS: u64 = 100_000_000;
-/// Between one want of descriptors and the next, at least.
-const EXHAUSTED_APART_NS: u64 = 5_000_000_000;
 /// As in the engine: how far it reads ahead of an output at a good pace.
 const AHEAD_BUNDLES: usize = 2;
 const AHEAD_WAIT_NS: u64 = 5_000_000;
@@ -59,18 +57,10 @@ struct Connection {
     armed: bool,
 }
 
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-enum Listening {
-    Open,
-    Closing,
-    Closed,
-}
-
 #[derive(Debug)]
 pub struct Edge {
     connections: Vec<Connection>,
-    listening: Listening,
-    retry_ns: Option<u64>,
+    listener: Listener,
     /// Read, but there was no room for it.
     parked: VecDeque<(usize, Vec<u8>)>,
     /// Connections end after what is there, also those that come yet.
@@ -84,8 +74,7 @@ impl Edge {
     pub fn new() -> Self {
         Self {
             connections: Vec::new(),
-            listening: Listening::Open,
-            retry_ns: None,
+            listener: Listener::default(),
             parked: VecDeque::new(),
             ending: false,
             output_took_ns: 0,
@@ -98,7 +87,7 @@ impl Edge {
     }
 
     pub fn is_closed(&self) -> bool {
-        self.listening == Listening::Closed
+        self.listener.is_closed()
     }
 
     fn may_read(&self, core: &Core, chance: &Chance, now_ns: u64) -> bool {
@@ -114,17 +103,9 @@ impl Edge {
         let readable = |it: &Connection| it.armed && kernel.sockets[it.client].is_readable();
         let waits = !self.parked.is_empty() || self.connections.iter().any(|it| !it.armed);
         self.connections.iter().any(readable)
-            || self.retry_ns.is_none() && self.accepts(kernel)
+            || self.listener.has_work(kernel)
             || waits && self.may_read(core, chance, now.mono_ns)
             || self.due(core, now).is_some_and(|due| due <= now.mono_ns)
-    }
-
-    fn accepts(&self, kernel: &Kernel) -> bool {
-        match self.listening {
-            Listening::Open => kernel.has_waiting(),
-            Listening::Closing => true,
-            Listening::Closed => false,
-        }
     }
 
     /// When the next round is due for reasons of time.
@@ -137,7 +118,7 @@ impl Edge {
         let resume = self.output_took_ns + AHEAD_WAIT_NS;
         headers
             .chain(core.next_tick_ns(now))
-            .chain(self.retry_ns)
+            .chain(self.listener.retry_ns)
             .chain((waits && resume > now.mono_ns).then_some(resume))
             .min()
     }
@@ -146,13 +127,8 @@ impl Edge {
     pub fn round(&mut self, around: &mut Around<'_>) {
         let now_ns = around.now.mono_ns;
         around.core.tick(around.now);
-        if self.retry_ns.is_some_and(|at| at <= now_ns) {
-            self.retry_ns = None;
-        }
         self.refuse_late_headers(around);
-        if self.retry_ns.is_none() {
-            self.accept(around);
-        }
+        self.accept(around);
         self.step(around);
         if self.may_read(around.core, around.chance, now_ns) {
             for connection in &mut self.connections {
@@ -183,25 +159,9 @@ impl Edge {
     }
 
     fn accept(&mut self, around: &mut Around<'_>) {
-        while self.accepts(around.kernel) {
-            if self.listening == Listening::Closing && !around.kernel.has_waiting() {
-                self.listening = Listening::Closed;
-                return;
-            }
-            let now_ns = around.now.mono_ns;
-            // Not again as soon as there are some.
-            let until = around.kernel.exhausted_until_ns;
-            let over = until == 0 || until + EXHAUSTED_APART_NS < now_ns;
-            if over && around.chance.happens(Fault::NoDescriptors, 4) {
-                around.kernel.exhausted_until_ns = now_ns + around.chance.nanos(3_000);
-            }
-            let Some(client) = around.kernel.accept(now_ns) else {
-                around.trace.note(|| "no descriptor to accept with".into());
-                self.retry_ns = Some(now_ns + ACCEPT_RETRY_NS);
-                return;
-            };
+        while let Some(client) = self.listener.accept(around) {
             around.trace.note(|| format!("accepted {client}"));
-            let deadline = now_ns + HEADER_TIMEOUT.as_nanos() as u64;
+            let deadline = around.now.mono_ns + HEADER_TIMEOUT.as_nanos() as u64;
             self.connections.push(Connection {
                 client,
                 phase: Phase::Header(HeaderReader::default(), deadline),
@@ -331,9 +291,7 @@ impl Edge {
         let connection = self.connections.swap_remove(at);
         around.trace.note(|| format!("end of {client}"));
         around.kernel.release(client);
-        if self.retry_ns.is_some() {
-            self.retry_ns = Some(0);
-        }
+        self.listener.descriptor_back();
         if let Phase::Stream(key, opened) = connection.phase {
             self.opened[opened].cut_short = cut_short;
             if !around.chance.breaks(Broken::ForgetsEnd) {
@@ -345,9 +303,7 @@ impl Edge {
     /// Takes those who wait to be accepted, and nobody after them.
     pub fn stop_accepting(&mut self, kernel: &mut Kernel) {
         kernel.stop_listening();
-        if self.listening == Listening::Open {
-            self.listening = Listening::Closing;
-        }
+        self.listener.close();
     }
 
     /// Ends the connections without a complete header after what is there.

@@ -17,7 +17,10 @@ mod common;
 mod content;
 mod edge;
 mod expected;
+mod followed;
 mod kernel;
+mod life;
+mod listener;
 mod oracle;
 mod output;
 mod plan;
@@ -41,9 +44,9 @@ fn number(variable: &str) -> Option<u64> {
     Some(value.parse().expect("a number"))
 }
 
-/// Runs something for every seed, on all cores. Panics with the first seed
-/// that fails and its smallest plan.
-fn each_seed(seeds: std::ops::Range<u64>, check: impl Fn(u64) -> Result<(), Plan> + Sync) {
+/// Runs something for every seed, on all cores; it returns a plan that fails.
+/// Panics with the first seed of which there is one, and its smallest plan.
+fn each_seed(seeds: std::ops::Range<u64>, check: impl Fn(u64) -> Option<Plan> + Sync) {
     let next = AtomicU64::new(seeds.start);
     let failed = Mutex::new(None::<(u64, Plan)>);
     let work = || {
@@ -52,7 +55,7 @@ fn each_seed(seeds: std::ops::Range<u64>, check: impl Fn(u64) -> Result<(), Plan
             if seed >= seeds.end {
                 return;
             }
-            if let Err(plan) = check(seed) {
+            if let Some(plan) = check(seed) {
                 failed.lock().unwrap().get_or_insert((seed, plan));
             }
         }
@@ -65,7 +68,7 @@ fn each_seed(seeds: std::ops::Range<u64>, check: impl Fn(u64) -> Result<(), Plan
     });
     if let Some((seed, plan)) = failed.into_inner().unwrap() {
         let failure = shrink(plan, None);
-        panic!("seed {seed}:\n{failure}\nagain: scripts/simulate --seeds 1 --from {seed}");
+        panic!("seed {seed}:\n{failure}\nseed {seed} again: BUTLER_SIM_FROM={seed}");
     }
 }
 
@@ -75,7 +78,7 @@ fn nothing_is_lost_repeated_or_swapped() {
     let seeds = number("BUTLER_SIM_SEEDS").unwrap_or(SEEDS);
     each_seed(from..from + seeds, |seed| {
         let plan = Plan::new(seed);
-        run(&plan, None).map(drop).map_err(|_| plan)
+        run(&plan, None).is_err().then_some(plan)
     });
 }
 
@@ -83,7 +86,8 @@ fn nothing_is_lost_repeated_or_swapped() {
 /// second one some steps after it.
 #[test]
 fn sigterm_at_every_step() {
-    each_seed(10_000..10_020, |seed| {
+    let from = number("BUTLER_SIM_FROM").unwrap_or(10_000);
+    each_seed(from..from + 20, |seed| {
         let mut plan = Plan::new(seed);
         plan.clients.truncate(3);
         for client in &mut plan.clients {
@@ -91,15 +95,19 @@ fn sigterm_at_every_step() {
         }
         plan.sigterm = None;
         plan.sigterm_again = None;
-        let steps = run(&plan, None).map_err(|_| plan.clone())?;
+        let Ok(steps) = run(&plan, None) else {
+            return Some(plan);
+        };
         for step in 1..=steps.min(400) {
             for again in [None, Some(0), Some(step % 40)] {
                 plan.sigterm = Some(step);
                 plan.sigterm_again = again;
-                run(&plan, None).map_err(|_| plan.clone())?;
+                if run(&plan, None).is_err() {
+                    return Some(plan);
+                }
             }
         }
-        Ok(())
+        None
     });
 }
 

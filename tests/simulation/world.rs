@@ -2,7 +2,7 @@
 //! goes on when nobody has anything to do.
 
 use butler::core::{Core, CoreConfig};
-use butler::limits::{FLUSH_TIMEOUT, HEADER_GRACE};
+use butler::limits::FLUSH_TIMEOUT;
 use butler::time::Moment;
 use butler::wire::descriptor::Tags;
 use butler::{BundleLimits, Identity};
@@ -12,6 +12,7 @@ use crate::chance::Chance;
 use crate::client::Client;
 use crate::edge::{Around, Edge};
 use crate::kernel::Kernel;
+use crate::life::Life;
 use crate::oracle;
 use crate::output::Output;
 use crate::plan::{End, Fault, Plan};
@@ -19,22 +20,7 @@ use crate::trace::Trace;
 
 /// More than any run needs.
 const STEPS_MAX: usize = 200_000;
-/// When the operator has waited long enough, and ends it with SIGTERM.
-const PATIENCE_NS: u64 = 600_000_000_000;
-/// After so long without anything in the way streams must have ended.
-const UNHINDERED_NS: u64 = 5_000_000_000;
 const WALL_SECONDS: i64 = 1_700_000_000;
-
-/// How far the butler's own life has come, as its `wait` has it.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-enum Life {
-    Running,
-    /// It takes those who wait to be accepted.
-    Stopping,
-    /// The output has until then.
-    Flushing(u64),
-    Over,
-}
 
 pub struct World<'a> {
     pub plan: &'a Plan,
@@ -44,19 +30,19 @@ pub struct World<'a> {
     pub output: Output,
     pub aborted: bool,
     clients: Vec<Client>,
-    chance: Chance,
+    pub chance: Chance,
     pub trace: Trace,
-    now: Moment,
+    pub now: Moment,
     /// What the wall clock has been set by, in seconds.
     wall_skew: i64,
-    step: usize,
-    life: Life,
-    activated: bool,
-    sigterm_ns: Option<u64>,
-    headers_ended: bool,
-    streams_ended: bool,
+    pub step: usize,
+    pub life: Life,
+    pub activated: bool,
+    pub sigterm_ns: Option<u64>,
+    pub headers_ended: bool,
+    pub streams_ended: bool,
     /// When the butler was last short of memory or of descriptors.
-    hindered_ns: u64,
+    pub hindered_ns: u64,
 }
 
 impl<'a> World<'a> {
@@ -123,115 +109,7 @@ impl<'a> World<'a> {
         oracle::check(self)
     }
 
-    fn signals(&mut self) {
-        if self.plan.sigterm == Some(self.step) || self.now.mono_ns > PATIENCE_NS {
-            self.sigterm();
-        }
-        let again = self.plan.sigterm.zip(self.plan.sigterm_again);
-        if again.is_some_and(|(first, after)| first + after == self.step) {
-            self.trace.note(|| "the signal comes again".into());
-            self.abort();
-        }
-    }
-
-    /// As `Butler::shutdown`.
-    fn sigterm(&mut self) {
-        if self.sigterm_ns.is_none() {
-            self.trace.note(|| "SIGTERM".into());
-            self.sigterm_ns = Some(self.now.mono_ns);
-            self.activated = true;
-            self.edge.stop_accepting(&mut self.kernel);
-        }
-    }
-
-    /// What is due of the shutdown, and the steps of `Butler::wait`.
-    fn live(&mut self) -> Result<(), String> {
-        let now_ns = self.now.mono_ns;
-        if !self.core.may_read() || now_ns < self.kernel.exhausted_until_ns {
-            self.hindered_ns = now_ns;
-        }
-        let [headers, streams, output] = self.deadlines();
-        if headers.is_some_and(|at| at <= now_ns) && !self.headers_ended {
-            self.headers_ended = true;
-            self.trace.note(|| "unfinished headers end".into());
-            self.edge.end_headers(&mut self.kernel);
-        }
-        if streams.is_some_and(|at| at <= now_ns) && !self.streams_ended {
-            self.streams_ended = true;
-            self.trace.note(|| "all streams end".into());
-            self.with_edge(Edge::end_all);
-        }
-        if output.is_some_and(|at| at <= now_ns) && !self.aborted {
-            self.trace.note(|| "the output was too slow".into());
-            let reading = !matches!(self.life, Life::Flushing(_));
-            if reading && now_ns > self.hindered_ns + UNHINDERED_NS {
-                return Err("streams are still open, and nothing is in the way".into());
-            }
-            self.abort();
-        }
-        if self.life == Life::Running && self.activated && self.edge.is_idle() {
-            self.edge.stop_accepting(&mut self.kernel);
-            self.life = Life::Stopping;
-        }
-        if self.life == Life::Stopping && self.edge.is_idle() && self.edge.is_closed() {
-            self.flush();
-        }
-        if matches!(self.life, Life::Flushing(_))
-            && self.output.is_idle()
-            && !self.core.has_bundle(&self.now)
-            && (self.aborted || self.core.is_settled())
-        {
-            self.life = Life::Over;
-        }
-        Ok(())
-    }
-
-    /// When headers are ended, streams, and the wait for the output.
-    fn deadlines(&self) -> [Option<u64>; 3] {
-        let flush = FLUSH_TIMEOUT.as_nanos() as u64;
-        let grace = self.plan.grace_ns;
-        let after = |ns| self.sigterm_ns.map(|at| at + ns);
-        let streams = match self.chance.broken {
-            Some(Broken::SleepsThroughGrace) => None,
-            _ => after(grace),
-        };
-        let shutdown = match self.chance.broken {
-            Some(Broken::WaitsForOutput) => None,
-            _ => after(grace + flush),
-        };
-        let flushed = match self.life {
-            Life::Flushing(until) => Some(until),
-            _ => None,
-        };
-        [
-            after(grace.min(HEADER_GRACE.as_nanos() as u64)),
-            streams,
-            shutdown.into_iter().chain(flushed).min(),
-        ]
-    }
-
-    fn flush(&mut self) {
-        self.trace.note(|| "no more comes".into());
-        self.core.flush();
-        let until = self.now.mono_ns + FLUSH_TIMEOUT.as_nanos() as u64;
-        self.life = Life::Flushing(until);
-    }
-
-    /// Ends now: what is not delivered is lost.
-    fn abort(&mut self) {
-        if self.aborted || self.life == Life::Over {
-            return;
-        }
-        self.aborted = true;
-        if matches!(self.life, Life::Running | Life::Stopping) {
-            self.with_edge(Edge::abandon);
-            self.flush();
-        }
-        self.output
-            .abort(&mut self.core, &mut self.chance, &self.now);
-    }
-
-    fn with_edge(&mut self, run: impl FnOnce(&mut Edge, &mut Around<'_>)) {
+    pub fn with_edge(&mut self, run: impl FnOnce(&mut Edge, &mut Around<'_>)) {
         let mut around = Around {
             core: &mut self.core,
             kernel: &mut self.kernel,

@@ -7,7 +7,10 @@ use super::input::Input;
 
 pub fn run(bytes: &[u8]) {
     let mut input = Input::new(bytes);
-    let (magic, step) = (input.byte() % 4 != 0, usize::from(input.byte()).max(1));
+    let (magic, step) = (
+        !input.byte().is_multiple_of(4),
+        usize::from(input.byte()).max(1),
+    );
     let rest = input.take(usize::MAX);
     // Most headers have the right magic and length: the JSON is what matters.
     let mut wire = Vec::new();

@@ -17,7 +17,10 @@ type Found = (Vec<(u64, usize)>, Option<MessageError>);
 
 pub fn run(bytes: &[u8]) {
     let mut input = Input::new(bytes);
-    let (framed, step) = (input.byte() % 4 != 0, usize::from(input.byte()).max(1));
+    let (framed, step) = (
+        !input.byte().is_multiple_of(4),
+        usize::from(input.byte()).max(1),
+    );
     let data = input.take(usize::MAX);
     let mut file = Vec::new();
     if framed {
