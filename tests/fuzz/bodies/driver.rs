@@ -114,7 +114,7 @@ pub fn drive(stream_type: StreamType, bytes: &[u8]) -> Driven {
         let (control, len) = (input.byte(), usize::from(input.byte()));
         let data = input.take(len);
         // A few bytes of input stand for a line longer than a bundle.
-        let data = data.repeat(if control & 0x80 == 0 { 1 } else { 100 });
+        let data = data.repeat(if control & 0x80 == 0 { 1 } else { 30 });
         let now = driver.now();
         driven.failed = driver.core.data(&now, key, &data).is_err();
         driven.written.extend(data);
