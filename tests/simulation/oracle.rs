@@ -11,6 +11,7 @@ use crate::common;
 use crate::expected::Expected;
 use crate::followed::{Followed, Wrong};
 use crate::output::{Fate, Received};
+use crate::plan::Fault;
 use crate::world::World;
 
 type Check = Result<(), String>;
@@ -26,6 +27,7 @@ pub fn check(world: &World<'_>) -> Check {
     }
     take_all(&mut streams, &received)?;
     check_accounts(world, &streams)?;
+    check_losses(world)?;
     check_rules(world, &streams, received)?;
     check_inputs(world)
 }
@@ -182,6 +184,25 @@ fn check_accounts(world: &World<'_>, streams: &BTreeMap<String, Followed<'_>>) -
             world.core.buffered(),
             world.core.open_streams()
         ));
+    }
+    Ok(())
+}
+
+/// Nothing is lost unless the output took too long or refused it, or somebody
+/// would not wait.
+fn check_losses(world: &World<'_>) -> Check {
+    const REASONS: [Fault; 5] = [
+        Fault::Stalls,
+        Fault::Cuts,
+        Fault::Refusals,
+        Fault::Losses,
+        Fault::Hangs,
+    ];
+    let plan = world.plan;
+    let reason = REASONS.iter().any(|fault| plan.faults.contains(fault));
+    let lost = world.core.stats().bundles_lost;
+    if lost > 0 && !reason && plan.sigterm_again.is_none() {
+        return Err(format!("{lost} bundles are lost for no reason"));
     }
     Ok(())
 }

@@ -154,6 +154,7 @@ impl<'a> World<'a> {
 
     /// Nobody can do anything now: on to when somebody can.
     fn pass_time(&mut self) -> Result<(), String> {
+        self.check_age()?;
         let now_ns = self.now.mono_ns;
         let at_rest = self.clients.iter().all(Client::is_at_rest);
         if !self.activated && at_rest {
@@ -189,6 +190,20 @@ impl<'a> World<'a> {
         });
         if last.is_some_and(|last| due > last) {
             return Err(format!("SIGTERM at {:?} ns, still there at {due}", last));
+        }
+        Ok(())
+    }
+
+    /// While the output waits, all that was read is due within the maximum
+    /// age, but for what must wait for its next byte: a `\r`, a part of a
+    /// character or of a datagram's size.
+    fn check_age(&self) -> Result<(), String> {
+        let waits = 10 * self.core.open_streams() as u64;
+        let pending = self.core.account().pending();
+        let last = self.now.mono_ns + self.plan.age_ns;
+        let due = self.core.next_tick_ns(&self.now);
+        if self.output.is_idle() && pending > waits && due.is_none_or(|due| due > last) {
+            return Err(format!("{pending} bytes wait until {due:?}, not {last}"));
         }
         Ok(())
     }
