@@ -146,7 +146,11 @@ impl Plan {
             bundle_max: random.pick(&[target, target, 1 << 20]),
             age_ns: random.pick(&[0, 100 * MS, 5 * SECOND]),
             buffered_max: random.pick(&[8_000, 30_000, 30_000, 1 << 20]),
-            stream_size_max: random.pick(&[u64::MAX, u64::MAX, u64::MAX, 1, 500, 3000]),
+            stream_size_max: if random.one_in(2) {
+                u64::MAX
+            } else {
+                random.within(1, 3000)
+            },
             text_in_lines: !random.one_in(5),
             read_max,
             socket_capacity: random.pick(&[20, 100, 4000, 50_000]),
