@@ -84,6 +84,11 @@ impl StreamInfo {
         }
     }
 
+    /// Where its bytes went.
+    pub fn account(&self) -> &Account {
+        &self.account
+    }
+
     /// The descriptor, decoded.
     pub fn descriptor(&self) -> logpb::LogStreamDescriptor {
         logpb::butler_log_bundle::Entry::decode(&*self.descriptor_field)

@@ -200,6 +200,12 @@ impl Core {
         Some(self.streams.get(key)?.info.descriptor())
     }
 
+    /// The stream as its bundles know it, with its account; it outlives the
+    /// stream.
+    pub fn info(&self, key: Key) -> Option<Rc<StreamInfo>> {
+        Some(Rc::clone(&self.streams.get(key)?.info))
+    }
+
     /// The stream's name.
     pub fn name(&self, key: Key) -> Option<&StreamName> {
         Some(&self.streams.get(key)?.info.name)

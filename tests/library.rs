@@ -341,6 +341,39 @@ fn what_is_not_delivered_is_reported() {
     .unwrap();
 }
 
+/// Memory is full of what the output does not take, so that a stream is never
+/// read to its end: the shutdown does not wait for it.
+#[test]
+fn a_stuck_output_does_not_hold_up_the_shutdown() {
+    let memory = MemoryOutput::default();
+    memory.stall(true);
+    butler::start(async {
+        let mut config = config(&memory);
+        config.flush_timeout = Duration::from_millis(50);
+        config.max_buffered = 4 << 20;
+        let full = config.max_buffered;
+        let butler = Butler::new(config).unwrap();
+        let (ours, mut theirs) = UnixStream::pair().unwrap();
+        butler.add_stream(ours.into(), &text("endless")).unwrap();
+        let writer = std::thread::spawn(move || while theirs.write_all(b"a line\n").is_ok() {});
+        let buffered = || butler.statistics()["peak_buffered"].as_u64().unwrap();
+        while buffered() < full {
+            tokio::time::sleep(Duration::from_millis(1)).await;
+        }
+        butler.shutdown(Duration::from_millis(10));
+        let ended = tokio::time::timeout(Duration::from_secs(60), butler.wait());
+        let report = ended.await.expect("it ends").unwrap();
+        assert!(!report.is_complete());
+        assert_eq!(report.statistics["bytes_pending"], 0);
+        drop(butler);
+        tokio::task::yield_now().await;
+        writer
+    })
+    .unwrap()
+    .join()
+    .unwrap();
+}
+
 #[test]
 fn a_wrong_configuration_is_refused() {
     let mut config = config(&MemoryOutput::default());

@@ -357,6 +357,19 @@ fn a_partial_line_keeps_characters_and_crlf_whole() {
 }
 
 #[test]
+fn a_limit_at_the_end_of_a_line_adds_no_line() {
+    for lines in [true, false] {
+        let mut bench = Bench::new(limits(4096, 4096), |config| {
+            config.stream_size_max = 4;
+            config.text_in_lines = lines;
+        });
+        let stream = feed(&mut bench, StreamType::Text, b"one\ntwo\n", &[(4, 0)]);
+        let rest = stream.bytes.strip_prefix(b"one\n").unwrap();
+        assert!(rest.starts_with(b"[butler] "), "{}", rest.escape_ascii());
+    }
+}
+
+#[test]
 fn a_large_line_or_datagram_flows_through_without_waiting() {
     for stream_type in [StreamType::Text, StreamType::Datagram] {
         let mut bench = Bench::new(limits(256 * 1024, 10_485_759), |_| ());
@@ -411,6 +424,7 @@ fn memory_short_of_room_sends_unfinished_lines() {
         bench.pump();
     }
     assert_eq!(total, 100 * 100_000, "reading never stalls for good");
+    assert!(!bench.bundles.is_empty(), "what waits counts as memory");
     assert!(bench.core.stats().peak_buffered < 5 << 20);
 }
 

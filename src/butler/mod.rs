@@ -275,7 +275,9 @@ impl Butler {
 
     /// Begins to end: whoever waits to be accepted is still taken, nobody
     /// after them. Streams that are still open after `grace` are ended, with
-    /// all that their clients have written by then.
+    /// all that their clients have written by then. What the output has not
+    /// taken by the flush timeout after that is lost, whether it was read or
+    /// could not be read for want of room.
     pub fn shutdown(&self, grace: Duration) {
         self.activate();
         self.stop_accepting();
@@ -291,6 +293,13 @@ impl Butler {
                 if tokio::time::timeout_at(begun + wait, ended).await.is_err() {
                     butler.end_connections(end_some);
                 }
+            }
+            // While memory is full of what the output does not take, streams
+            // can't be read to their end, and `wait` waits for that.
+            let delivered = butler.engine.until(|engine| engine.output_done.get());
+            let last = begun + grace + butler.shared.flush_timeout;
+            if tokio::time::timeout_at(last, delivered).await.is_err() {
+                butler.give_up_on_output();
             }
         });
     }
@@ -327,6 +336,16 @@ impl Butler {
         self.engine.aborted.set(true);
         self.engine.changed.notify_waiters();
         self.engine.wake_output.notify_one();
+    }
+
+    fn give_up_on_output(&self) {
+        if !self.engine.aborted.get() {
+            log::error!(
+                "the output did not take everything within {:?}",
+                self.shared.flush_timeout
+            );
+            self.abort();
+        }
     }
 
     /// Counters so far, as one JSON object.
@@ -374,11 +393,7 @@ impl Butler {
             .await
             .is_err()
         {
-            log::error!(
-                "the output did not take everything within {:?}",
-                self.shared.flush_timeout
-            );
-            self.abort();
+            self.give_up_on_output();
             engine.until(done).await;
         }
         match engine.failure.borrow().clone() {

@@ -1,0 +1,206 @@
+//! A plan: all that is decided before a run begins. It follows from a seed,
+//! can be made smaller, and is printed when a run fails.
+
+use butler::wire::descriptor::StreamType;
+
+use crate::content::{self, Header};
+use crate::random::Random;
+
+const MS: u64 = 1_000_000;
+const SECOND: u64 = 1_000 * MS;
+
+/// What may go wrong. Each seed allows some of these.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Fault {
+    /// Reads bring less than is there.
+    ShortReads,
+    /// The kernel completes some reads later than others.
+    LateReads,
+    /// A read fails; what was not read is gone.
+    ReadErrors,
+    /// Accepting fails for want of descriptors, for a while.
+    NoDescriptors,
+    /// The wall clock jumps.
+    WallJumps,
+    /// The output takes part of a write.
+    ShortWrites,
+    /// The output takes nothing for some seconds.
+    Stalls,
+    /// The output's connection breaks inside a message.
+    Cuts,
+    /// The output refuses to be connected to.
+    Refusals,
+    /// The output refuses a bundle for good.
+    Losses,
+    /// From some time on the output takes nothing at all.
+    Hangs,
+}
+
+impl Fault {
+    pub const ALL: [Self; 11] = [
+        Self::ShortReads,
+        Self::LateReads,
+        Self::ReadErrors,
+        Self::NoDescriptors,
+        Self::WallJumps,
+        Self::ShortWrites,
+        Self::Stalls,
+        Self::Cuts,
+        Self::Refusals,
+        Self::Losses,
+        Self::Hangs,
+    ];
+}
+
+/// What a client does next.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Act {
+    /// In nanoseconds.
+    Wait(u64),
+    /// So many bytes, however long that takes.
+    Write(usize),
+}
+
+/// How a client ends once it has done everything.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum End {
+    Closes,
+    /// It stays and does nothing.
+    Stays,
+}
+
+#[derive(Debug, Clone)]
+pub struct Client {
+    /// What its stream's content follows from.
+    pub number: usize,
+    pub stream_type: StreamType,
+    pub header: Header,
+    /// Bytes it writes at most, its header included.
+    pub bytes: usize,
+    pub acts: Vec<Act>,
+    pub end: End,
+    /// When it dies, whatever it is doing.
+    pub dies_ns: Option<u64>,
+}
+
+impl Client {
+    /// All it means to write.
+    pub fn wire(&self) -> Vec<u8> {
+        let mut wire = self.header_bytes();
+        let data = self.bytes.saturating_sub(wire.len());
+        wire.extend(content::data(self.number, self.stream_type, data));
+        wire.truncate(self.bytes);
+        wire
+    }
+
+    pub fn header_bytes(&self) -> Vec<u8> {
+        content::header(self.number, self.header, self.stream_type)
+    }
+}
+
+/// See the module.
+#[derive(Debug, Clone)]
+pub struct Plan {
+    /// What decides all that the plan leaves open.
+    pub seed: u64,
+    pub faults: Vec<Fault>,
+    pub clients: Vec<Client>,
+    pub bundle_target: usize,
+    pub bundle_max: usize,
+    pub age_ns: u64,
+    pub buffered_max: usize,
+    pub stream_size_max: u64,
+    pub text_in_lines: bool,
+    /// Bytes of one read at most.
+    pub read_max: usize,
+    /// Bytes that a client's socket holds.
+    pub socket_capacity: usize,
+    /// Connections there may be at a time.
+    pub descriptors: usize,
+    pub grace_ns: u64,
+    /// At which step SIGTERM comes; none: once all clients are done.
+    pub sigterm: Option<usize>,
+    /// Steps from there to a second one, if it comes.
+    pub sigterm_again: Option<usize>,
+}
+
+impl Plan {
+    pub fn new(seed: u64) -> Self {
+        let mut random = Random::new(seed);
+        let random = &mut random;
+        let mut faults: Vec<_> = Fault::ALL
+            .into_iter()
+            .filter(|_| random.one_in(3))
+            .collect();
+        if !random.one_in(4) {
+            faults.retain(|fault| *fault != Fault::Hangs);
+        }
+        let target = random.pick(&[4096, 4096, 6000, 20_000]);
+        let read_max = random.pick(&[40, 700, 5000, 20_000]);
+        let clients = random.size(1, 8);
+        Self {
+            seed: random.bits(),
+            clients: (0..clients).map(|number| client(random, number)).collect(),
+            faults,
+            bundle_target: target,
+            bundle_max: random.pick(&[target, target, 1 << 20]),
+            age_ns: random.pick(&[0, 100 * MS, 5 * SECOND]),
+            buffered_max: random.pick(&[8_000, 30_000, 30_000, 1 << 20]),
+            stream_size_max: if random.one_in(2) {
+                u64::MAX
+            } else {
+                random.within(1, 3000)
+            },
+            text_in_lines: !random.one_in(5),
+            read_max,
+            socket_capacity: random.pick(&[20, 100, 4000, 50_000]),
+            descriptors: random.pick(&[1, 2, 100]),
+            grace_ns: random.pick(&[0, 500 * MS, 5 * SECOND]),
+            sigterm: (!random.one_in(3)).then(|| random.size(0, 400)),
+            sigterm_again: random.one_in(4).then(|| random.size(0, 100)),
+        }
+    }
+}
+
+fn client(random: &mut Random, number: usize) -> Client {
+    let header = match random.below(16) {
+        0 => Header::NameOfTheFirst,
+        1 => Header::BadMagic,
+        2 => Header::BadJson,
+        3 => Header::BadLength,
+        _ => Header::Good,
+    };
+    // One byte decides where it breaks off, so that every place is hit: in
+    // the header, in a character, in a datagram's size.
+    let bytes = match random.below(6) {
+        0 => random.size(0, 80),
+        1 => random.size(0, 20_000),
+        _ => random.size(60, 3000),
+    };
+    let piece = random.pick(&[1, 10, 300, 5000]);
+    let pause = random.pick(&[0, 2 * MS, 400 * MS, 12 * SECOND]);
+    let mut acts = vec![Act::Wait(random.below(pause + 1))];
+    let mut left = bytes;
+    while left > 0 && acts.len() < 60 {
+        let len = random.size(1, piece).min(left);
+        acts.push(Act::Write(len));
+        left -= len;
+        if random.one_in(3) {
+            acts.push(Act::Wait(random.below(pause + 1)));
+        }
+    }
+    acts.push(Act::Write(left));
+    Client {
+        number,
+        stream_type: random.pick(&StreamType::ALL),
+        header,
+        bytes,
+        acts,
+        end: if random.one_in(8) {
+            End::Stays
+        } else {
+            End::Closes
+        },
+        dies_ns: random.one_in(5).then(|| random.below(20 * SECOND)),
+    }
+}
