@@ -10,13 +10,14 @@ use std::collections::VecDeque;
 use std::ops::Range;
 use std::rc::Rc;
 
-use bytes::{Bytes, BytesMut};
+use bytes::BytesMut;
 use prost_types::Timestamp;
 
 use crate::bundle::{
     self, Bundle, BundleLimits, BundleStream, ENTRY_OVERHEAD_MAX, Identity, NO_PART, Part,
     StreamInfo,
 };
+use crate::secret::Secret;
 use crate::segments::SegmentPool;
 use crate::time::Moment;
 
@@ -40,7 +41,7 @@ pub(crate) struct Bundler {
     limits: BundleLimits,
     /// Bytes that bundles and free segments together may take.
     memory_max: usize,
-    identity: Bytes,
+    identity: Secret,
     /// Counts bundles, from 1.
     number: u64,
     open: Option<Open>,

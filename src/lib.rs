@@ -55,6 +55,7 @@ pub mod limits;
 pub mod output;
 pub mod proto;
 mod reactor;
+mod secret;
 mod segments;
 pub mod stats;
 pub mod stream;
@@ -68,3 +69,4 @@ pub use butler::{
 };
 pub use config::{Config, ConfigError};
 pub use reactor::listener::StreamServer;
+pub use secret::Secret;
