@@ -62,7 +62,9 @@ impl Failure {
     }
 }
 
-/// Opens the butler, unless a signal asks for the end meanwhile.
+/// Opens the butler. Clients may be waiting to be accepted by then, so a
+/// signal that asks for the end leaves it the time that open streams have, and
+/// [`wait`] goes on from there. The second one ends it at once.
 pub(super) async fn open(common: &Common, signals: &mut Signals) -> Result<Butler, Failure> {
     keep_secrets(common);
     let mut opening = std::pin::pin!(Butler::open(common.config.clone()));
@@ -71,9 +73,22 @@ pub(super) async fn open(common: &Common, signals: &mut Signals) -> Result<Butle
             opened = &mut opening => return Ok(opened?),
             asked = signals.next() => {
                 if asked == Asked::End {
+                    break;
+                }
+            }
+        }
+    }
+    signals.asked_to_end = true;
+    let mut late = std::pin::pin!(tokio::time::sleep(common.drain_timeout));
+    loop {
+        tokio::select! {
+            opened = &mut opening => return Ok(opened?),
+            asked = signals.next() => {
+                if asked == Asked::End {
                     return Err(Failure::Interrupted);
                 }
             }
+            () = &mut late => return Err(Failure::Interrupted),
         }
     }
 }
@@ -131,6 +146,8 @@ pub(super) struct Signals {
     terminate: Signal,
     interrupt: Signal,
     statistics: Signal,
+    /// One that asks for the end has come.
+    asked_to_end: bool,
 }
 
 /// What a signal asks for.
@@ -149,6 +166,7 @@ impl Signals {
             terminate: signal(SignalKind::terminate())?,
             interrupt: signal(SignalKind::interrupt())?,
             statistics: signal(SignalKind::user_defined1())?,
+            asked_to_end: false,
         })
     }
 
@@ -169,15 +187,17 @@ pub(super) async fn wait(
     signals: &mut Signals,
 ) -> Result<Report, crate::Error> {
     let mut ended = std::pin::pin!(butler.wait());
-    let mut asked_before = false;
+    if signals.asked_to_end {
+        butler.shutdown(common.drain_timeout);
+    }
     loop {
         tokio::select! {
             result = &mut ended => return result,
             asked = signals.next() => match asked {
                 Asked::Statistics => log_statistics(butler),
-                Asked::End if asked_before => butler.abort(),
+                Asked::End if signals.asked_to_end => butler.abort(),
                 Asked::End => {
-                    asked_before = true;
+                    signals.asked_to_end = true;
                     log::info!("ending; once more to end at once");
                     butler.shutdown(common.drain_timeout);
                 }

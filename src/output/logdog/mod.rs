@@ -63,7 +63,7 @@ impl fmt::Display for RegistrationError {
                 "the project is {given}, but LUCI_CONTEXT has a realm of the project {realm}: a \
                  task may log to its own project only"
             ),
-            Self::Failed(why) => write!(f, "registration failed: {why}"),
+            Self::Failed(why) => f.write_str(why),
         }
     }
 }
@@ -129,6 +129,7 @@ pub(crate) async fn connect(
         Endpoint::Emulator(_) => None,
     };
     let publisher = Publisher::new(topic, channel, tokens);
+    log::info!("bundles are published at {}", endpoint.origin());
     Ok(Session {
         sink: LogdogSink {
             encoder: Encoder::new(Compression::Zlib),

@@ -76,7 +76,9 @@ impl CertificateError {
             Reason::NotValidForName | Reason::NotValidForNameContext { .. } => {
                 "it is for another name".into()
             }
-            Reason::UnknownIssuer => "nobody whom this machine trusts has issued it".into(),
+            Reason::UnknownIssuer | Reason::BadSignature => {
+                "nobody whom this machine trusts has issued it".into()
+            }
             other => format!("{other}"),
         }))
     }

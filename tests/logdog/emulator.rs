@@ -1,0 +1,1 @@
+//! Google's emulator of Pub/Sub.
