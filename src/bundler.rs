@@ -346,6 +346,17 @@ impl Bundler {
         Some(bundle)
     }
 
+    /// What the bundle holds has become something else that takes `memory`
+    /// bytes: its segment is free.
+    #[cfg(feature = "logdog")]
+    pub fn release(&mut self, bundle: &mut Bundle, memory: usize) {
+        self.cut = self.cut - bundle.memory + memory;
+        bundle.memory = memory;
+        let segment = std::mem::take(&mut bundle.segment);
+        let room = self.memory_max.saturating_sub(self.held());
+        self.pool.put(segment, room);
+    }
+
     /// Takes back the memory of a bundle.
     pub fn recycle(&mut self, bundle: Bundle) {
         self.in_flight -= 1;

@@ -121,9 +121,12 @@ pub const PACE_READ_MAX: usize = 4096;
 /// A message is never published that is larger (Pub/Sub's limit of a request,
 /// which the emulator does not enforce).
 pub const PUBLISH_MESSAGE_MAX: usize = 10_000_000;
-/// Publishes under way at a time. Each holds its bundle and its message, so
-/// with bundles of 1 MiB this stays well within what may be buffered.
+/// Publishes under way at a time.
 pub const PUBLISHES_MAX: usize = 16;
+/// No publish begins while the messages of those under way have so many
+/// bytes, or a quarter of what may be buffered. Each takes up to twice that
+/// while it is written to the connection.
+pub const PUBLISHES_BYTES_MAX: u64 = 16 * 1024 * 1024;
 /// How long a call to the Coordinator, a publish, or a call for a token may
 /// take before it is tried again.
 pub const CALL_TIMEOUT: Duration = Duration::from_secs(30);

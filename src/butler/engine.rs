@@ -433,7 +433,12 @@ impl Engine {
         core.stats_mut().output_errors = health.errors();
         drop(core);
         self.output_took_ns.set(now.mono_ns);
-        if self.edge.borrow().has_waiting() && self.may_read(now.mono_ns) {
+        self.read_again(now.mono_ns);
+    }
+
+    /// There may be room for more data.
+    pub(super) fn read_again(&self, now_ns: u64) {
+        if self.edge.borrow().has_waiting() && self.may_read(now_ns) {
             self.wake_edge.notify_one();
         }
     }

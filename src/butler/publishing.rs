@@ -8,22 +8,38 @@ use tokio::task::{Id, JoinSet};
 use super::engine::Engine;
 use crate::bundle::Bundle;
 use crate::ledger::DropReason;
-use crate::output::logdog::LogdogSink;
+use crate::limits::PUBLISHES_BYTES_MAX;
+use crate::output::logdog::{LogdogSink, Message};
 use crate::reactor::clock;
 
 /// Bundles on their way. They stay here, and not with what publishes them, so
 /// that none is unaccounted for when that is given up.
-#[derive(Debug, Default)]
+#[derive(Debug)]
 struct Flights {
     publishes: JoinSet<Result<u64, DropReason>>,
-    bundles: HashMap<Id, Bundle>,
+    /// With the bytes of their messages.
+    bundles: HashMap<Id, (Bundle, usize)>,
+    /// Bytes of all messages.
+    bytes: usize,
+    bytes_max: usize,
 }
 
 impl Flights {
-    fn begin(&mut self, sink: &mut LogdogSink, bundle: Bundle) {
-        let publish = sink.publish(&bundle);
-        let handle = self.publishes.spawn_local(publish);
-        self.bundles.insert(handle.id(), bundle);
+    fn new(buffered_max: u64) -> Self {
+        let bytes_max = PUBLISHES_BYTES_MAX.min(buffered_max / 4);
+        Self {
+            publishes: JoinSet::new(),
+            bundles: HashMap::new(),
+            bytes: 0,
+            bytes_max: usize::try_from(bytes_max).unwrap_or(usize::MAX),
+        }
+    }
+
+    fn begin(&mut self, sink: &LogdogSink, bundle: Bundle, message: Message) {
+        let len = message.len();
+        let handle = self.publishes.spawn_local(sink.publish(message));
+        self.bundles.insert(handle.id(), (bundle, len));
+        self.bytes += len;
     }
 
     /// The next one that ends; `None` when there is none.
@@ -33,11 +49,13 @@ impl Flights {
             // It panicked, which has been told.
             Err(error) => (error.id(), Err(DropReason::Undelivered)),
         };
-        self.bundles.remove(&id).map(|bundle| (bundle, result))
+        let (bundle, len) = self.bundles.remove(&id)?;
+        self.bytes -= len;
+        Some((bundle, result))
     }
 
     fn has_room(&self) -> bool {
-        self.bundles.len() < LogdogSink::AT_ONCE
+        self.bundles.len() < LogdogSink::AT_ONCE && self.bytes < self.bytes_max
     }
 
     fn is_empty(&self) -> bool {
@@ -47,14 +65,17 @@ impl Flights {
     /// Gives all of them up.
     fn abandon(&mut self) -> impl Iterator<Item = Bundle> + use<> {
         self.publishes = JoinSet::new();
-        std::mem::take(&mut self.bundles).into_values()
+        self.bytes = 0;
+        std::mem::take(&mut self.bundles)
+            .into_values()
+            .map(|(bundle, _)| bundle)
     }
 }
 
 impl Engine {
     /// Like [`run_output`](Self::run_output), with several bundles at once.
     pub async fn run_publishing(self: Rc<Self>, mut sink: LogdogSink) {
-        let mut flights = Flights::default();
+        let mut flights = Flights::new(self.core.borrow().buffered_max());
         loop {
             if self.aborted.get() {
                 for bundle in flights.abandon() {
@@ -69,8 +90,13 @@ impl Engine {
                 Some(bundle) if self.aborted.get() => {
                     self.output_took(bundle, Err(DropReason::Undelivered), sink.health());
                 }
-                Some(bundle) => {
-                    flights.begin(&mut sink, bundle);
+                Some(mut bundle) => {
+                    let message = sink.encode(&bundle);
+                    // gRPC copies it once more while it is sent.
+                    let memory = 2 * message.len();
+                    self.core.borrow_mut().encoded(&mut bundle, memory);
+                    self.read_again(clock::mono_ns());
+                    flights.begin(&sink, bundle, message);
                     // Compressing takes a while: streams are read in between.
                     tokio::task::yield_now().await;
                 }

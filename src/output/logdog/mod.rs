@@ -26,6 +26,7 @@ use std::rc::Rc;
 use std::time::SystemTime;
 
 use auth::Accounts;
+use bytes::Bytes;
 use coordinator::{CoordinatorHost, Failure, Registrar, Registration};
 use luci_context::LuciContext;
 use pubsub::{Endpoint, Publisher};
@@ -185,22 +186,28 @@ impl LogdogSink {
     /// How many bundles may be with it.
     pub const AT_ONCE: usize = PUBLISHES_MAX;
 
-    /// Compresses the bundle, and returns what publishes it: the bytes that
-    /// it takes at Pub/Sub, or why it is lost for good. It tries for ever
-    /// what may work later.
-    pub fn publish(
-        &mut self,
-        bundle: &Bundle,
-    ) -> impl Future<Output = Result<u64, DropReason>> + use<> {
+    /// Compresses the bundle.
+    pub fn encode(&mut self, bundle: &Bundle) -> Message {
         self.encoder.encode(bundle);
-        let message = match self.encoder.pieces() {
+        let bytes = match self.encoder.pieces() {
             [whole] => whole.clone(),
             pieces => pieces.concat().into(),
         };
         self.encoder.clear();
-        let what = StreamNames::of(bundle);
+        Message {
+            bytes,
+            streams: StreamNames::of(bundle),
+        }
+    }
+
+    /// What publishes the message: the bytes that it takes at Pub/Sub, or why
+    /// it is lost for good. It tries for ever what may work later.
+    pub fn publish(
+        &self,
+        message: Message,
+    ) -> impl Future<Output = Result<u64, DropReason>> + use<> {
         let publisher = Rc::clone(&self.publisher);
-        async move { publisher.publish(message, &what).await }
+        async move { publisher.publish(message.bytes, &message.streams).await }
     }
 
     pub fn health(&self) -> &Health {
@@ -208,7 +215,21 @@ impl LogdogSink {
     }
 }
 
+/// A bundle as it is published.
+#[derive(Debug)]
+pub(crate) struct Message {
+    bytes: Bytes,
+    streams: StreamNames,
+}
+
+impl Message {
+    pub fn len(&self) -> usize {
+        self.bytes.len()
+    }
+}
+
 /// The streams of a bundle, for the log.
+#[derive(Debug)]
 struct StreamNames {
     first: Option<StreamName>,
     others: usize,
