@@ -4,8 +4,14 @@ use std::io::Write;
 use std::os::unix::net::UnixStream;
 use std::time::Duration;
 
+use butler::output::Output;
+use butler::output::logdog::{Credentials, LogdogOutput};
+use butler::wire::descriptor::{StreamProperties, StreamType};
+use butler::wire::name::ProjectName;
+use butler::{Butler, Config};
 use rustix::process::Signal;
 
+use crate::accounts::key_file;
 use crate::common::content::{check_all, every_kind, send_all};
 use crate::common::process::{Serve, open, wait_until};
 use crate::common::reassemble;
@@ -242,4 +248,37 @@ fn services_and_expirations() {
     let host = format!("s1-dot-{}", world.coordinator.host());
     assert_eq!(calls[0].http.headers["host"], host);
     assert_eq!(calls[0].request.expiration.unwrap().seconds, 5400);
+}
+
+/// A program that embeds a butler has the output too.
+#[test]
+fn the_library_registers_and_publishes() {
+    let world = World::new();
+    let key = world.path().join("key.json");
+    let tokens = crate::fakes::http::serve(|_| {
+        Reply::json(r#"{"access_token":"from-key","expires_in":3600}"#)
+    });
+    std::fs::write(&key, key_file(&format!("http://{tokens}/"))).unwrap();
+    let settings = LogdogOutput {
+        credentials: Credentials::KeyFile(key),
+        pubsub_endpoint: Some(world.publisher.url().parse().unwrap()),
+        ..LogdogOutput::new(world.coordinator.host())
+    };
+    let mut config = Config::new(Output::Logdog(settings));
+    config.project = ProjectName::new("test").unwrap();
+    config.prefix = "tests/prefix".parse().unwrap();
+    let report = butler::start(async {
+        let error = Butler::new(config.clone()).unwrap_err();
+        assert!(error.to_string().contains("Butler::open"), "{error}");
+        let butler = Butler::open(config).await.unwrap();
+        let (reader, mut writer) = std::io::pipe().unwrap();
+        let properties = StreamProperties::new("a/b".parse().unwrap(), StreamType::Text);
+        butler.add_stream(reader.into(), &properties).unwrap();
+        writer.write_all(b"hello\n").unwrap();
+        drop(writer);
+        butler.activate();
+        butler.wait().await.unwrap()
+    });
+    assert!(report.unwrap().is_complete());
+    assert_eq!(reassemble(&world.bundles())["a/b"].bytes, b"hello\n");
 }
