@@ -252,12 +252,18 @@ fn tokens_are_renewed_before_they_expire() {
     world.luci.set_lifetime(4);
     let serve = world.serve(&["--output-no-buffer"]);
     let mut stream = open(&serve.socket, "s", "text");
-    for _ in 0..50 {
+    for round in 0..50 {
+        if round == 15 {
+            // The old token is good for a while yet.
+            world.luci.fail(3);
+        }
         stream.write_all(b"line\n").unwrap();
         std::thread::sleep(Duration::from_millis(100));
     }
     drop(stream);
-    serve.terminate().expect_success();
+    let ended = serve.terminate();
+    ended.expect_success();
+    assert!(!ended.stderr.contains("; trying again"), "{ended:?}");
     let renewals = world.luci.requests().len();
     assert!((2..=5).contains(&renewals), "{renewals}");
     let streams = reassemble(&world.bundles());

@@ -137,7 +137,10 @@ pub(crate) async fn connect(
             publisher: Rc::new(publisher),
         },
         secret,
-        deadline: context.deadline,
+        // One that has passed is of a task that is over: we are not in it.
+        deadline: context
+            .deadline
+            .filter(|deadline| *deadline > SystemTime::now()),
     })
 }
 
