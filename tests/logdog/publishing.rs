@@ -43,8 +43,10 @@ fn transient_codes_are_tried_again() {
     let serve = world.serve(&["--output-no-buffer"]);
     let mut stream = open(&serve.socket, "s", "text");
     for _ in 0..14 {
+        let before = attempts(&world).len();
         stream.write_all(b"line\n").unwrap();
-        std::thread::sleep(Duration::from_millis(20));
+        // So that each is a message of its own.
+        wait_until("it is published", || attempts(&world).len() > before);
     }
     drop(stream);
     let ended = serve.terminate();
