@@ -14,6 +14,7 @@ use prost_types::Timestamp;
 
 use crate::ledger::Account;
 use crate::proto::logpb;
+use crate::secret::Secret;
 use crate::wire::descriptor::StreamType;
 use crate::wire::message::{self, Compression};
 use crate::wire::name::StreamName;
@@ -36,20 +37,19 @@ pub struct Identity {
     /// The prefix.
     pub prefix: String,
     /// The Coordinator's secret for the prefix; empty if there is none.
-    pub secret: Bytes,
+    pub secret: Secret,
 }
 
 impl Identity {
     /// Fields 4 to 6 of a bundle.
-    fn encode(&self) -> Bytes {
-        logpb::ButlerLogBundle {
+    fn encode(&self) -> Secret {
+        let fields = logpb::ButlerLogBundle {
             project: self.project.clone(),
             prefix: self.prefix.clone(),
-            secret: self.secret.clone(),
+            secret: self.secret.expose().clone(),
             ..Default::default()
-        }
-        .encode_to_vec()
-        .into()
+        };
+        Secret::new(fields.encode_to_vec())
     }
 }
 
@@ -150,8 +150,8 @@ pub struct Bundle {
     pub(crate) streams: Vec<BundleStream>,
     /// When it was begun.
     pub(crate) begun: Timestamp,
-    /// Fields 4 to 6.
-    pub(crate) identity: Bytes,
+    /// Fields 4 to 6, the secret among them.
+    pub(crate) identity: Secret,
     pub(crate) entries: u64,
 }
 
@@ -195,7 +195,7 @@ impl Bundle {
                 1 + varint::len(len as u64) + len
             })
             .sum();
-        2 + self.begun.encoded_len() + entries + self.identity.len()
+        2 + self.begun.encoded_len() + entries + self.identity.expose().len()
     }
 
     /// Bytes of it that are not in large parts.
@@ -221,12 +221,12 @@ impl Bundle {
 pub(crate) const ENTRY_OVERHEAD_MAX: usize = 1 + 5 + 2 + 1 + varint::MAX_LEN;
 
 /// Bytes of a bundle besides its entries.
-pub(crate) fn bundle_overhead_max(identity: &Bytes) -> usize {
+pub(crate) fn bundle_overhead_max(identity: &Secret) -> usize {
     let timestamp = 2 + 1 + varint::MAX_LEN + 1 + 5;
-    timestamp + identity.len()
+    timestamp + identity.expose().len()
 }
 
-pub(crate) fn encode_identity(identity: &Identity) -> Bytes {
+pub(crate) fn encode_identity(identity: &Identity) -> Secret {
     identity.encode()
 }
 
@@ -310,7 +310,7 @@ impl Gather {
                 }
             }
         }
-        self.heads.put_slice(&bundle.identity);
+        self.heads.put_slice(bundle.identity.expose());
         self.end_heads();
     }
 

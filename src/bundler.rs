@@ -10,13 +10,14 @@ use std::collections::VecDeque;
 use std::ops::Range;
 use std::rc::Rc;
 
-use bytes::{Bytes, BytesMut};
+use bytes::BytesMut;
 use prost_types::Timestamp;
 
 use crate::bundle::{
     self, Bundle, BundleLimits, BundleStream, ENTRY_OVERHEAD_MAX, Identity, NO_PART, Part,
     StreamInfo,
 };
+use crate::secret::Secret;
 use crate::segments::SegmentPool;
 use crate::time::Moment;
 
@@ -40,7 +41,7 @@ pub(crate) struct Bundler {
     limits: BundleLimits,
     /// Bytes that bundles and free segments together may take.
     memory_max: usize,
-    identity: Bytes,
+    identity: Secret,
     /// Counts bundles, from 1.
     number: u64,
     open: Option<Open>,
@@ -343,6 +344,17 @@ impl Bundler {
         let bundle = self.sealed.pop_front()?;
         self.in_flight += 1;
         Some(bundle)
+    }
+
+    /// What the bundle holds has become something else that takes `memory`
+    /// bytes: its segment is free.
+    #[cfg(feature = "logdog")]
+    pub fn release(&mut self, bundle: &mut Bundle, memory: usize) {
+        self.cut = self.cut - bundle.memory + memory;
+        bundle.memory = memory;
+        let segment = std::mem::take(&mut bundle.segment);
+        let room = self.memory_max.saturating_sub(self.held());
+        self.pool.put(segment, room);
     }
 
     /// Takes back the memory of a bundle.

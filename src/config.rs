@@ -46,6 +46,9 @@ pub enum ConfigError {
     BundleSize(usize),
     /// The output's socket path is longer than 104 bytes.
     SocketPath(usize),
+    /// The Coordinator's host, or the service, is not valid.
+    #[cfg(feature = "logdog")]
+    CoordinatorHost(String),
 }
 
 impl fmt::Display for ConfigError {
@@ -67,6 +70,12 @@ impl fmt::Display for ConfigError {
                 f,
                 "the socket's path has {len} bytes, more than {}",
                 limits::SOCKET_PATH_MAX
+            ),
+            #[cfg(feature = "logdog")]
+            Self::CoordinatorHost(given) => write!(
+                f,
+                "{given:?} is no host of a Coordinator; wanted is HOST or HOST:PORT, and a \
+                 service of letters, digits, - and ."
             ),
         }
     }
@@ -108,6 +117,10 @@ impl Config {
             Output::Unix { path, .. } if path.as_os_str().len() > limits::SOCKET_PATH_MAX => {
                 Err(ConfigError::SocketPath(path.as_os_str().len()))
             }
+            #[cfg(feature = "logdog")]
+            Output::Logdog(settings) if settings.check_host().is_err() => Err(
+                ConfigError::CoordinatorHost(settings.coordinator_host.clone()),
+            ),
             _ => Ok(()),
         }
     }

@@ -338,6 +338,14 @@ impl Core {
         self.bundler.pop()
     }
 
+    /// The output has made of the bundle what it sends, which takes `memory`
+    /// bytes until it is delivered or lost. Its entries are gone.
+    #[cfg(feature = "logdog")]
+    pub(crate) fn encoded(&mut self, bundle: &mut Bundle, memory: usize) {
+        self.bundler.release(bundle, memory);
+        self.note_peak();
+    }
+
     /// The output has taken the bundle, as `bytes_out` bytes.
     pub fn delivered(&mut self, now: &Moment, bundle: Bundle, bytes_out: u64) {
         for stream in &bundle.streams {
@@ -365,6 +373,12 @@ impl Core {
     /// Is data sent as soon as it is read?
     pub fn is_eager(&self) -> bool {
         self.config.age_max_ns == 0
+    }
+
+    /// Bytes of memory after which nothing more should be read.
+    #[cfg(feature = "logdog")]
+    pub(crate) fn buffered_max(&self) -> u64 {
+        self.config.buffered_max
     }
 
     /// May more data be read?

@@ -8,7 +8,7 @@
 //! wire        header, names, descriptor: bytes to values
 //! stream      text, binary, datagram machines: bytes to entries
 //! bundler     stages entries in one segment, cuts bundles by size and age
-//! output      directory, file, socket, log, null, memory         (the edge)
+//! output      directory, file, socket, logdog, log, null, memory (the edge)
 //! ```
 //!
 //! [`core`] holds `stream` and `bundler` together and is sans-IO: it is told
@@ -55,6 +55,7 @@ pub mod limits;
 pub mod output;
 pub mod proto;
 mod reactor;
+mod secret;
 mod segments;
 pub mod stats;
 pub mod stream;
@@ -68,3 +69,4 @@ pub use butler::{
 };
 pub use config::{Config, ConfigError};
 pub use reactor::listener::StreamServer;
+pub use secret::Secret;

@@ -117,3 +117,42 @@ pub const PACE_WAIT_MAX_US: u64 = 1000;
 /// A read of this much shortens that wait. A socket's buffer takes a few
 /// hundred writes of any size, 200 KiB at most.
 pub const PACE_READ_MAX: usize = 4096;
+
+/// A message is never published that is larger (Pub/Sub's limit of a request,
+/// which the emulator does not enforce).
+pub const PUBLISH_MESSAGE_MAX: usize = 10_000_000;
+/// Publishes under way at a time.
+pub const PUBLISHES_MAX: usize = 16;
+/// No publish begins while the messages of those under way have so many
+/// bytes, or a quarter of what may be buffered. Each takes up to twice that
+/// while it is written to the connection.
+pub const PUBLISHES_BYTES_MAX: u64 = 16 * 1024 * 1024;
+/// How long a call to the Coordinator, a publish, or a call for a token may
+/// take before it is tried again.
+pub const CALL_TIMEOUT: Duration = Duration::from_secs(30);
+/// First wait after a call that failed; it doubles up to
+/// [`BACKOFF_LONGEST`].
+pub const CALL_BACKOFF_FIRST: Duration = Duration::from_millis(500);
+/// How long the Coordinator is asked again when it fails: a job whose logs
+/// have nowhere to go does not wait for ever to begin.
+pub const REGISTRATION_TIMEOUT: Duration = Duration::from_secs(300);
+/// How long the metadata server may take to answer when it is not known that
+/// there is one.
+pub const METADATA_TIMEOUT: Duration = Duration::from_secs(3);
+/// A token is renewed when less than this is left of it, or less than half of
+/// what it had when it came.
+pub const TOKEN_MARGIN: Duration = Duration::from_secs(60);
+/// The answer of a Coordinator or a token server at most; real ones have less
+/// than 4 KiB.
+pub const HTTP_ANSWER_MAX: usize = 1024 * 1024;
+/// An idle connection to Pub/Sub is asked this often whether it is alive.
+pub const PUBSUB_PING_INTERVAL: Duration = Duration::from_secs(30);
+/// How long a connection to Pub/Sub may take to answer that.
+pub const PUBSUB_PING_TIMEOUT: Duration = Duration::from_secs(10);
+/// The Coordinator's secret, exactly (protocol).
+pub const SECRET_LEN: usize = 36;
+/// The nonce of a registration, exactly (protocol).
+pub const NONCE_LEN: usize = 32;
+/// How long before LUCI's deadline the flush ends, so that what was lost can
+/// still be told.
+pub const DEADLINE_MARGIN: Duration = Duration::from_millis(500);

@@ -63,7 +63,13 @@ fn usage_errors() {
             &["--output=file"],
             "--output: the file output: the key path",
         ),
+        #[cfg(not(feature = "logdog"))]
         (&["--output=logdog"], "--output: the logdog output is not"),
+        #[cfg(feature = "logdog")]
+        (
+            &["--output=logdog", "--project=p"],
+            "the logdog output needs the option --coordinator-host",
+        ),
         (&["--output=tcp:host"], "--output: the tcp output"),
         (&["--stream-server=tcp:x"], "--stream-server"),
         (&["--stream-server", "unix:"], "--stream-server"),

@@ -14,9 +14,11 @@ use tokio::sync::Notify;
 use tokio::time::Instant;
 
 use super::hooks::Hooks;
+use crate::bundle::Bundle;
 use crate::core::{Core, OpenError};
 use crate::ledger::DropReason;
 use crate::output::Sink;
+use crate::output::health::Health;
 use crate::output::sink::AnySink;
 use crate::reactor::edge::{Edge, Filled, NextRead, Phase, Step};
 use crate::reactor::pace::Pace;
@@ -29,8 +31,9 @@ use crate::wire::descriptor::StreamProperties;
 /// Rounds of the edge before the other tasks get a turn.
 const ROUNDS: usize = 16;
 
-/// How many bundles may wait for an output that takes them at a good pace.
-const AHEAD_BUNDLES: usize = 2;
+/// How many bundles may wait for an output that takes them at a good pace,
+/// besides those that it has.
+const AHEAD_BUNDLES: usize = 1;
 /// What that pace is: one in 20 ms. A slower output is read ahead of, up to
 /// what may be buffered.
 const AHEAD_WAIT_NS: u64 = 20_000_000;
@@ -51,6 +54,8 @@ pub(super) struct Engine {
     pub core: RefCell<Core>,
     pub edge: RefCell<Edge>,
     pub hooks: Hooks,
+    /// How many bundles the output takes at once.
+    at_once: usize,
     /// When the output last took a bundle.
     output_took_ns: Cell<u64>,
     /// The edge has something to do that the kernel does not tell.
@@ -70,11 +75,13 @@ pub(super) struct Engine {
 }
 
 impl Engine {
-    pub fn new(core: Core, edge: Edge) -> Rc<Self> {
+    /// For an output that takes that many bundles at once.
+    pub fn new(core: Core, edge: Edge, at_once: usize) -> Rc<Self> {
         Rc::new(Self {
             core: RefCell::new(core),
             edge: RefCell::new(edge),
             hooks: Hooks::default(),
+            at_once,
             output_took_ns: Cell::new(0),
             wake_edge: Notify::new(),
             wake_output: Notify::new(),
@@ -104,7 +111,7 @@ impl Engine {
     /// it sends is then still in the cache.
     fn may_read(&self, now_ns: u64) -> bool {
         let core = self.core.borrow();
-        let far_ahead = core.bundles_waiting() >= AHEAD_BUNDLES;
+        let far_ahead = core.bundles_waiting() >= self.at_once + AHEAD_BUNDLES;
         core.may_read() && !(far_ahead && now_ns < self.output_took_ns.get() + AHEAD_WAIT_NS)
     }
 
@@ -401,24 +408,44 @@ impl Engine {
                 continue;
             };
             let result = self.unless_aborted(sink.deliver(&bundle)).await;
-            let now = clock::now();
-            let mut core = self.core.borrow_mut();
-            match result {
-                Some(Ok(bytes)) => core.delivered(&now, bundle, bytes),
-                Some(Err(reason)) => core.lost(bundle, reason),
-                None => core.lost(bundle, DropReason::Undelivered),
-            }
-            core.stats_mut().output_errors = sink.health().errors();
-            drop(core);
-            self.output_took_ns.set(now.mono_ns);
-            if self.edge.borrow().has_waiting() && self.may_read(now.mono_ns) {
-                self.wake_edge.notify_one();
-            }
+            let result = result.unwrap_or(Err(DropReason::Undelivered));
+            self.output_took(bundle, result, sink.health());
         }
         if !self.aborted.get() {
             self.unless_aborted(sink.finish()).await;
         }
-        self.core.borrow_mut().stats_mut().output_errors = sink.health().errors();
+        self.output_ended(sink.health());
+    }
+
+    /// The output is done with a bundle, which took that many bytes there.
+    pub(super) fn output_took(
+        &self,
+        bundle: Bundle,
+        result: Result<u64, DropReason>,
+        health: &Health,
+    ) {
+        let now = clock::now();
+        let mut core = self.core.borrow_mut();
+        match result {
+            Ok(bytes) => core.delivered(&now, bundle, bytes),
+            Err(reason) => core.lost(bundle, reason),
+        }
+        core.stats_mut().output_errors = health.errors();
+        drop(core);
+        self.output_took_ns.set(now.mono_ns);
+        self.read_again(now.mono_ns);
+    }
+
+    /// There may be room for more data.
+    pub(super) fn read_again(&self, now_ns: u64) {
+        if self.edge.borrow().has_waiting() && self.may_read(now_ns) {
+            self.wake_edge.notify_one();
+        }
+    }
+
+    /// Nothing more goes to the output.
+    pub(super) fn output_ended(&self, health: &Health) {
+        self.core.borrow_mut().stats_mut().output_errors = health.errors();
         self.output_done.set(true);
         self.wake_edge.notify_one();
         self.changed.notify_waiters();

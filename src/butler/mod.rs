@@ -2,6 +2,8 @@
 
 mod engine;
 mod hooks;
+#[cfg(feature = "logdog")]
+mod publishing;
 mod report;
 
 use std::fmt;
@@ -9,19 +11,24 @@ use std::future::Future;
 use std::io;
 use std::os::fd::OwnedFd;
 use std::rc::Rc;
-use std::time::Duration;
+use std::time::{Duration, SystemTime};
 
 use tokio::time::Instant;
 
 use crate::bundle::Identity;
 use crate::config::{Config, ConfigError};
 use crate::core::{Core, CoreConfig, OpenError};
-use crate::limits::HEADER_GRACE;
+use crate::limits::{DEADLINE_MARGIN, HEADER_GRACE};
+#[cfg(feature = "logdog")]
+use crate::output::Output;
+#[cfg(feature = "logdog")]
+use crate::output::logdog::{self, LogdogSink, RegistrationError};
 use crate::output::sink::AnySink;
 use crate::reactor::clock;
 use crate::reactor::edge::Edge;
 use crate::reactor::listener::StreamServer;
 use crate::reactor::tee::Tee;
+use crate::secret::Secret;
 use crate::stream::arena::Key;
 use crate::wire::descriptor::StreamProperties;
 use crate::wire::name::{Namespace, StreamName};
@@ -36,6 +43,9 @@ pub enum Error {
     Config(ConfigError),
     /// The output can't be opened.
     Output(io::Error),
+    /// The prefix is not registered, and won't be.
+    #[cfg(feature = "logdog")]
+    Registration(RegistrationError),
     /// The kernel does not let us use io_uring.
     IoUring(io::Error),
     /// Something stopped the butler in its course.
@@ -47,6 +57,8 @@ impl fmt::Display for Error {
         match self {
             Self::Config(error) => write!(f, "the configuration: {error}"),
             Self::Output(error) => write!(f, "the output: {error}"),
+            #[cfg(feature = "logdog")]
+            Self::Registration(error) => write!(f, "the logdog output: {error}"),
             Self::IoUring(error) => write!(
                 f,
                 "io_uring is not available: {error} (it needs Linux 6.1, and a container \
@@ -108,6 +120,42 @@ type EndSome = fn(&mut Edge) -> io::Result<Vec<Key>>;
 struct Shared {
     activated: std::cell::Cell<bool>,
     flush_timeout: Duration,
+    /// When this process is killed.
+    deadline: Option<SystemTime>,
+}
+
+impl Shared {
+    /// As long as `time` from now on, or less: the process must not be killed
+    /// before it has told what was lost.
+    fn before_deadline(&self, time: Duration) -> Duration {
+        let Some(deadline) = self.deadline else {
+            return time;
+        };
+        let left = deadline
+            .duration_since(SystemTime::now())
+            .unwrap_or_default();
+        time.min(left.saturating_sub(DEADLINE_MARGIN))
+    }
+}
+
+fn core(config: &Config, secret: Secret) -> Core {
+    let age = match config.buffer_logs {
+        true => config.max_buffer_age,
+        false => Duration::ZERO,
+    };
+    Core::new(CoreConfig {
+        bundle_limits: config.output.bundle_limits(),
+        text_in_lines: config.output.wants_lines(),
+        identity: Identity {
+            project: config.project.as_str().into(),
+            prefix: config.prefix.as_str().into(),
+            secret,
+        },
+        global_tags: config.global_tags.clone(),
+        age_max_ns: u64::try_from(age.as_nanos()).unwrap_or(u64::MAX),
+        buffered_max: config.max_buffered,
+        stream_size_max: config.max_stream_size,
+    })
 }
 
 impl Butler {
@@ -115,7 +163,8 @@ impl Butler {
     ///
     /// # Errors
     ///
-    /// If the configuration is not valid, the output can't be opened, or
+    /// If the configuration is not valid, the output can't be opened (one
+    /// that must register a prefix first can't: see [`open`](Self::open)), or
     /// io_uring is not to be had.
     ///
     /// # Panics
@@ -125,34 +174,51 @@ impl Butler {
         config.validate().map_err(Error::Config)?;
         let edge = Edge::new().map_err(Error::IoUring)?;
         let sink = AnySink::open(&config.output).map_err(Error::Output)?;
-        let age = if config.buffer_logs {
-            config.max_buffer_age
-        } else {
-            Duration::ZERO
-        };
-        let core = Core::new(CoreConfig {
-            bundle_limits: config.output.bundle_limits(),
-            text_in_lines: config.output.wants_lines(),
-            identity: Identity {
-                project: config.project.as_str().into(),
-                prefix: config.prefix.as_str().into(),
-                secret: bytes::Bytes::new(),
-            },
-            global_tags: config.global_tags,
-            age_max_ns: u64::try_from(age.as_nanos()).unwrap_or(u64::MAX),
-            buffered_max: config.max_buffered,
-            stream_size_max: config.max_stream_size,
-        });
-        let engine = Engine::new(core, edge);
-        tokio_uring::spawn(Rc::clone(&engine).run_edge());
+        let engine = Engine::new(core(&config, Secret::default()), edge, 1);
         tokio_uring::spawn(Rc::clone(&engine).run_output(sink));
-        Ok(Self {
+        Ok(Self::begin(engine, &config, None))
+    }
+
+    /// The same for any output: one that must register a prefix does that
+    /// first. It tries again what may work later, for up to 5 minutes;
+    /// dropping the future ends it.
+    ///
+    /// # Errors
+    ///
+    /// Those of [`new`](Self::new), and if the prefix can't be registered.
+    ///
+    /// # Panics
+    ///
+    /// Outside of [`start`].
+    pub async fn open(config: Config) -> Result<Self, Error> {
+        #[cfg(feature = "logdog")]
+        if let Output::Logdog(settings) = &config.output {
+            config.validate().map_err(Error::Config)?;
+            let edge = Edge::new().map_err(Error::IoUring)?;
+            let logdog::Session {
+                sink,
+                secret,
+                deadline,
+            } = logdog::connect(settings, &config.project, &config.prefix)
+                .await
+                .map_err(Error::Registration)?;
+            let engine = Engine::new(core(&config, secret), edge, LogdogSink::AT_ONCE);
+            tokio_uring::spawn(Rc::clone(&engine).run_publishing(sink));
+            return Ok(Self::begin(engine, &config, deadline));
+        }
+        Self::new(config)
+    }
+
+    fn begin(engine: Rc<Engine>, config: &Config, deadline: Option<SystemTime>) -> Self {
+        tokio_uring::spawn(Rc::clone(&engine).run_edge());
+        Self {
             engine,
             shared: Rc::new(Shared {
                 activated: std::cell::Cell::new(false),
                 flush_timeout: config.flush_timeout,
+                deadline,
             }),
-        })
+        }
     }
 
     /// Takes what is read from `fd` as a stream, and closes it at its end.
@@ -284,6 +350,8 @@ impl Butler {
         let butler = self.clone();
         tokio_uring::spawn(async move {
             let begun = Instant::now();
+            let shared = &butler.shared;
+            let time = shared.before_deadline(grace + shared.flush_timeout);
             let waits = [
                 (grace.min(HEADER_GRACE), Edge::end_headers as EndSome),
                 (grace, Edge::end_all as EndSome),
@@ -297,9 +365,11 @@ impl Butler {
             // While memory is full of what the output does not take, streams
             // can't be read to their end, and `wait` waits for that.
             let delivered = butler.engine.until(|engine| engine.output_done.get());
-            let last = begun + grace + butler.shared.flush_timeout;
-            if tokio::time::timeout_at(last, delivered).await.is_err() {
-                butler.give_up_on_output();
+            if tokio::time::timeout_at(begun + time, delivered)
+                .await
+                .is_err()
+            {
+                butler.give_up_on_output(time);
             }
         });
     }
@@ -338,12 +408,9 @@ impl Butler {
         self.engine.wake_output.notify_one();
     }
 
-    fn give_up_on_output(&self) {
+    fn give_up_on_output(&self, time: Duration) {
         if !self.engine.aborted.get() {
-            log::error!(
-                "the output did not take everything within {:?}",
-                self.shared.flush_timeout
-            );
+            log::error!("the output did not take everything within {time:?}");
             self.abort();
         }
     }
@@ -389,11 +456,9 @@ impl Butler {
 
         let done = |engine: &Engine| engine.output_done.get();
         let flushed = engine.until(done);
-        if tokio::time::timeout(self.shared.flush_timeout, flushed)
-            .await
-            .is_err()
-        {
-            self.give_up_on_output();
+        let flush_time = self.shared.before_deadline(self.shared.flush_timeout);
+        if tokio::time::timeout(flush_time, flushed).await.is_err() {
+            self.give_up_on_output(flush_time);
             engine.until(done).await;
         }
         match engine.failure.borrow().clone() {

@@ -23,6 +23,8 @@ use super::values;
 use crate::Config;
 use crate::limits;
 use crate::output::Output;
+#[cfg(feature = "logdog")]
+use crate::output::logdog::Credentials;
 use crate::wire::name::StreamName;
 
 /// Where streams go if nothing is said.
@@ -69,7 +71,8 @@ struct CommandLine {
 
     common: Common,
     prefix: Option<StreamName>,
-    service_account: bool,
+    service_account: Option<OsString>,
+    project_given: bool,
 
     stdout: Option<StreamFlags>,
     stderr: Option<StreamFlags>,
@@ -110,7 +113,8 @@ impl CommandLine {
                 coordinator_host: None,
             },
             prefix: None,
-            service_account: false,
+            service_account: None,
+            project_given: false,
             stdout: None,
             stderr: None,
             attach: true,
@@ -195,7 +199,10 @@ impl CommandLine {
             Valued::Output => {
                 config.output = Output::from_spec(&value).map_err(Problem::Output)?;
             }
-            Valued::Project => config.project = parsed(option, &value, values::project)?,
+            Valued::Project => {
+                config.project = parsed(option, &value, values::project)?;
+                self.project_given = true;
+            }
             Valued::Prefix => self.prefix = Some(parsed(option, &value, StreamName::from_str)?),
             Valued::CoordinatorHost => {
                 let host = text(option, &value)?;
@@ -216,7 +223,9 @@ impl CommandLine {
             Valued::MaxStreamSize => config.max_stream_size = parsed(option, &value, units::size)?,
             Valued::StatsPath => common.stats_path = values::path(value),
             Valued::LogLevel => common.log_level = parsed(option, &value, values::log_level)?,
-            Valued::ServiceAccount => self.service_account = !value.is_empty(),
+            Valued::ServiceAccount => {
+                self.service_account = (!value.is_empty()).then_some(value);
+            }
             Valued::Stdout => add_flags(option, &mut self.stdout, &value)?,
             Valued::Stderr => add_flags(option, &mut self.stderr, &value)?,
             Valued::Chdir => self.chdir = values::path(value),
@@ -269,12 +278,7 @@ impl CommandLine {
                 given: subcommand,
             });
         }
-        if self.service_account {
-            return Err(Problem::OtherOutput {
-                option: "service-account-json",
-                of: "logdog",
-            });
-        }
+        self.finish_logdog()?;
         self.common.config.prefix = self
             .prefix
             .take()
@@ -285,6 +289,35 @@ impl CommandLine {
             Subcommand::Stream => self.finish_stream(),
             Subcommand::Cat => self.finish_cat(),
             _ => Ok(Invocation::Serve(self.common)),
+        }
+    }
+
+    /// What the logdog output needs, and it alone.
+    fn finish_logdog(&mut self) -> Result<(), Problem> {
+        #[cfg(feature = "logdog")]
+        if let Output::Logdog(settings) = &mut self.common.config.output {
+            let needed = |option| Problem::Needed {
+                option,
+                by: "logdog",
+            };
+            let host = self.common.coordinator_host.clone();
+            settings.coordinator_host = host.ok_or(needed("coordinator-host"))?;
+            if !self.project_given {
+                return Err(needed("project"));
+            }
+            settings.credentials = match self.service_account.take() {
+                None => Credentials::Ambient,
+                Some(gce) if gce == ":gce" => Credentials::Gce,
+                Some(path) => Credentials::KeyFile(path.into()),
+            };
+            return Ok(());
+        }
+        match self.service_account {
+            None => Ok(()),
+            Some(_) => Err(Problem::OtherOutput {
+                option: "service-account-json",
+                of: "logdog",
+            }),
         }
     }
 

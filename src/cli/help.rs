@@ -26,7 +26,7 @@ butler collects the logs of a job and delivers them, losing nothing.
 Each log is a stream: the standard output of a command, a file, or whatever a
 program sends to butler's socket. Streams are cut into entries, entries are
 packed into bundles, and bundles go to an output: a directory to look into, a
-file, or a socket.
+file, a socket, or a LogDog service.
 
 Usage:
   butler [OPTIONS] [serve]                      wait for streams (the default)
@@ -54,13 +54,15 @@ Options:
                         the socket that clients connect to, at most 104 bytes
                         (default: a new one in a private directory);
                         --streamserver-uri unix:PATH is the same
-  --project NAME        the project the logs belong to (default local)
+  --project NAME        the project the logs belong to (default local; the
+                        logdog output needs one)
   --prefix NAME         what all stream names in the project begin with
                         (default butler/users/USER/RANDOM)
   --tag KEY[=VALUE]     put a tag on every stream that has not that key itself;
                         may be given many times
   --coordinator-host HOST
-                        told to COMMAND in its environment
+                        the Coordinator of the logdog output, which needs it;
+                        COMMAND is told of it in its environment
   --output-max-buffer-age DUR
                         how long data waits for more before it is sent
                         (default 5s)
@@ -79,7 +81,9 @@ Options:
   --log-level LEVEL     what butler itself says on stderr: debug, info, warning
                         or error (default warning)
   --service-account-json PATH
-                        for the logdog output, which this version has not
+                        the key file of the account that the logdog output uses,
+                        or :gce for the machine's own (default: the account that
+                        LUCI_CONTEXT has, or else the machine's own)
   -h, --help            explain butler, or the subcommand it is given after
   -V, --version         print the version
 ";
@@ -99,9 +103,15 @@ Outputs, for --output SPEC:
                         in brackets: tcp:[::1]:99
   log[,bundle-size=SIZE]
                         print every bundle on stdout, for people
+  logdog[,service=S][,prefix-expiration=DUR][,pubsub-endpoint=URL]
+                        register the prefix with a LogDog Coordinator, or its
+                        service S, and publish to the Pub/Sub topic it names,
+                        always compressed; needs --project, --coordinator-host
+                        and an account. URL is another endpoint of Pub/Sub, as
+                        https://us-east1-pubsub.googleapis.com
   null                  count everything and discard it
   help                  print this list
-A value ends at the next comma. The logdog output is not in this version.
+A value ends at the next comma.
 ";
 
 const EXIT_STATUS: &str = "
@@ -276,6 +286,7 @@ mod tests {
             "file,path=",
             "unix:",
             "tcp:",
+            "logdog",
         ] {
             assert!(outputs().contains(&format!("\n  {name}")), "{name}");
         }

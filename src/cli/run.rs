@@ -13,7 +13,7 @@ use tokio::process::{Child, Command};
 use tokio::signal::unix::{Signal, SignalKind, signal};
 
 use super::options::{Common, RunOptions, StreamFlags};
-use super::session::{self, EXIT_FAILED};
+use super::session::{self, EXIT_FAILED, Failure};
 use crate::output::Output;
 use crate::{Butler, Report};
 
@@ -27,20 +27,20 @@ const PIPE_SIZE: usize = 256 * 1024;
 pub(super) async fn run(common: Common, options: RunOptions) -> ExitCode {
     match run_command(&common, &options).await {
         Ok(code) => ExitCode::from(code),
-        Err(error) => session::fail(error),
+        Err(failure) => failure.tell(),
     }
 }
 
-async fn run_command(common: &Common, options: &RunOptions) -> Result<u8, String> {
+async fn run_command(common: &Common, options: &RunOptions) -> Result<u8, Failure> {
     if let Some(directory) = &options.chdir
         && !directory.is_dir()
     {
-        return Err(format!("--chdir: {} is no directory", directory.display()));
+        return Err(format!("--chdir: {} is no directory", directory.display()).into());
     }
     let mut signals = ChildSignals::new().map_err(|error| format!("signals: {error}"))?;
     let server = session::listen(common)?;
     let uri = absolute_uri(server.path())?;
-    let butler = Butler::new(common.config.clone()).map_err(|error| error.to_string())?;
+    let butler = signals.open(common).await?;
     butler.add_stream_server(server);
 
     let mut command = Command::new(&options.command[0]);
@@ -195,6 +195,8 @@ fn environment(
         Output::File { .. } | Output::Unix { .. } | Output::Tcp { .. } | Output::Memory(_) => {
             (common.coordinator_host.clone(), carried())
         }
+        #[cfg(feature = "logdog")]
+        Output::Logdog(_) => (common.coordinator_host.clone(), carried()),
     };
     Ok([
         ("LOGDOG_STREAM_SERVER_PATH", Some(uri)),
@@ -256,6 +258,24 @@ impl ChildSignals {
             _file_limit: session::survive_file_limit()?,
             ends: 0,
         })
+    }
+
+    /// Opens the butler, unless a signal comes that asks for the end.
+    async fn open(&mut self, common: &Common) -> Result<Butler, Failure> {
+        session::keep_secrets(common);
+        let mut opening = std::pin::pin!(Butler::open(common.config.clone()));
+        loop {
+            tokio::select! {
+                opened = &mut opening => return opened.map_err(Failure::from),
+                number = self.next() => {
+                    if number != rustix::process::Signal::USR1
+                        && number != rustix::process::Signal::USR2
+                    {
+                        return Err(Failure::Interrupted);
+                    }
+                }
+            }
+        }
     }
 
     /// The next signal; counts those that ask for the end.

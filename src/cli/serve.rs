@@ -4,32 +4,45 @@ use std::io::Write;
 use std::process::ExitCode;
 
 use super::options::Common;
-use super::session;
-use crate::Butler;
+use super::session::{self, Failure, Signals};
+use crate::{Butler, StreamServer};
 
 pub(super) async fn serve(common: Common) -> ExitCode {
     session::raise_descriptor_limit();
-    let mut signals = match session::Signals::new() {
+    let mut signals = match Signals::new() {
         Ok(signals) => signals,
         Err(error) => return session::fail(format!("signals: {error}")),
     };
-    // Whoever can connect is served: the output works by then.
-    let butler = match Butler::new(common.config.clone()) {
-        Ok(butler) => butler,
-        Err(error) => return session::fail(error),
+    let (butler, server) = match begin(&common, &mut signals).await {
+        Ok(begun) => begun,
+        Err(failure) => return failure.tell(),
     };
-    let server = match session::listen(&common) {
-        Ok(server) => server,
-        Err(error) => return session::fail(error),
-    };
-    if common.stream_server.is_none() {
-        let mut stdout = std::io::stdout();
-        let told = writeln!(stdout, "{}", server.uri()).and_then(|()| stdout.flush());
-        if let Err(error) = told {
-            return session::fail(format!("can't tell on stdout where it listens: {error}"));
-        }
-    }
     butler.add_stream_server(server);
     let result = session::wait(&butler, &common, &mut signals).await;
     session::exit_code(&common, result)
+}
+
+async fn begin(common: &Common, signals: &mut Signals) -> Result<(Butler, StreamServer), Failure> {
+    if common.config.output.must_register() {
+        // That may take a while, and launchers wait for the socket: whoever
+        // connects meanwhile waits to be accepted.
+        let server = listen(common)?;
+        let butler = session::open(common, signals).await?;
+        return Ok((butler, server));
+    }
+    // Whoever can connect is served: the output works by then.
+    let butler = session::open(common, signals).await?;
+    let server = listen(common)?;
+    Ok((butler, server))
+}
+
+fn listen(common: &Common) -> Result<StreamServer, String> {
+    let server = session::listen(common)?;
+    if common.stream_server.is_none() {
+        let mut stdout = std::io::stdout();
+        writeln!(stdout, "{}", server.uri())
+            .and_then(|()| stdout.flush())
+            .map_err(|error| format!("can't tell on stdout where it listens: {error}"))?;
+    }
+    Ok(server)
 }

@@ -4,10 +4,14 @@
 use std::io;
 use std::process::ExitCode;
 
-use rustix::process::{Resource, Rlimit, getrlimit, setrlimit};
+use rustix::process::{
+    DumpableBehavior, Resource, Rlimit, getrlimit, set_dumpable_behavior, setrlimit,
+};
 use tokio::signal::unix::{Signal, SignalKind, signal};
 
 use super::options::Common;
+#[cfg(feature = "logdog")]
+use crate::output::logdog::RegistrationError;
 use crate::{Butler, Report, StreamServer};
 
 /// The butler itself failed, or logs were lost.
@@ -17,6 +21,86 @@ pub(super) const EXIT_FAILED: u8 = 250;
 pub(super) fn fail(what: impl std::fmt::Display) -> ExitCode {
     log::error!("{what}");
     ExitCode::from(EXIT_FAILED)
+}
+
+/// Why a subcommand could not do its work.
+#[derive(Debug)]
+pub(super) enum Failure {
+    /// The butler could not be opened.
+    Butler(crate::Error),
+    /// A signal came before it was.
+    Interrupted,
+    /// Anything else.
+    Other(String),
+}
+
+impl From<crate::Error> for Failure {
+    fn from(error: crate::Error) -> Self {
+        Self::Butler(error)
+    }
+}
+
+impl From<String> for Failure {
+    fn from(what: String) -> Self {
+        Self::Other(what)
+    }
+}
+
+impl Failure {
+    /// Says what went wrong and what the exit status is.
+    pub fn tell(self) -> ExitCode {
+        match self {
+            #[cfg(feature = "logdog")]
+            Self::Butler(crate::Error::Registration(error @ RegistrationError::Project { .. })) => {
+                log::error!("{error}");
+                ExitCode::from(super::EXIT_USAGE)
+            }
+            Self::Butler(error) => fail(error),
+            Self::Interrupted => fail("ended by a signal before the output was ready"),
+            Self::Other(what) => fail(what),
+        }
+    }
+}
+
+/// Opens the butler. Clients may be waiting to be accepted by then, so a
+/// signal that asks for the end leaves it the time that open streams have, and
+/// [`wait`] goes on from there. The second one ends it at once.
+pub(super) async fn open(common: &Common, signals: &mut Signals) -> Result<Butler, Failure> {
+    keep_secrets(common);
+    let mut opening = std::pin::pin!(Butler::open(common.config.clone()));
+    loop {
+        tokio::select! {
+            opened = &mut opening => return Ok(opened?),
+            asked = signals.next() => {
+                if asked == Asked::End {
+                    break;
+                }
+            }
+        }
+    }
+    signals.asked_to_end = true;
+    let mut late = std::pin::pin!(tokio::time::sleep(common.drain_timeout));
+    loop {
+        tokio::select! {
+            opened = &mut opening => return Ok(opened?),
+            asked = signals.next() => {
+                if asked == Asked::End {
+                    return Err(Failure::Interrupted);
+                }
+            }
+            () = &mut late => return Err(Failure::Interrupted),
+        }
+    }
+}
+
+/// An output that registers gets a secret and tokens: they must not be in a
+/// core dump. A child is not concerned: what it executes is dumpable again.
+pub(super) fn keep_secrets(common: &Common) {
+    if common.config.output.must_register()
+        && let Err(error) = set_dumpable_behavior(DumpableBehavior::NotDumpable)
+    {
+        log::warn!("a core dump of this process would have secrets: {error}");
+    }
 }
 
 /// Listens where it was told to, or at a private path.
@@ -62,6 +146,8 @@ pub(super) struct Signals {
     terminate: Signal,
     interrupt: Signal,
     statistics: Signal,
+    /// One that asks for the end has come.
+    asked_to_end: bool,
 }
 
 /// What a signal asks for.
@@ -80,6 +166,7 @@ impl Signals {
             terminate: signal(SignalKind::terminate())?,
             interrupt: signal(SignalKind::interrupt())?,
             statistics: signal(SignalKind::user_defined1())?,
+            asked_to_end: false,
         })
     }
 
@@ -100,15 +187,17 @@ pub(super) async fn wait(
     signals: &mut Signals,
 ) -> Result<Report, crate::Error> {
     let mut ended = std::pin::pin!(butler.wait());
-    let mut asked_before = false;
+    if signals.asked_to_end {
+        butler.shutdown(common.drain_timeout);
+    }
     loop {
         tokio::select! {
             result = &mut ended => return result,
             asked = signals.next() => match asked {
                 Asked::Statistics => log_statistics(butler),
-                Asked::End if asked_before => butler.abort(),
+                Asked::End if signals.asked_to_end => butler.abort(),
                 Asked::End => {
-                    asked_before = true;
+                    signals.asked_to_end = true;
                     log::info!("ending; once more to end at once");
                     butler.shutdown(common.drain_timeout);
                 }

@@ -8,7 +8,6 @@ use std::process::ExitCode;
 
 use super::options::{Common, StreamOptions};
 use super::session;
-use crate::Butler;
 
 pub(super) async fn stream(common: Common, options: StreamOptions) -> ExitCode {
     let source: OwnedFd = match &options.source {
@@ -30,9 +29,9 @@ pub(super) async fn stream(common: Common, options: StreamOptions) -> ExitCode {
         Ok(signals) => signals,
         Err(error) => return session::fail(format!("signals: {error}")),
     };
-    let butler = match Butler::new(common.config.clone()) {
+    let butler = match session::open(&common, &mut signals).await {
         Ok(butler) => butler,
-        Err(error) => return session::fail(error),
+        Err(failure) => return failure.tell(),
     };
     if let Err(error) = butler.add_stream(source, &properties) {
         return session::fail(error);

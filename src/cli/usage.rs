@@ -48,6 +48,14 @@ pub enum Problem {
         /// The output that it is for.
         of: &'static str,
     },
+    /// An option that the output needs is not given.
+    #[cfg(feature = "logdog")]
+    Needed {
+        /// The option.
+        option: &'static str,
+        /// The output that needs it.
+        by: &'static str,
+    },
     /// An option lacks its value.
     MissingValue {
         /// The option.
@@ -164,6 +172,10 @@ impl fmt::Display for Problem {
             Self::OtherOutput { option, of } => {
                 write!(f, "the option --{option} is for the {of} output only")
             }
+            #[cfg(feature = "logdog")]
+            Self::Needed { option, by } => {
+                write!(f, "the {by} output needs the option --{option}")
+            }
             Self::MissingValue { option } => {
                 write!(f, "the option --{option} needs a value: --{option} VALUE")
             }
@@ -184,8 +196,8 @@ impl fmt::Display for Problem {
             }
             Self::Login { name } => write!(
                 f,
-                "{name}: butler does not manage logins; use --service-account-json with the \
-                 logdog output, or LUCI_CONTEXT"
+                "{name}: butler does not manage logins; give the logdog output a service account \
+                 with --service-account-json PATH (or :gce), or run in a task with LUCI_CONTEXT"
             ),
             Self::Argument { given, subcommand } => {
                 write!(f, "{} takes no argument {given:?}", subcommand.as_str())?;
@@ -221,6 +233,8 @@ fn config_option(error: &ConfigError) -> &'static str {
         ConfigError::MaxBuffered(_) => "max-buffered",
         ConfigError::MaxStreamSize => "max-stream-size",
         ConfigError::BundleSize(_) | ConfigError::SocketPath(_) => "output",
+        #[cfg(feature = "logdog")]
+        ConfigError::CoordinatorHost(_) => "coordinator-host",
     }
 }
 

@@ -9,6 +9,7 @@ use crate::limits::{BACKOFF_FIRST, BACKOFF_LONGEST};
 /// length, so that many butlers do not come back at the same time.
 #[derive(Debug)]
 pub(crate) struct Backoff {
+    first: Duration,
     next: Duration,
     random: RandomState,
     attempts: u64,
@@ -16,8 +17,14 @@ pub(crate) struct Backoff {
 
 impl Backoff {
     pub fn new() -> Self {
+        Self::starting_with(BACKOFF_FIRST)
+    }
+
+    /// The first wait is of that length at most.
+    pub fn starting_with(first: Duration) -> Self {
         Self {
-            next: BACKOFF_FIRST,
+            first,
+            next: first,
             random: RandomState::new(),
             attempts: 0,
         }
@@ -34,7 +41,7 @@ impl Backoff {
 
     /// It worked: the next failure begins with the shortest wait.
     pub fn reset(&mut self) {
-        self.next = BACKOFF_FIRST;
+        self.next = self.first;
     }
 }
 

@@ -10,8 +10,11 @@ pub(crate) mod directory;
 pub(crate) mod file;
 pub(crate) mod health;
 pub(crate) mod log_text;
+#[cfg(feature = "logdog")]
+pub mod logdog;
 pub(crate) mod memory;
 pub(crate) mod null;
+pub(crate) mod resolve;
 pub(crate) mod sink;
 pub(crate) mod socket;
 pub mod spec;
@@ -26,6 +29,8 @@ use self::health::Health;
 pub use self::memory::MemoryOutput;
 use crate::bundle::{Bundle, BundleLimits};
 use crate::ledger::DropReason;
+#[cfg(feature = "logdog")]
+use crate::limits::BUNDLE_PUBSUB_MAX;
 use crate::limits::{BUNDLE_COMPRESSED_TARGET, BUNDLE_LOCAL_TARGET, BUNDLE_MAX};
 
 /// A destination of bundles.
@@ -66,6 +71,10 @@ pub enum Output {
         /// How bundles are compressed.
         compress: Compress,
     },
+    /// Registers the prefix with a LogDog Coordinator and publishes to the
+    /// Pub/Sub topic that it names.
+    #[cfg(feature = "logdog")]
+    Logdog(logdog::LogdogOutput),
     /// Keeps bundles in memory, for tests.
     Memory(MemoryOutput),
 }
@@ -74,6 +83,15 @@ impl Output {
     /// Does it want text in lines, and not just as bytes?
     pub(crate) fn wants_lines(&self) -> bool {
         !matches!(self, Self::Directory { .. })
+    }
+
+    /// Is somebody asked before the first bundle may be made?
+    pub(crate) fn must_register(&self) -> bool {
+        match self {
+            #[cfg(feature = "logdog")]
+            Self::Logdog(_) => true,
+            _ => false,
+        }
     }
 
     /// How large bundles for it should be.
@@ -93,6 +111,11 @@ impl Output {
                     max: size,
                 }
             }
+            #[cfg(feature = "logdog")]
+            Self::Logdog(_) => BundleLimits {
+                target: BUNDLE_COMPRESSED_TARGET,
+                max: BUNDLE_PUBSUB_MAX,
+            },
             Self::File { compress, .. }
             | Self::Unix { compress, .. }
             | Self::Tcp { compress, .. } => match compress {

@@ -47,6 +47,12 @@ impl AnySink {
                 };
                 Self::Socket(SocketSink::new(address, *compress))
             }
+            #[cfg(feature = "logdog")]
+            Output::Logdog(_) => {
+                return Err(io::Error::other(
+                    "the prefix must be registered first: Butler::open does that",
+                ));
+            }
             Output::Memory(memory) => Self::Memory(MemorySink::new(memory.clone())),
         })
     }

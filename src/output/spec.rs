@@ -5,6 +5,8 @@ use std::fmt;
 use std::os::unix::ffi::OsStrExt;
 use std::str::FromStr;
 
+#[cfg(feature = "logdog")]
+use super::logdog::{LogdogOutput, OriginError};
 use super::{Compress, Output, ZlibLevel};
 use crate::cli::pairs::{Keys, PairError, Pairs};
 use crate::cli::units;
@@ -15,7 +17,7 @@ use crate::limits;
 pub enum SpecError {
     /// There is no output of that name.
     Unknown(String),
-    /// The output exists in the reference, and not here.
+    /// The output was left out of this build.
     NotSupported(&'static str),
     /// Something is wrong with its keys.
     Pairs {
@@ -38,11 +40,12 @@ impl fmt::Display for SpecError {
             Self::Unknown(name) => write!(
                 f,
                 "there is no output {name:?}; the outputs are null, log, directory, file, \
-                 unix:PATH and tcp:HOST:PORT (--output help explains them)"
+                 unix:PATH, tcp:HOST:PORT and logdog (--output help explains them)"
             ),
             Self::NotSupported(name) => write!(
                 f,
-                "the {name} output is not supported in this version of butler"
+                "the {name} output is not in this butler: it was built without the feature \
+                 {name}"
             ),
             Self::Pairs { output, error } => write!(f, "the {output} output: {error}"),
             Self::SocketPathEmpty => f.write_str("the unix output needs a path: unix:PATH"),
@@ -67,6 +70,8 @@ const KEYS_LOG: Keys = keys(&["bundle-size"]);
 const KEYS_DIRECTORY: Keys = keys(&["path"]);
 const KEYS_FILE: Keys = keys(&["path", "compress", "level"]);
 const KEYS_SOCKET: Keys = keys(&["compress", "level"]);
+#[cfg(feature = "logdog")]
+const KEYS_LOGDOG: Keys = keys(&["service", "prefix-expiration", "pubsub-endpoint"]);
 
 const fn keys(allowed: &'static [&'static str]) -> Keys {
     Keys {
@@ -98,6 +103,9 @@ impl Output {
             b"log" => log(rest),
             b"directory" => directory(rest),
             b"file" => file(rest),
+            #[cfg(feature = "logdog")]
+            b"logdog" => logdog(rest),
+            #[cfg(not(feature = "logdog"))]
             b"logdog" => Err(SpecError::NotSupported("logdog")),
             _ => {
                 if let Some(path) = name.strip_prefix(b"unix:") {
@@ -181,6 +189,39 @@ fn tcp(address: &str, rest: &OsStr) -> Result<Output, SpecError> {
         port,
         compress: compress(&pairs).map_err(of("tcp"))?,
     })
+}
+
+/// The Coordinator's host and the credentials are options of their own, which
+/// are not known here.
+#[cfg(feature = "logdog")]
+fn logdog(rest: &OsStr) -> Result<Output, SpecError> {
+    let pairs = Pairs::parse(rest, KEYS_LOGDOG).map_err(of("logdog"))?;
+    logdog_settings(&pairs)
+        .map(Output::Logdog)
+        .map_err(of("logdog"))
+}
+
+#[cfg(feature = "logdog")]
+fn logdog_settings(pairs: &Pairs<'_>) -> Result<LogdogOutput, PairError> {
+    let mut settings = LogdogOutput::new("");
+    let refused = |key: &str, given: &str, reason: &dyn fmt::Display| {
+        pairs.value_error(key, OsStr::new(given), reason)
+    };
+    // As in the reference, an empty value is none.
+    let given = |key| Ok(pairs.text(key)?.filter(|value| !value.is_empty()));
+    settings.service = given("service")?.map(str::to_owned);
+    if let Some(text) = given("prefix-expiration")? {
+        let expiration =
+            units::duration(text).map_err(|error| refused("prefix-expiration", text, &error))?;
+        settings.prefix_expiration = (!expiration.is_zero()).then_some(expiration);
+    }
+    if let Some(text) = given("pubsub-endpoint")? {
+        let origin = text
+            .parse()
+            .map_err(|error: OriginError| refused("pubsub-endpoint", text, &error))?;
+        settings.pubsub_endpoint = Some(origin);
+    }
+    Ok(settings)
 }
 
 fn host_and_port(address: &str) -> Option<(&str, u16)> {
@@ -291,6 +332,26 @@ mod tests {
         }
     }
 
+    #[cfg(feature = "logdog")]
+    #[test]
+    fn logdog_output() {
+        let parse = |spec: &str| match spec.parse() {
+            Ok(Output::Logdog(settings)) => settings,
+            other => panic!("{spec}: {other:?}"),
+        };
+        assert_eq!(parse("logdog"), LogdogOutput::new(""));
+        let empty = parse("logdog,service=,prefix-expiration=0s,pubsub-endpoint=");
+        assert_eq!(empty, LogdogOutput::new(""));
+        let all = parse(
+            "logdog,service=s,prefix-expiration=1h30m,pubsub-endpoint=https://eu-pubsub.x:443",
+        );
+        assert_eq!(all.service.as_deref(), Some("s"));
+        let expiration = std::time::Duration::from_secs(5400);
+        assert_eq!(all.prefix_expiration, Some(expiration));
+        let endpoint = all.pubsub_endpoint.unwrap().to_string();
+        assert_eq!(endpoint, "https://eu-pubsub.x:443");
+    }
+
     #[test]
     fn paths_need_not_be_utf8() {
         let spec = OsString::from_vec(b"directory,path=/\xff".to_vec());
@@ -315,8 +376,20 @@ mod tests {
             ("nul", "the outputs are null, log, directory, file,"),
             ("help,x", "there is no output \"help\""),
             ("Null", "there is no output \"Null\""),
-            ("logdog", "the logdog output is not supported in this"),
-            ("logdog,service=x", "the logdog output is not supported"),
+            #[cfg(not(feature = "logdog"))]
+            (
+                "logdog,service=x",
+                "the logdog output is not in this butler",
+            ),
+            #[cfg(feature = "logdog")]
+            ("logdog,track=x", "the logdog output: unknown key \"track\""),
+            #[cfg(feature = "logdog")]
+            ("logdog,prefix-expiration=1", "such as 100ms, 5s"),
+            #[cfg(feature = "logdog")]
+            (
+                "logdog,pubsub-endpoint=http://a.b",
+                "plain http is for localhost",
+            ),
             (
                 "null,path=x",
                 "the null output: unknown key \"path\"; no keys",

@@ -1,4 +1,5 @@
-//! `regen-proto OUT_DIR`: compiles `proto/` and writes `logpb.rs` to OUT_DIR.
+//! `regen-proto OUT_DIR`: compiles `proto/` and writes one file a package to
+//! OUT_DIR.
 
 use std::path::{Path, PathBuf};
 
@@ -8,13 +9,30 @@ fn main() -> Result<(), Box<dyn std::error::Error>> {
         .ok_or("usage: regen-proto OUT_DIR")?
         .into();
     let proto_dir = Path::new(env!("CARGO_MANIFEST_DIR")).join("../../proto");
-    let descriptors = protox::compile(["logpb/log.proto", "logpb/butler.proto"], [&proto_dir])?;
+    let files = [
+        "logpb/log.proto",
+        "logpb/butler.proto",
+        "pubsub/pubsub.proto",
+        "registration/registration.proto",
+    ];
+    let descriptors = protox::compile(files, [&proto_dir])?;
     prost_build::Config::new()
         // Tags in key order: the bytes of a descriptor are reproducible.
         .btree_map(["."])
         // Decoding shares the buffer instead of copying every value.
         .bytes(["."])
-        .out_dir(out_dir)
+        // It has the secret, which must not be printed.
+        .skip_debug(["logdog.RegisterPrefixResponse"])
+        .out_dir(&out_dir)
         .compile_fds(descriptors)?;
+    for (package, module) in [
+        ("google.pubsub.v1", "pubsub"),
+        ("logdog", "registration"),
+    ] {
+        std::fs::rename(
+            out_dir.join(format!("{package}.rs")),
+            out_dir.join(format!("{module}.rs")),
+        )?;
+    }
     Ok(())
 }

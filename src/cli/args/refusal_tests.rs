@@ -3,7 +3,6 @@
 use super::*;
 use crate::ConfigError;
 use crate::cli::pairs::PairProblem;
-use crate::output::spec::SpecError;
 
 fn refusal(args: &[&str]) -> UsageError {
     parse(args.iter().map(OsString::from)).unwrap_err()
@@ -77,9 +76,35 @@ fn what_does_not_fit_together() {
                 of: "logdog",
             },
         ),
+        #[cfg(not(feature = "logdog"))]
         (
             &["-output", "logdog,service=x"],
-            Problem::Output(SpecError::NotSupported("logdog")),
+            Problem::Output(crate::output::spec::SpecError::NotSupported("logdog")),
+        ),
+        #[cfg(feature = "logdog")]
+        (
+            &["-output", "logdog", "-project=p"],
+            Problem::Needed {
+                option: "coordinator-host",
+                by: "logdog",
+            },
+        ),
+        #[cfg(feature = "logdog")]
+        (
+            &["-output", "logdog", "-coordinator-host=h"],
+            Problem::Needed {
+                option: "project",
+                by: "logdog",
+            },
+        ),
+        #[cfg(feature = "logdog")]
+        (
+            &[
+                "-output=logdog",
+                "-coordinator-host=https://h",
+                "-project=p",
+            ],
+            Config(ConfigError::CoordinatorHost("https://h".into())),
         ),
     ] {
         assert_eq!(problem(args), expected, "{args:?}");
@@ -175,8 +200,9 @@ fn refusals_in_full() {
         ),
         (
             &["auth-login"],
-            "auth-login: butler does not manage logins; use --service-account-json with the \
-             logdog output, or LUCI_CONTEXT\nsee 'butler help'",
+            "auth-login: butler does not manage logins; give the logdog output a service \
+             account with --service-account-json PATH (or :gce), or run in a task with \
+             LUCI_CONTEXT\nsee 'butler help'",
         ),
         (
             &["run", "-tag"],
@@ -211,5 +237,42 @@ fn refusals_in_full() {
     }
     for login in ["auth-login", "auth-logout", "auth-info"] {
         assert!(matches!(problem(&[login]), Problem::Login { .. }));
+    }
+}
+
+#[cfg(feature = "logdog")]
+#[test]
+fn logdog_options() {
+    use crate::output::logdog::{Credentials, LogdogOutput};
+    for (account, credentials) in [
+        ("", Credentials::Ambient),
+        (":gce", Credentials::Gce),
+        ("/k.json", Credentials::KeyFile("/k.json".into())),
+    ] {
+        // As it is written for the reference.
+        let args = [
+            "-project=p",
+            "-prefix=x/y",
+            "-coordinator-host=h.example.com",
+            "-service-account-json",
+            account,
+            "-output=logdog,service=s",
+            "run",
+            "-stdout",
+            "name=stdout",
+            "--",
+            "true",
+        ];
+        let parsed = parse(args.iter().map(OsString::from)).unwrap();
+        let Invocation::Run(common, _) = parsed else {
+            panic!("{parsed:?}");
+        };
+        let expected = LogdogOutput {
+            service: Some("s".into()),
+            credentials,
+            ..LogdogOutput::new("h.example.com")
+        };
+        assert_eq!(common.config.output, Output::Logdog(expected));
+        assert_eq!(common.coordinator_host.as_deref(), Some("h.example.com"));
     }
 }

@@ -1,0 +1,107 @@
+//! Which account is used.
+
+use std::rc::Rc;
+
+use super::gce::Metadata;
+use super::luci::LuciAccount;
+use super::service_account::ServiceAccount;
+use super::{AuthError, Source, Tokens};
+use crate::limits::METADATA_TIMEOUT;
+use crate::output::logdog::luci_context::LuciContext;
+use crate::output::logdog::settings::Credentials;
+
+/// The account that LUCI gives to butlers, besides the task's own.
+const SYSTEM_ACCOUNT: &str = "system";
+
+/// The accounts of a butler.
+#[derive(Debug)]
+pub struct Accounts {
+    /// Registers the prefix.
+    pub registers: Rc<Tokens>,
+    /// Registers it if the first one may not.
+    pub second: Option<Rc<Tokens>>,
+    /// Publishes.
+    pub publishes: Rc<Tokens>,
+}
+
+impl Accounts {
+    fn one(source: Source) -> Self {
+        Self::of(Tokens::new(source))
+    }
+
+    fn of(tokens: Tokens) -> Self {
+        let tokens = Rc::new(tokens);
+        Self {
+            registers: Rc::clone(&tokens),
+            second: None,
+            publishes: tokens,
+        }
+    }
+}
+
+/// What was asked for; else what `LUCI_CONTEXT` has; else the machine's own
+/// account, if it is a machine of Google's.
+pub async fn choose(
+    credentials: &Credentials,
+    context: &LuciContext,
+    metadata_host: Option<&str>,
+) -> Result<Accounts, AuthError> {
+    match credentials {
+        Credentials::KeyFile(path) => {
+            let account = ServiceAccount::read(path)?;
+            return Ok(Accounts::one(Source::ServiceAccount(Box::new(account))));
+        }
+        Credentials::Gce => {
+            let metadata = Metadata::new(metadata_host)?;
+            return Ok(Accounts::one(Source::Gce(metadata)));
+        }
+        Credentials::Ambient => {}
+    }
+    if let Some(accounts) = of_luci(context)? {
+        return Ok(accounts);
+    }
+    let metadata = Metadata::new(metadata_host)?;
+    match metadata.fetch_within(METADATA_TIMEOUT).await {
+        Ok(Ok(token)) => Ok(Accounts::of(Tokens::with_token(
+            Source::Gce(metadata),
+            token,
+        ))),
+        Ok(Err(AuthError::Transient(_))) => Ok(Accounts::one(Source::Gce(metadata))),
+        Ok(Err(AuthError::Final(why))) => Err(none(&format!("{metadata} answers {why}"))),
+        Err(error) => Err(none(&format!("{metadata}: {error}"))),
+    }
+}
+
+/// In a realm the task's own account registers, and the system's publishes,
+/// where there is one.
+fn of_luci(context: &LuciContext) -> Result<Option<Accounts>, AuthError> {
+    let Some(auth) = &context.local_auth else {
+        return Ok(None);
+    };
+    let Some(default) = &auth.default_account_id else {
+        return Ok(None);
+    };
+    let tokens = |id: &str| {
+        LuciAccount::new(auth, id)
+            .map(Source::Luci)
+            .map(Tokens::new)
+    };
+    let mut accounts = Accounts::of(tokens(default)?);
+    let has_system = auth.accounts.iter().any(|id| id == SYSTEM_ACCOUNT);
+    if context.realm.is_some() && default != SYSTEM_ACCOUNT {
+        let system = Rc::new(tokens(SYSTEM_ACCOUNT)?);
+        accounts.second = Some(Rc::clone(&system));
+        if has_system {
+            accounts.publishes = system;
+        }
+    }
+    Ok(Some(accounts))
+}
+
+fn none(why: &str) -> AuthError {
+    AuthError::Final(format!(
+        "there are no credentials: give --service-account-json PATH (or :gce), or run where \
+         LUCI_CONTEXT has local_auth with a default account, or on a machine of Google's with a \
+         service account ({why})"
+    ))
+}

@@ -1,0 +1,82 @@
+//! An account of a LUCI task, from the server on this machine that
+//! `LUCI_CONTEXT` names.
+
+use std::fmt;
+
+use bytes::Bytes;
+use http::header::CONTENT_TYPE;
+use http::{HeaderValue, Method, Request};
+use serde_json::{Value, json};
+
+use super::{AuthError, SCOPES, Token, token};
+use crate::limits::CALL_TIMEOUT;
+use crate::output::logdog::luci_context::LocalAuth;
+use crate::output::logdog::net::dial::Dialer;
+use crate::output::logdog::net::http::{call, printable};
+use crate::output::logdog::net::origin::Origin;
+use crate::output::logdog::net::tls::Protocol;
+
+const PATH: &str = "/rpc/LuciLocalAuthService.GetOAuthToken";
+
+pub struct LuciAccount {
+    id: String,
+    secret: String,
+    dialer: Dialer,
+}
+
+impl fmt::Debug for LuciAccount {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "LuciAccount({})", self.id)
+    }
+}
+
+impl fmt::Display for LuciAccount {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "the account {:?} of LUCI_CONTEXT", self.id)
+    }
+}
+
+impl LuciAccount {
+    pub fn new(auth: &LocalAuth, id: &str) -> Result<Self, AuthError> {
+        let origin = Origin {
+            secure: false,
+            host: "127.0.0.1".into(),
+            port: auth.rpc_port,
+        };
+        let dialer = Dialer::new(origin, Protocol::Http1)
+            .map_err(|error| AuthError::Final(error.to_string()))?;
+        Ok(Self {
+            id: id.to_owned(),
+            secret: auth.secret.clone(),
+            dialer,
+        })
+    }
+
+    pub async fn fetch(&self) -> Result<Token, AuthError> {
+        let body = json!({
+            "scopes": SCOPES,
+            "secret": self.secret,
+            "account_id": self.id,
+        });
+        let mut request = Request::new(Bytes::from(body.to_string()));
+        *request.method_mut() = Method::POST;
+        *request.uri_mut() = http::Uri::from_static(PATH);
+        request
+            .headers_mut()
+            .insert(CONTENT_TYPE, HeaderValue::from_static("application/json"));
+        let answer = call(&self.dialer, request, CALL_TIMEOUT).await?;
+        if answer.status != http::StatusCode::OK {
+            return Err(token::refusal(&answer));
+        }
+        let json = token::json(&answer)?;
+        let code = json.get("error_code").and_then(Value::as_i64).unwrap_or(0);
+        let message = json.get("error_message").and_then(Value::as_str);
+        match (code, message.unwrap_or("")) {
+            (0, "") => Token::of_luci(&json),
+            (code, message) => Err(AuthError::Final(format!(
+                "error {code}: {}",
+                printable(message)
+            ))),
+        }
+    }
+}

@@ -1,0 +1,71 @@
+//! Who we are to the Coordinator and to Pub/Sub: where access tokens come
+//! from, and how they are kept fresh.
+
+mod cache;
+mod choose;
+mod gce;
+mod luci;
+mod service_account;
+#[cfg(test)]
+pub(super) mod testing;
+mod token;
+
+use std::fmt;
+
+pub use cache::Tokens;
+pub use choose::{Accounts, choose};
+pub use token::Token;
+
+/// What tokens are asked for.
+pub(super) const SCOPES: [&str; 2] = [
+    "https://www.googleapis.com/auth/userinfo.email",
+    "https://www.googleapis.com/auth/pubsub",
+];
+
+/// Why there is no token.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub enum AuthError {
+    /// It may work later.
+    Transient(String),
+    /// It won't.
+    Final(String),
+}
+
+impl fmt::Display for AuthError {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            Self::Transient(what) | Self::Final(what) => f.write_str(what),
+        }
+    }
+}
+
+impl std::error::Error for AuthError {}
+
+/// A source of tokens.
+#[derive(Debug)]
+pub(super) enum Source {
+    ServiceAccount(Box<service_account::ServiceAccount>),
+    Luci(luci::LuciAccount),
+    Gce(gce::Metadata),
+}
+
+impl Source {
+    /// Gets a new token. No secret is in an error.
+    async fn fetch(&self) -> Result<Token, AuthError> {
+        match self {
+            Self::ServiceAccount(account) => account.fetch().await,
+            Self::Luci(account) => account.fetch().await,
+            Self::Gce(metadata) => metadata.fetch().await,
+        }
+    }
+}
+
+impl fmt::Display for Source {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            Self::ServiceAccount(account) => account.fmt(f),
+            Self::Luci(account) => account.fmt(f),
+            Self::Gce(metadata) => metadata.fmt(f),
+        }
+    }
+}

@@ -1,0 +1,206 @@
+//! Registration of the prefix with the Coordinator.
+
+mod host;
+mod prpc;
+
+use std::fmt;
+use std::time::Duration;
+
+use bytes::Bytes;
+use prost::Message;
+use ring::rand::{SecureRandom, SystemRandom};
+use tokio::time::Instant;
+
+pub(super) use host::CoordinatorHost;
+use prpc::{Client, Code, Refusal};
+
+use super::auth::{AuthError, Tokens};
+use super::pubsub::topic::Topic;
+use super::settings::LogdogOutput;
+use crate::limits::{CALL_BACKOFF_FIRST, NONCE_LEN, REGISTRATION_TIMEOUT, SECRET_LEN};
+use crate::output::backoff::Backoff;
+use crate::output::health::Health;
+use crate::proto::registration::{RegisterPrefixRequest, RegisterPrefixResponse};
+use crate::secret::Secret;
+
+/// The prefix is ours.
+#[derive(Debug)]
+pub struct Registration {
+    /// What our bundles prove themselves with.
+    pub secret: Secret,
+    /// Where they go.
+    pub topic: Topic,
+}
+
+/// Why a prefix was not registered, for good.
+#[derive(Debug)]
+pub enum Failure {
+    /// The account may not.
+    Denied(String),
+    /// Anything else.
+    Other(String),
+}
+
+impl fmt::Display for Failure {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            Self::Denied(why) | Self::Other(why) => f.write_str(why),
+        }
+    }
+}
+
+/// The registration of one prefix: the same over all attempts.
+#[derive(Debug)]
+pub struct Registrar {
+    client: Client,
+    request: RegisterPrefixRequest,
+}
+
+impl Registrar {
+    /// `realm` is without its project.
+    pub fn new(
+        settings: &LogdogOutput,
+        project: &str,
+        prefix: &str,
+        realm: &str,
+    ) -> Result<Self, Failure> {
+        let mut nonce = vec![0; NONCE_LEN];
+        SystemRandom::new()
+            .fill(&mut nonce)
+            .map_err(|_| Failure::Other("the kernel gives no random bytes".into()))?;
+        let request = RegisterPrefixRequest {
+            project: project.into(),
+            prefix: prefix.into(),
+            source_info: vec![
+                "LogDog Butler".into(),
+                concat!("VERSION=", env!("CARGO_PKG_VERSION")).into(),
+                format!("ARCH={}", std::env::consts::ARCH),
+                format!("OS={}", std::env::consts::OS),
+            ],
+            op_nonce: nonce.into(),
+            realm: realm.into(),
+            expiration: settings.prefix_expiration.map(duration),
+        };
+        let host = CoordinatorHost::new(settings)
+            .map_err(|error| Failure::Other(format!("the Coordinator's host: {error}")))?;
+        let client = Client::new(&host).map_err(Failure::Other)?;
+        Ok(Self { client, request })
+    }
+
+    /// Asks until there is an answer that is final.
+    pub async fn register(&self, tokens: &Tokens) -> Result<Registration, Failure> {
+        let health = Health::new(format!("registration with {}", self.client.host()));
+        let mut backoff = Backoff::starting_with(CALL_BACKOFF_FIRST);
+        let deadline = Instant::now() + REGISTRATION_TIMEOUT;
+        let mut renewed = false;
+        loop {
+            let why = match self.attempt(tokens, &mut renewed).await {
+                Ok(registration) => {
+                    health.worked();
+                    return Ok(registration);
+                }
+                Err(Attempt::Final(failure)) => return Err(failure),
+                Err(Attempt::Renew) => continue,
+                Err(Attempt::Again(why)) => why,
+            };
+            let wait = backoff.wait();
+            if Instant::now() + wait > deadline {
+                return Err(Failure::Other(format!(
+                    "{why}; tried for {REGISTRATION_TIMEOUT:?}"
+                )));
+            }
+            health.failed(&why);
+            tokio::time::sleep(wait).await;
+        }
+    }
+
+    async fn attempt(&self, tokens: &Tokens, renewed: &mut bool) -> Result<Registration, Attempt> {
+        let token = match tokens.get().await {
+            Ok(token) => token,
+            Err(AuthError::Transient(why)) => return Err(Attempt::Again(why)),
+            Err(AuthError::Final(why)) => return Err(Attempt::Final(Failure::Other(why))),
+        };
+        let body = Bytes::from(self.request.encode_to_vec());
+        match self.client.register_prefix(&token, body).await {
+            Ok(body) => self.accept(&body).map_err(Attempt::Final),
+            Err(Refusal {
+                code: Code::Unauthenticated,
+                ..
+            }) if !std::mem::replace(renewed, true) => {
+                tokens.reject(&token).await;
+                Err(Attempt::Renew)
+            }
+            Err(refusal) if refusal.code.is_transient() => Err(Attempt::Again(refusal.to_string())),
+            Err(refusal) => Err(Attempt::Final(self.explain(&refusal, tokens))),
+        }
+    }
+
+    fn accept(&self, body: &[u8]) -> Result<Registration, Failure> {
+        let host = self.client.host();
+        let other = |what: String| Failure::Other(format!("the Coordinator {host} {what}"));
+        let response = RegisterPrefixResponse::decode(body)
+            .map_err(|_| other("gives an answer that does not decode".into()))?;
+        if response.secret.len() != SECRET_LEN {
+            return Err(other(format!(
+                "gives a secret of {} bytes instead of {SECRET_LEN}",
+                response.secret.len()
+            )));
+        }
+        let topic = response
+            .log_bundle_topic
+            .parse()
+            .map_err(|error| other(format!("gives no valid topic: {error}")))?;
+        Ok(Registration {
+            secret: Secret::new(response.secret),
+            topic,
+        })
+    }
+
+    fn explain(&self, refusal: &Refusal, tokens: &Tokens) -> Failure {
+        let RegisterPrefixRequest {
+            project,
+            prefix,
+            realm,
+            ..
+        } = &self.request;
+        match refusal.code {
+            Code::AlreadyExists => Failure::Other(format!(
+                "the prefix {prefix} is registered in the project {project} already, and not by \
+                 us: each job needs one of its own (--prefix): {refusal}"
+            )),
+            Code::PermissionDenied => {
+                let place = match &**realm {
+                    "" => format!("the project {project}"),
+                    realm => format!("the realm {project}:{realm}"),
+                };
+                Failure::Denied(format!(
+                    "{} may not register prefixes in {place} (permission \
+                     logdog.logs.create): {refusal}",
+                    tokens.account()
+                ))
+            }
+            Code::Unauthenticated => Failure::Other(format!(
+                "the Coordinator does not accept tokens of {}: {refusal}",
+                tokens.account()
+            )),
+            _ => Failure::Other(format!("the prefix {prefix} is refused: {refusal}")),
+        }
+    }
+}
+
+/// What came of an attempt that did not succeed.
+enum Attempt {
+    /// To be made again later.
+    Again(String),
+    /// To be made again with another token.
+    Renew,
+    /// None follows.
+    Final(Failure),
+}
+
+fn duration(duration: Duration) -> prost_types::Duration {
+    prost_types::Duration {
+        seconds: i64::try_from(duration.as_secs()).unwrap_or(i64::MAX),
+        nanos: duration.subsec_nanos() as i32,
+    }
+}

@@ -1,0 +1,257 @@
+//! The logdog output: registers the prefix with a Coordinator and publishes
+//! bundles to the Pub/Sub topic that it names, for the Collector.
+//!
+//! ```text
+//! settings, luci_context   what we are told
+//! auth                     access tokens
+//! coordinator              the prefix's secret and topic
+//! pubsub                   bundles, up to 16 at once
+//! net                      connections and single HTTP calls
+//! ```
+//!
+//! All of it runs on the butler's thread. Only to look up the name of a host,
+//! another one is there for as long as that takes.
+
+mod auth;
+mod coordinator;
+mod luci_context;
+mod net;
+mod pubsub;
+mod settings;
+
+use std::fmt;
+use std::future::Future;
+use std::path::Path;
+use std::rc::Rc;
+use std::time::SystemTime;
+
+use auth::Accounts;
+use bytes::Bytes;
+use coordinator::{CoordinatorHost, Failure, Registrar, Registration};
+use luci_context::LuciContext;
+use pubsub::{Endpoint, Publisher};
+pub use settings::{Credentials, LogdogOutput, Origin, OriginError};
+
+use crate::bundle::Bundle;
+use crate::ledger::DropReason;
+use crate::limits::PUBLISHES_MAX;
+use crate::output::compress::{Compress, Encoder};
+use crate::output::health::Health;
+use crate::secret::Secret;
+use crate::wire::name::{ProjectName, StreamName};
+
+/// Why a logdog output could not begin.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub enum RegistrationError {
+    /// `LUCI_CONTEXT` is of another project.
+    Project {
+        /// The project that was given.
+        given: String,
+        /// The project of the realm.
+        realm: String,
+    },
+    /// There are no credentials, the Coordinator refused for good, or Pub/Sub
+    /// is not to be had: in words.
+    Failed(String),
+}
+
+impl fmt::Display for RegistrationError {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            Self::Project { given, realm } => write!(
+                f,
+                "the project is {given}, but LUCI_CONTEXT has a realm of the project {realm}: a \
+                 task may log to its own project only"
+            ),
+            Self::Failed(why) => f.write_str(why),
+        }
+    }
+}
+
+impl std::error::Error for RegistrationError {}
+
+impl LogdogOutput {
+    pub(crate) fn check_host(&self) -> Result<(), OriginError> {
+        CoordinatorHost::new(self).map(drop)
+    }
+}
+
+/// A registered prefix, and what publishes to it.
+#[derive(Debug)]
+pub(crate) struct Session {
+    pub sink: LogdogSink,
+    /// To be in every bundle.
+    pub secret: Secret,
+    /// When this process is killed, as `LUCI_CONTEXT` has it.
+    pub deadline: Option<SystemTime>,
+}
+
+/// Registers the prefix and connects to Pub/Sub. Retries what may work later;
+/// dropping the future ends it.
+pub(crate) async fn connect(
+    settings: &LogdogOutput,
+    project: &ProjectName,
+    prefix: &StreamName,
+) -> Result<Session, RegistrationError> {
+    let failed = |why: &dyn fmt::Display| RegistrationError::Failed(why.to_string());
+    let context = match std::env::var_os("LUCI_CONTEXT").filter(|path| !path.is_empty()) {
+        Some(path) => LuciContext::read(Path::new(&path)).map_err(|error| failed(&error))?,
+        None => LuciContext::default(),
+    };
+    if let Some(realm) = &context.realm
+        && realm.project != project.as_str()
+    {
+        return Err(RegistrationError::Project {
+            given: project.to_string(),
+            realm: realm.project.clone(),
+        });
+    }
+    let endpoint = endpoint(settings).map_err(|error| failed(&error))?;
+    let metadata_host = variable("GCE_METADATA_HOST");
+    let mut accounts = auth::choose(&settings.credentials, &context, metadata_host.as_deref())
+        .await
+        .map_err(|error| failed(&error))?;
+    let realm = context.realm.as_ref().map_or("", |realm| &realm.name);
+    let registrar = Registrar::new(settings, project.as_str(), prefix.as_str(), realm)
+        .map_err(|error| failed(&error))?;
+    let Registration { secret, topic } = register(&registrar, &mut accounts)
+        .await
+        .map_err(|error| failed(&error))?;
+    log::info!(
+        "the prefix {prefix} is registered; its topic is {}",
+        topic.as_str()
+    );
+    let channel = pubsub::open(&endpoint)
+        .await
+        .map_err(|error| failed(&error))?;
+    let tokens = match endpoint {
+        Endpoint::Google(_) => Some(accounts.publishes),
+        Endpoint::Emulator(_) => None,
+    };
+    let publisher = Publisher::new(topic, channel, tokens);
+    log::info!("bundles are published at {}", endpoint.origin());
+    Ok(Session {
+        sink: LogdogSink {
+            encoder: Encoder::new(Compress::ZLIB),
+            publisher: Rc::new(publisher),
+        },
+        secret,
+        // One that has passed is of a task that is over: we are not in it.
+        deadline: context
+            .deadline
+            .filter(|deadline| *deadline > SystemTime::now()),
+    })
+}
+
+/// With the second account, if the first one may not; that one then publishes
+/// too.
+async fn register(registrar: &Registrar, accounts: &mut Accounts) -> Result<Registration, Failure> {
+    let denied = match registrar.register(&accounts.registers).await {
+        Err(Failure::Denied(why)) => why,
+        result => return result,
+    };
+    let Some(second) = accounts.second.take() else {
+        return Err(Failure::Denied(denied));
+    };
+    log::warn!("{denied}; trying with {}", second.account());
+    let registration = registrar.register(&second).await?;
+    accounts.publishes = second;
+    Ok(registration)
+}
+
+fn endpoint(settings: &LogdogOutput) -> Result<Endpoint, String> {
+    if let Some(host) = variable("PUBSUB_EMULATOR_HOST") {
+        return Origin::plain(&host, 80)
+            .map(Endpoint::Emulator)
+            .map_err(|_| format!("PUBSUB_EMULATOR_HOST={host:?} is not HOST:PORT"));
+    }
+    Ok(match &settings.pubsub_endpoint {
+        Some(origin) => Endpoint::Google(origin.clone()),
+        None => Endpoint::global(),
+    })
+}
+
+/// A variable of the environment that is set and not empty.
+fn variable(name: &str) -> Option<String> {
+    let value = std::env::var_os(name).filter(|value| !value.is_empty())?;
+    Some(value.to_string_lossy().into_owned())
+}
+
+/// Takes several bundles at once.
+#[derive(Debug)]
+pub(crate) struct LogdogSink {
+    encoder: Encoder,
+    publisher: Rc<Publisher>,
+}
+
+impl LogdogSink {
+    /// How many bundles may be with it.
+    pub const AT_ONCE: usize = PUBLISHES_MAX;
+
+    /// Compresses the bundle.
+    pub fn encode(&mut self, bundle: &Bundle) -> Message {
+        self.encoder.encode(bundle);
+        let bytes = match self.encoder.pieces() {
+            [whole] => whole.clone(),
+            pieces => pieces.concat().into(),
+        };
+        self.encoder.clear();
+        Message {
+            bytes,
+            streams: StreamNames::of(bundle),
+        }
+    }
+
+    /// What publishes the message: the bytes that it takes at Pub/Sub, or why
+    /// it is lost for good. It tries for ever what may work later.
+    pub fn publish(
+        &self,
+        message: Message,
+    ) -> impl Future<Output = Result<u64, DropReason>> + use<> {
+        let publisher = Rc::clone(&self.publisher);
+        async move { publisher.publish(message.bytes, &message.streams).await }
+    }
+
+    pub fn health(&self) -> &Health {
+        self.publisher.health()
+    }
+}
+
+/// A bundle as it is published.
+#[derive(Debug)]
+pub(crate) struct Message {
+    bytes: Bytes,
+    streams: StreamNames,
+}
+
+impl Message {
+    pub fn len(&self) -> usize {
+        self.bytes.len()
+    }
+}
+
+/// The streams of a bundle, for the log.
+#[derive(Debug)]
+struct StreamNames {
+    first: Option<StreamName>,
+    others: usize,
+}
+
+impl StreamNames {
+    fn of(bundle: &Bundle) -> Self {
+        Self {
+            first: bundle.streams.first().map(|one| one.info.name.clone()),
+            others: bundle.streams.len().saturating_sub(1),
+        }
+    }
+}
+
+impl fmt::Display for StreamNames {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match (&self.first, self.others) {
+            (None, _) => f.write_str("no stream"),
+            (Some(first), 0) => write!(f, "of stream {first}"),
+            (Some(first), others) => write!(f, "of stream {first} and {others} others"),
+        }
+    }
+}

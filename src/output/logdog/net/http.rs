@@ -1,0 +1,147 @@
+//! One HTTP call, over a connection of its own: the few that are made are
+//! minutes apart.
+
+use std::fmt;
+use std::time::Duration;
+
+use bytes::Bytes;
+use http::header::{CONNECTION, HOST};
+use http::{HeaderMap, HeaderValue, Request, StatusCode};
+use http_body_util::{BodyExt, Full, LengthLimitError, Limited};
+use hyper_util::rt::TokioIo;
+
+use super::dial::{DialError, Dialer};
+use crate::limits::HTTP_ANSWER_MAX;
+
+/// A whole answer.
+#[derive(Debug)]
+pub struct Answer {
+    pub status: StatusCode,
+    pub headers: HeaderMap,
+    pub body: Bytes,
+}
+
+impl Answer {
+    /// The beginning of the body, for people.
+    pub fn text(&self) -> String {
+        printable(&String::from_utf8_lossy(&self.body))
+    }
+}
+
+/// What a server said, short and on one line.
+pub fn printable(text: &str) -> String {
+    const CHARS_MAX: usize = 500;
+    let text = text.trim();
+    let mut shown: String = text
+        .chars()
+        .take(CHARS_MAX)
+        .map(|char| if char.is_control() { ' ' } else { char })
+        .collect();
+    if text.chars().nth(CHARS_MAX).is_some() {
+        shown.push('…');
+    }
+    shown
+}
+
+/// Why there is no answer.
+#[derive(Debug)]
+pub enum CallError {
+    /// There is no connection.
+    Dial(DialError),
+    /// It did not come in time.
+    Timeout(Duration),
+    /// The connection broke.
+    Broken(hyper::Error),
+    /// It is larger than any real one.
+    TooLarge,
+}
+
+impl CallError {
+    /// Trying again does not help.
+    pub fn is_final(&self) -> bool {
+        match self {
+            Self::Dial(error) => error.is_final(),
+            Self::Timeout(_) | Self::Broken(_) => false,
+            Self::TooLarge => true,
+        }
+    }
+}
+
+impl fmt::Display for CallError {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            Self::Dial(error) => error.fmt(f),
+            Self::Timeout(time) => write!(f, "no answer within {time:?}"),
+            Self::Broken(error) => write!(f, "the connection broke: {error}"),
+            Self::TooLarge => write!(f, "the answer has more than {HTTP_ANSWER_MAX} bytes"),
+        }
+    }
+}
+
+/// Sends `request`, whose URI has only a path, and waits for the answer.
+pub async fn call(
+    dialer: &Dialer,
+    request: Request<Bytes>,
+    timeout: Duration,
+) -> Result<Answer, CallError> {
+    match tokio::time::timeout(timeout, exchange(dialer, request)).await {
+        Ok(result) => result,
+        Err(_) => Err(CallError::Timeout(timeout)),
+    }
+}
+
+async fn exchange(dialer: &Dialer, request: Request<Bytes>) -> Result<Answer, CallError> {
+    let mut request = request.map(Full::new);
+    let headers = request.headers_mut();
+    if !headers.contains_key(HOST)
+        && let Ok(host) = HeaderValue::try_from(dialer.origin().authority())
+    {
+        headers.insert(HOST, host);
+    }
+    headers.insert(CONNECTION, HeaderValue::from_static("close"));
+
+    let stream = dialer.dial().await.map_err(CallError::Dial)?;
+    let (mut sender, connection) = hyper::client::conn::http1::handshake(TokioIo::new(stream))
+        .await
+        .map_err(CallError::Broken)?;
+    let exchange = async {
+        let response = sender
+            .send_request(request)
+            .await
+            .map_err(CallError::Broken)?;
+        let (head, body) = response.into_parts();
+        let body = Limited::new(body, HTTP_ANSWER_MAX).collect().await;
+        let body = match body {
+            Ok(body) => body.to_bytes(),
+            Err(error) if error.is::<LengthLimitError>() => return Err(CallError::TooLarge),
+            Err(error) => match error.downcast::<hyper::Error>() {
+                Ok(error) => return Err(CallError::Broken(*error)),
+                Err(_) => return Err(CallError::TooLarge),
+            },
+        };
+        Ok(Answer {
+            status: head.status,
+            headers: head.headers,
+            body,
+        })
+    };
+    let mut exchange = std::pin::pin!(exchange);
+    tokio::select! {
+        biased;
+        answer = &mut exchange => return answer,
+        // What it failed with, the exchange fails with too.
+        _ = connection => {}
+    }
+    exchange.await
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn what_is_shown_is_one_short_line() {
+        assert_eq!(printable(" a\nb\x1b[m \n"), "a b [m");
+        assert_eq!(printable(&"x".repeat(600)).chars().count(), 501);
+    }
+}

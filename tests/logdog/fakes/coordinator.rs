@@ -1,0 +1,112 @@
+//! A Coordinator that registers any prefix, unless it is told to fail.
+
+use std::collections::VecDeque;
+use std::net::SocketAddr;
+use std::sync::{Arc, Mutex};
+
+use butler::proto::registration::{RegisterPrefixRequest, RegisterPrefixResponse};
+use prost::Message;
+
+use super::http::{self, Reply, Request};
+use super::{SECRET, TOPIC};
+
+/// One request, as it came.
+#[derive(Debug, Clone)]
+pub struct Call {
+    pub http: Request,
+    pub request: RegisterPrefixRequest,
+}
+
+impl Call {
+    pub fn token(&self) -> &str {
+        self.http.headers["authorization"]
+            .strip_prefix("Bearer ")
+            .unwrap()
+    }
+}
+
+#[derive(Default)]
+struct Shared {
+    calls: Vec<Call>,
+    /// What the next calls get instead of success.
+    replies: VecDeque<Reply>,
+    /// Tokens that may not register.
+    denied: Vec<&'static str>,
+    held: bool,
+}
+
+pub struct Coordinator {
+    address: SocketAddr,
+    shared: Arc<Mutex<Shared>>,
+}
+
+/// As pRPC puts an error.
+pub fn error(code: u32, text: &str) -> Reply {
+    Reply::Answer {
+        status: 400,
+        headers: vec![("X-Prpc-Grpc-Code", code.to_string())],
+        body: text.as_bytes().to_vec(),
+    }
+}
+
+/// As pRPC puts a response.
+pub fn success(secret: &[u8], topic: &str) -> Reply {
+    let response = RegisterPrefixResponse {
+        secret: secret.to_vec().into(),
+        log_bundle_topic: topic.into(),
+    };
+    Reply::Answer {
+        status: 200,
+        headers: vec![
+            ("X-Prpc-Grpc-Code", "0".into()),
+            ("Content-Type", "application/prpc; encoding=binary".into()),
+        ],
+        body: response.encode_to_vec(),
+    }
+}
+
+impl Coordinator {
+    pub fn start() -> Self {
+        let shared = Arc::new(Mutex::new(Shared::default()));
+        let state = Arc::clone(&shared);
+        let address = http::serve(move |http| {
+            while state.lock().unwrap().held {
+                std::thread::sleep(std::time::Duration::from_millis(5));
+            }
+            let mut shared = state.lock().unwrap();
+            let request = RegisterPrefixRequest::decode(&*http.body).unwrap();
+            let call = Call { http, request };
+            let denied = shared.denied.contains(&call.token());
+            shared.calls.push(call);
+            match shared.replies.pop_front() {
+                _ if denied => error(7, "not you"),
+                Some(reply) => reply,
+                None => success(SECRET, TOPIC),
+            }
+        });
+        Self { address, shared }
+    }
+
+    pub fn host(&self) -> String {
+        self.address.to_string()
+    }
+
+    /// The next call gets that.
+    pub fn then(&self, reply: Reply) {
+        self.shared.lock().unwrap().replies.push_back(reply);
+    }
+
+    /// Whoever comes with that token is denied.
+    pub fn deny(&self, token: &'static str) {
+        self.shared.lock().unwrap().denied.push(token);
+    }
+
+    /// Answers nobody while that is so.
+    pub fn hold(&self, held: bool) {
+        self.shared.lock().unwrap().held = held;
+    }
+
+    pub fn calls(&self) -> Vec<Call> {
+        self.shared.lock().unwrap().calls.clone()
+    }
+}
