@@ -182,7 +182,7 @@ impl Bundler {
         now: &Moment,
     ) -> &mut [u8] {
         self.space(info, slot, len, read, now);
-        self.staged(*slot, 0..len, client_bytes, read)
+        self.staged(*slot, 0..len, 1, client_bytes, read)
     }
 
     /// Space of `len` bytes for an entry of the stream; [`staged`](Self::staged)
@@ -200,23 +200,24 @@ impl Bundler {
         &mut open.segment[open.used..open.used + len]
     }
 
-    /// An entry is in that range of the [`space`](Self::space), and stands
-    /// for `client_bytes` bytes of the client.
+    /// So many entries are in that range of the [`space`](Self::space), and
+    /// stand for `client_bytes` bytes of the client.
     pub fn staged(
         &mut self,
         slot: Slot,
         range: Range<usize>,
+        entries: u32,
         client_bytes: u64,
         read: &Moment,
     ) -> &mut [u8] {
         assert_eq!(slot.bundle, self.number, "space was asked for");
-        self.next_prefix_index += 1;
+        self.next_prefix_index += u64::from(entries);
         let open = self.open.as_mut().expect("it has the space");
         let start = open.used + range.start;
         let len = range.len();
         open.used += range.end;
         open.size += len;
-        open.entries += 1;
+        open.entries += u64::from(entries);
 
         let at = open.parts.len() as u32;
         let stream = &mut open.streams[slot.index as usize];
@@ -228,7 +229,7 @@ impl Bundler {
                 if (part.start + part.len) as usize == start && part.read_ns == read.mono_ns =>
             {
                 part.len += len as u32;
-                part.entries += 1;
+                part.entries += entries;
             }
             _ => {
                 match last {
@@ -240,7 +241,7 @@ impl Bundler {
                     start: start as u32,
                     len: len as u32,
                     next: NO_PART,
-                    entries: 1,
+                    entries,
                     read_ns: read.mono_ns,
                 });
             }

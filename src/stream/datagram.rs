@@ -81,6 +81,11 @@ impl Datagram {
         while !data.is_empty() {
             match &mut self.frame {
                 Frame::Size { bytes, len } => {
+                    if *len == 0 {
+                        let put = stage.put_datagrams(self.index, data);
+                        self.index += put.datagrams;
+                        data = &data[put.bytes..];
+                    }
                     let before = *len;
                     let take = data.len().min(bytes.len() - before);
                     bytes[before..before + take].copy_from_slice(&data[..take]);

@@ -11,6 +11,7 @@ use crate::ledger::{Account, DropReason};
 use crate::stream::arena::Key;
 use crate::time::{self, Moment};
 use crate::watch::WatchEvents;
+use crate::wire::datagrams::{self, DatagramsPut};
 use crate::wire::entry::{self, Content, EntryHead};
 use crate::wire::lines::{self, LinesPut};
 
@@ -91,10 +92,32 @@ impl Stage<'_> {
         assert!(put.lines > 0, "the first line fits");
         let start = front_max - entry::put_front(front, &head, put.len);
         let range = start..front_max + put.len;
-        let out = self.bundler.staged(*slot, range, put.bytes as u64, now);
+        let out = self.bundler.staged(*slot, range, 1, put.bytes as u64, now);
         if let Some((events, key)) = &mut self.watch {
             events.entry(*key, out);
         }
+        self.bundler.seal_if_full();
+        put
+    }
+
+    /// Puts out the whole datagrams at the front of `data`, which was just
+    /// read, each as an entry: as many as fit easily. None of a watched stream,
+    /// whose entries are looked at one by one.
+    pub fn put_datagrams(&mut self, sequence: u64, data: &[u8]) -> DatagramsPut {
+        let room = self.room();
+        if self.watch.is_some() || !datagrams::one_fits(room, data) {
+            return DatagramsPut::default();
+        }
+        let now = self.now;
+        let head = self.next_head(now, sequence);
+        let slot = &mut self.progress.slot;
+        let out = self.bundler.space(self.info, slot, room, now, now);
+        let put = datagrams::put_datagrams(out, &head, data);
+        assert!(put.datagrams > 0, "one fits");
+        self.progress.next_index = head.stream_index + put.datagrams;
+        let (range, count) = (0..put.len, put.datagrams as u32);
+        let bytes = put.bytes as u64;
+        self.bundler.staged(*slot, range, count, bytes, now);
         self.bundler.seal_if_full();
         put
     }

@@ -4,8 +4,9 @@
 //! Whole lines, the hot path, are written as they are found:
 //! [`put_lines`](super::lines::put_lines) fills what space there is, and
 //! [`put_front`] then puts what stands before them, lengths and all, right in
-//! front. For all other content the length
-//! comes first: [`logs_len`] says how many bytes an entry takes, [`put_logs`]
+//! front. Whole datagrams, of which there may be as many, have
+//! [`put_datagrams`](super::datagrams::put_datagrams). For all other content
+//! the length comes first: [`logs_len`] says how many bytes an entry takes, [`put_logs`]
 //! fills exactly that many and can't fail. What comes out is what prost would
 //! write, byte for byte.
 
@@ -95,6 +96,19 @@ pub fn put_front(out: &mut [u8], head: &EntryHead, content_len: usize) -> usize 
     out.message(TEXT_TAG, content_len);
     assert_eq!(out.at, len, "the front fills what it asked for");
     len
+}
+
+/// The most that [`put_head`] writes: the time offset, which is a message of
+/// two fields, and three indices.
+pub(crate) const HEAD_LEN_MAX: usize =
+    2 + (1 + varint::MAX_LEN) + (1 + 5) + 3 * (1 + varint::MAX_LEN);
+
+/// Writes what an entry has before its content, at the front of `out`; returns
+/// its length.
+pub(crate) fn put_head(out: &mut [u8], head: &EntryHead) -> usize {
+    let mut out = Writer { out, at: 0 };
+    head.put(&mut out);
+    out.at
 }
 
 /// Encodes a line into `out`, which must have [`line_len`] bytes.

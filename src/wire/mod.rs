@@ -4,6 +4,7 @@
 //! Nothing here knows a file descriptor, a clock or a runtime.
 
 pub mod bundle_view;
+pub mod datagrams;
 pub mod descriptor;
 pub mod entry;
 pub mod header;
