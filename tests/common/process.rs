@@ -44,12 +44,12 @@ fn is_without_io(subcommand: &OsStr) -> bool {
 }
 
 /// Runs a butler as a library, as the environment says too.
-pub fn start<F: Future>(future: F) -> F::Output {
+pub fn start<F: Future>(future: F) -> Result<F::Output, butler::Error> {
     let mode = match std::env::var("BUTLER_TEST_IO") {
         Ok(mode) => mode.parse().expect("a mode"),
         Err(_) => butler::IoMode::Auto,
     };
-    butler::start_with(mode, future).expect("a runtime")
+    butler::start_with(mode, future)
 }
 
 /// Runs it to its end.

@@ -103,12 +103,14 @@ fn other_files_are_left_alone() {
 fn one_butler_at_a_time() {
     let dir = tempfile::tempdir().unwrap();
     let path = dir.path().join("log");
-    let first = FileSink::open(&path, Compress::None).unwrap();
-    let error = FileSink::open(&path, Compress::None).unwrap_err();
-    assert_eq!(error.kind(), io::ErrorKind::ResourceBusy);
-    assert!(error.to_string().contains("another process"), "{error}");
-    drop(first);
-    FileSink::open(&path, Compress::None).unwrap();
+    start(async {
+        let first = FileSink::open(&path, Compress::None).unwrap();
+        let error = FileSink::open(&path, Compress::None).unwrap_err();
+        assert_eq!(error.kind(), io::ErrorKind::ResourceBusy);
+        assert!(error.to_string().contains("another process"), "{error}");
+        drop(first);
+        FileSink::open(&path, Compress::None).unwrap();
+    });
 }
 
 #[test]
