@@ -2,7 +2,7 @@
 
 use std::fs::{File, OpenOptions};
 use std::io::{self, IoSlice};
-use std::os::fd::{AsFd, AsRawFd, OwnedFd};
+use std::os::fd::{AsFd, AsRawFd, BorrowedFd, OwnedFd};
 use std::os::unix::fs::OpenOptionsExt;
 
 use bytes::Bytes;
@@ -120,6 +120,11 @@ fn write_now(fd: impl AsFd, slices: &[Bytes]) -> rustix::io::Result<usize> {
     if fcntl_getfl(fd)?.contains(OFlags::NONBLOCK) {
         return rustix::io::writev(fd, &all);
     }
+    write_some(fd, slices)
+}
+
+/// Writes as little as can't block, to a pipe that is set to block.
+fn write_some(fd: BorrowedFd<'_>, slices: &[Bytes]) -> rustix::io::Result<usize> {
     let mut ready = [PollFd::from_borrowed_fd(fd, PollFlags::OUT)];
     if poll(&mut ready, Some(&Timespec::default()))? == 0 {
         return Err(Errno::AGAIN);
@@ -141,4 +146,97 @@ fn own_terminal(file: File) -> File {
         .custom_flags((OFlags::NONBLOCK | OFlags::NOCTTY).bits() as i32)
         .open(format!("/proc/self/fd/{}", file.as_raw_fd()))
         .unwrap_or(file)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::reactor::runtime::IoMode;
+    use rustix::fs::Mode;
+    use rustix::pty::{OpenptFlags, grantpt, openpt, ptsname, unlockpt};
+    use std::io::Read;
+    use std::time::Duration;
+
+    /// More than a pipe or a terminal takes.
+    fn much() -> Bytes {
+        let bytes: Vec<u8> = (0..1_000_000u32).map(|at| b'a' + (at % 23) as u8).collect();
+        bytes.into()
+    }
+
+    async fn write_all(writer: &Writer, mut rest: Bytes) -> io::Result<()> {
+        while !rest.is_empty() {
+            let (written, _) = writer.writev_at(vec![rest.clone()], AT_POSITION).await;
+            rest = rest.slice(written?..);
+        }
+        Ok(())
+    }
+
+    /// Nobody reads at first, and meanwhile the thread does other things.
+    fn waits_for_its_reader(file: File, reader: OwnedFd) {
+        crate::start_with(IoMode::Epoll, async {
+            let writer = Writer::shared(file).unwrap();
+            let mut writing = std::pin::pin!(write_all(&writer, much()));
+            let early = tokio::time::timeout(Duration::from_millis(20), &mut writing);
+            assert!(early.await.is_err(), "nobody has read it");
+            let thread = std::thread::spawn(move || {
+                let mut read = vec![0; much().len()];
+                File::from(reader).read_exact(&mut read).unwrap();
+                read
+            });
+            writing.await.unwrap();
+            assert!(thread.join().unwrap() == much());
+        })
+        .unwrap();
+    }
+
+    #[test]
+    fn a_pipe_that_is_set_to_block() {
+        let (reader, writer) = io::pipe().unwrap();
+        waits_for_its_reader(OwnedFd::from(writer).into(), reader.into());
+    }
+
+    #[test]
+    fn a_terminal_that_is_set_to_block() {
+        let Ok(ours) = openpt(OpenptFlags::RDWR | OpenptFlags::NOCTTY) else {
+            eprintln!("skipped: no terminals here");
+            return;
+        };
+        grantpt(&ours).unwrap();
+        unlockpt(&ours).unwrap();
+        let name = ptsname(&ours, Vec::new()).unwrap();
+        let theirs = rustix::fs::open(name, OFlags::RDWR | OFlags::NOCTTY, Mode::empty()).unwrap();
+        waits_for_its_reader(theirs.into(), ours);
+    }
+
+    #[test]
+    fn as_little_as_never_blocks() {
+        let (reader, writer) = io::pipe().unwrap();
+        let data = [Bytes::new(), much()];
+        let mut written = 0;
+        loop {
+            match write_some(writer.as_fd(), &data) {
+                Ok(len) => written += len,
+                Err(Errno::AGAIN) => break,
+                Err(error) => panic!("{error}"),
+            }
+        }
+        assert_eq!(rustix::io::ioctl_fionread(&reader), Ok(written as u64));
+        assert!(written >= TAKEN_AT_ONCE);
+        drop(reader);
+        let error = write_some(writer.as_fd(), &data).unwrap_err();
+        assert_eq!(error, Errno::PIPE);
+    }
+
+    #[test]
+    fn what_can_not_be_waited_for_is_ready() {
+        crate::start_with(IoMode::Epoll, async {
+            let null = || OpenOptions::new().write(true).open("/dev/null").unwrap();
+            for writer in [Writer::shared(null()), Writer::own(null())] {
+                let writer = writer.unwrap();
+                assert!(matches!(writer, Writer::Plain(_)));
+                write_all(&writer, much()).await.unwrap();
+            }
+        })
+        .unwrap();
+    }
 }
