@@ -9,23 +9,29 @@
 //! The set does not own descriptors: whoever asks for a completion finds them
 //! by their token, and [`forget`](Epoll::forget) is told before one is closed.
 
+mod source;
+
 use std::collections::VecDeque;
-use std::io::{self, IoSliceMut};
+use std::io;
 use std::os::fd::{AsFd, BorrowedFd, OwnedFd};
 
 use ahash::AHashMap;
 use rustix::buffer::spare_capacity;
 use rustix::event::{EventfdFlags, Timespec, epoll, eventfd};
-use rustix::io::{Errno, ReadWriteFlags};
-use rustix::net::{RecvFlags, SocketFlags, accept_with, recv};
+use rustix::io::Errno;
+use rustix::net::{SocketFlags, accept_with};
 
+use self::source::{Source, Wants, Watched};
 use super::io::{Completion, ReadBy, Token};
-use crate::limits::READ_BUFFER_SIZE;
+use crate::limits::{READ_BUFFER_SIZE, READ_BUFFERS};
 
 /// Descriptors that one call tells of. Of more the next call tells.
 const EVENTS: usize = 256;
 /// Connections that one event of a listener brings: others have a turn too.
 const ACCEPTS: u32 = 64;
+/// About so many bytes are read until [`Epoll::enter`] is called again: the
+/// output has a turn in between, while they are in the cache.
+const ROUND: usize = READ_BUFFERS as usize * READ_BUFFER_SIZE;
 /// Stands for the eventfd; no token is as large.
 const SIGNAL: u64 = u64::MAX;
 
@@ -41,43 +47,15 @@ impl Filled {
     }
 }
 
-/// Whether the set tells when a descriptor is ready.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-enum Watched {
-    No,
-    Yes,
-    /// It can't be: it is a file that is always ready.
-    Never,
-}
-
-/// Where an operation stands.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-enum Wants {
-    /// None is under way.
-    Nothing,
-    /// It waits until the descriptor is ready.
-    Event,
-    /// It is in the queue.
-    Turn,
-}
-
-#[derive(Debug)]
-struct Source {
-    by: ReadBy,
-    watched: Watched,
-    wants: Wants,
-}
-
-/// What [`Epoll::next`] has to do.
+/// What [`Epoll::next`] has to do besides reading.
 #[derive(Debug)]
 enum Due {
-    Read(u64),
     Accept {
         number: u64,
         /// So many at most.
         left: u32,
     },
-    /// It is ready, but not wanted.
+    /// It is ready, but not wanted now.
     Unwatch(Token),
     /// The operation is over.
     Failed(Token, Errno),
@@ -90,6 +68,10 @@ pub(super) struct Epoll {
     eventfd: OwnedFd,
     /// By token.
     sources: AHashMap<u64, Source>,
+    /// Those that are ready and wanted, in the order of their turns.
+    reads: VecDeque<u64>,
+    /// Bytes that may still be read in this round.
+    left: usize,
     due: VecDeque<Due>,
     /// Memory that is reused.
     events: Vec<epoll::Event>,
@@ -113,6 +95,8 @@ impl Epoll {
             set,
             eventfd,
             sources: AHashMap::new(),
+            reads: VecDeque::new(),
+            left: ROUND,
             due: VecDeque::new(),
             events: Vec::with_capacity(EVENTS),
             buffer: vec![0; READ_BUFFER_SIZE].into(),
@@ -159,10 +143,23 @@ impl Epoll {
             return;
         }
         if at_once || source.watched == Watched::Never {
-            source.wants = Wants::Turn;
-            self.due.push_back(Due::of(token));
+            self.queue(token);
         } else {
             source.wants = Wants::Event;
+        }
+    }
+
+    fn queue(&mut self, token: Token) {
+        if let Some(source) = self.sources.get_mut(&token.to_u64()) {
+            source.wants = Wants::Turn;
+        }
+        match token {
+            Token::Read(number) => self.reads.push_back(number),
+            Token::Accept(number) => self.due.push_back(Due::Accept {
+                number,
+                left: ACCEPTS,
+            }),
+            Token::Cancel => {}
         }
     }
 
@@ -186,15 +183,17 @@ impl Epoll {
 
     /// Is there something to do, or has something come?
     pub fn has_work(&mut self) -> bool {
-        if self.due.is_empty() {
-            // What fails here fails in `enter` too.
-            return self.enter().is_err() || !self.due.is_empty();
-        }
-        true
+        // What fails here fails in `enter` too.
+        self.is_due() || self.enter().is_err() || self.is_due()
+    }
+
+    fn is_due(&self) -> bool {
+        !self.due.is_empty() || (!self.lent && !self.reads.is_empty())
     }
 
     /// Sees who is ready.
     pub fn enter(&mut self) -> io::Result<()> {
+        self.left = ROUND;
         let mut events = std::mem::take(&mut self.events);
         let timeout = Timespec::default();
         let waited = epoll::wait(&self.set, spare_capacity(&mut events), Some(&timeout));
@@ -214,13 +213,14 @@ impl Epoll {
         let Some(source) = self.sources.get_mut(&token.to_u64()) else {
             return;
         };
-        match source.wants {
-            Wants::Nothing => self.due.push_back(Due::Unwatch(token)),
-            Wants::Event => {
-                source.wants = Wants::Turn;
-                self.due.push_back(Due::of(token));
-            }
-            Wants::Turn => {}
+        let wanted = source.wants != Wants::Nothing;
+        if source.wants == Wants::Event {
+            self.queue(token);
+        }
+        // While nobody can be read, those who could must not hide the others.
+        let hides = self.lent && matches!(token, Token::Read(_));
+        if !wanted || hides {
+            self.due.push_back(Due::Unwatch(token));
         }
     }
 
@@ -230,25 +230,30 @@ impl Epoll {
         find: impl Fn(Token) -> Option<BorrowedFd<'a>>,
     ) -> Option<Completion<Filled>> {
         loop {
-            let completion = match self.due.pop_front()? {
-                Due::Read(number) => {
+            let completion = match self.due.pop_front() {
+                None => {
+                    // They keep their turns meanwhile.
+                    if self.lent || self.left == 0 {
+                        return None;
+                    }
+                    let number = self.reads.pop_front()?;
                     let fd = find(Token::Read(number));
                     fd.and_then(|fd| self.try_read(number, fd))
                 }
-                Due::Accept { number, left } => {
+                Some(Due::Accept { number, left }) => {
                     let fd = find(Token::Accept(number));
                     fd.and_then(|fd| self.try_accept(number, fd, left))
                 }
-                Due::Unwatch(token) => {
+                Some(Due::Unwatch(token)) => {
                     if let Some(source) = self.sources.get_mut(&token.to_u64())
-                        && source.wants == Wants::Nothing
+                        && source.wants != Wants::Event
                         && let Some(fd) = find(token)
                     {
                         source.unwatch(&self.set, fd);
                     }
                     None
                 }
-                Due::Failed(token, error) => failed(token, error),
+                Some(Due::Failed(token, error)) => failed(token, error),
             };
             if completion.is_some() {
                 return completion;
@@ -264,14 +269,11 @@ impl Epoll {
             return None;
         }
         source.wants = Wants::Nothing;
-        if self.lent {
-            return failed(token, Errno::NOBUFS);
-        }
         let len = match source.read(fd, &mut self.buffer) {
             Ok(len) => len,
             Err(Errno::INTR) => {
                 source.wants = Wants::Turn;
-                self.due.push_front(Due::Read(number));
+                self.reads.push_front(number);
                 return None;
             }
             Err(Errno::AGAIN) => {
@@ -288,11 +290,12 @@ impl Epoll {
             Err(error) => return failed(token, error),
         };
         self.lent = len > 0;
-        let full = source.by == ReadBy::Recv && len == self.buffer.len();
+        self.left = self.left.saturating_sub(len);
         Some(Completion::Read {
             number,
             result: Ok((len > 0).then_some(Filled { len })),
-            more: full || source.watched == Watched::Never,
+            // Of others the set tells.
+            more: source.watched == Watched::Never,
         })
     }
 
@@ -342,19 +345,6 @@ impl Epoll {
     }
 }
 
-impl Due {
-    fn of(token: Token) -> Self {
-        match token {
-            Token::Read(number) => Self::Read(number),
-            Token::Accept(number) => Self::Accept {
-                number,
-                left: ACCEPTS,
-            },
-            Token::Cancel => unreachable!("it never waits"),
-        }
-    }
-}
-
 fn failed(token: Token, error: Errno) -> Option<Completion<Filled>> {
     match token {
         Token::Read(number) => Some(Completion::Read {
@@ -368,45 +358,6 @@ fn failed(token: Token, error: Errno) -> Option<Completion<Filled>> {
             armed: false,
         }),
         Token::Cancel => None,
-    }
-}
-
-impl Source {
-    fn watch(&mut self, set: &OwnedFd, token: Token, fd: BorrowedFd<'_>) -> Result<(), Errno> {
-        if self.watched == Watched::No {
-            let data = epoll::EventData::new_u64(token.to_u64());
-            self.watched = match epoll::add(set, fd, data, epoll::EventFlags::IN) {
-                Ok(()) => Watched::Yes,
-                Err(Errno::PERM) => Watched::Never,
-                Err(error) => return Err(error),
-            };
-        }
-        Ok(())
-    }
-
-    fn unwatch(&mut self, set: &OwnedFd, fd: BorrowedFd<'_>) {
-        if self.watched == Watched::Yes {
-            // It is in the set and open, so this can't fail.
-            let _ = epoll::delete(set, fd);
-            self.watched = Watched::No;
-        }
-    }
-
-    /// Reads without waiting: what can't be told so is ready.
-    fn read(&self, fd: BorrowedFd<'_>, buffer: &mut [u8]) -> Result<usize, Errno> {
-        if self.by == ReadBy::Recv {
-            return recv(fd, buffer, RecvFlags::DONTWAIT).map(|(len, _)| len);
-        }
-        if self.watched == Watched::Yes {
-            // Another reader may have been faster. Terminals and pipes of old
-            // kernels know no such flag.
-            let mut slices = [IoSliceMut::new(buffer)];
-            match rustix::io::preadv2(fd, &mut slices, u64::MAX, ReadWriteFlags::NOWAIT) {
-                Err(Errno::OPNOTSUPP | Errno::NOSYS) => {}
-                result => return result,
-            }
-        }
-        rustix::io::read(fd, buffer)
     }
 }
 

@@ -1,6 +1,8 @@
 use std::fs::File;
-use std::io::{Read, Write};
+use std::io::{IoSliceMut, Read, Write};
 use std::os::unix::net::{UnixListener, UnixStream};
+
+use rustix::io::ReadWriteFlags;
 
 use super::*;
 
@@ -36,8 +38,13 @@ impl World {
         self.epoll.accept(number, fd);
     }
 
+    /// After a look at the set.
     fn next(&mut self) -> Option<Completion<Filled>> {
         self.epoll.enter().unwrap();
+        self.next_now()
+    }
+
+    fn next_now(&mut self) -> Option<Completion<Filled>> {
         let fds = &self.fds;
         self.epoll.next(|token| match token {
             Token::Read(number) | Token::Accept(number) => {
@@ -117,7 +124,7 @@ fn a_socket_to_its_end() {
 }
 
 #[test]
-fn a_full_read_says_that_there_is_more() {
+fn more_than_a_buffer() {
     let mut world = World::new();
     let (ours, mut theirs) = UnixStream::pair().unwrap();
     let writer = std::thread::spawn(move || theirs.write_all(&vec![7; 3 * READ_BUFFER_SIZE]));
@@ -127,7 +134,8 @@ fn a_full_read_says_that_there_is_more() {
         world.read(number, ReadBy::Recv, false);
         if let Some((_, got, more)) = world.next_read() {
             let bytes = got.unwrap();
-            assert_eq!(more, bytes.len() == READ_BUFFER_SIZE);
+            // The set tells.
+            assert!(!more);
             assert!(bytes.iter().all(|byte| *byte == 7));
             len += bytes.len();
         }
@@ -271,7 +279,7 @@ fn a_cancelled_read_reads_nothing() {
 }
 
 #[test]
-fn one_read_at_a_time_has_the_buffer() {
+fn one_at_a_time_has_the_buffer() {
     let mut world = World::new();
     let mut clients = Vec::new();
     for _ in 0..2 {
@@ -288,10 +296,81 @@ fn one_read_at_a_time_has_the_buffer() {
     else {
         panic!("there is data");
     };
-    assert_eq!(world.next_read(), Some((1, Err(Errno::NOBUFS), false)));
+    assert_eq!(world.next_read(), None);
+    assert!(!world.epoll.has_work());
     world.epoll.recycle(filled);
-    world.read(1, ReadBy::Recv, true);
+    assert!(world.epoll.has_work());
     assert_eq!(world.next_read(), Some((1, Ok(b"x".to_vec()), false)));
+}
+
+/// However many have data that there is no room for.
+#[test]
+fn others_are_seen_while_nobody_can_be_read() {
+    let dir = tempfile::tempdir().unwrap();
+    let path = dir.path().join("s");
+    let mut world = World::new();
+    let mut clients = Vec::new();
+    for _ in 0..2 * EVENTS {
+        let (ours, mut theirs) = UnixStream::pair().unwrap();
+        theirs.write_all(b"x").unwrap();
+        clients.push(theirs);
+        let number = world.add(ours);
+        world.read(number, ReadBy::Recv, false);
+    }
+    let listener = world.add(UnixListener::bind(&path).unwrap());
+    world.accept(listener);
+    let Some(Completion::Read {
+        result: Ok(Some(filled)),
+        ..
+    }) = world.next()
+    else {
+        panic!("there is data");
+    };
+    clients.push(UnixStream::connect(&path).unwrap());
+    let mut accepted = 0;
+    while world.epoll.has_work() {
+        match world.next() {
+            None => {}
+            Some(Completion::Accept { result: Ok(_), .. }) => accepted += 1,
+            other => panic!("{other:?}"),
+        }
+    }
+    assert_eq!(accepted, 1);
+    assert!(!world.is_readable());
+
+    world.epoll.recycle(filled);
+    let rest = std::iter::from_fn(|| world.next_read());
+    let rest: Vec<_> = rest.map(|(_, got, _)| got.unwrap()).collect();
+    assert_eq!(rest, vec![b"x"; 2 * EVENTS - 1]);
+}
+
+/// The others wait for the next round, and keep their turns.
+#[test]
+fn a_round_ends() {
+    let mut world = World::new();
+    let mut file = tempfile::tempfile().unwrap();
+    file.write_all(&vec![b'x'; 2 * ROUND]).unwrap();
+    io::Seek::rewind(&mut file).unwrap();
+    let first = world.add(file);
+    let (ours, mut theirs) = UnixStream::pair().unwrap();
+    theirs.write_all(b"x").unwrap();
+    let second = world.add(ours);
+    world.epoll.enter().unwrap();
+    for _ in 0..READ_BUFFERS {
+        world.read(first, ReadBy::Read, true);
+        match world.next_now() {
+            Some(Completion::Read {
+                result: Ok(Some(filled)),
+                ..
+            }) => world.epoll.recycle(filled),
+            other => panic!("{other:?}"),
+        }
+    }
+    world.read(second, ReadBy::Recv, true);
+    world.read(first, ReadBy::Read, true);
+    assert!(world.next_now().is_none());
+    assert!(world.epoll.has_work());
+    assert_eq!(world.next_read(), Some((second, Ok(b"x".to_vec()), false)));
 }
 
 #[test]
