@@ -66,7 +66,9 @@ pub mod wire;
 pub use bundle::{Bundle, BundleLimits, BundleStream, Gather, Identity, StreamInfo};
 pub use butler::{
     AddStreamError, Butler, ChunkCallback, Error, Loss, RegistrationCallback, Report, start,
+    start_with,
 };
 pub use config::{Config, ConfigError};
 pub use reactor::listener::StreamServer;
+pub use reactor::runtime::{IoMode, UnknownIoMode};
 pub use secret::Secret;

@@ -16,7 +16,7 @@ use butler::proto::logpb::{LogEntry, log_entry};
 use butler::wire::descriptor::{StreamProperties, StreamType};
 use butler::wire::name::Namespace;
 use butler::{Butler, Config, Error, Report, StreamServer};
-use common::process::open;
+use common::process::{open, start};
 use common::reassemble;
 
 fn config(memory: &MemoryOutput) -> Config {
@@ -50,7 +50,7 @@ fn any_descriptor_is_a_stream() {
         .flat_map(|at| format!("{at}\n").into_bytes())
         .collect();
     std::fs::write(&path, &long).unwrap();
-    butler::start(async {
+    start(async {
         let butler = Butler::new(config(&memory)).unwrap();
         let file = std::fs::File::open(&path).unwrap();
         butler.add_stream(file.into(), &text("a/file")).unwrap();
@@ -76,7 +76,7 @@ fn any_descriptor_is_a_stream() {
 #[test]
 fn a_refused_descriptor_comes_back_open() {
     let memory = MemoryOutput::default();
-    butler::start(async {
+    start(async {
         let butler = Butler::new(config(&memory)).unwrap();
         let mut first = pipe(&butler, &text("x"));
         let (ours, theirs) = UnixStream::pair().unwrap();
@@ -97,7 +97,7 @@ fn a_refused_descriptor_comes_back_open() {
 #[test]
 fn no_stream_ends_the_run_before_it_is_activated() {
     let memory = MemoryOutput::default();
-    butler::start(async {
+    start(async {
         let butler = Butler::new(config(&memory)).unwrap();
         drop(pipe(&butler, &text("a")));
         let waited = tokio::time::timeout(Duration::from_millis(100), butler.wait()).await;
@@ -114,7 +114,7 @@ fn no_stream_ends_the_run_before_it_is_activated() {
 #[test]
 fn a_namespace_drains() {
     let memory = MemoryOutput::default();
-    butler::start(async {
+    start(async {
         let butler = Butler::new(config(&memory)).unwrap();
         let inside = pipe(&butler, &text("a/b/c"));
         let beside = pipe(&butler, &text("a/bc"));
@@ -164,7 +164,7 @@ fn watch(butler: &Butler, wrap: bool, wanted: &'static [&'static str]) -> Seen {
 #[test]
 fn callbacks_see_what_is_sent() {
     let memory = MemoryOutput::default();
-    butler::start(async {
+    start(async {
         let butler = Butler::new(config(&memory)).unwrap();
         let first = watch(&butler, false, &["t", "empty"]);
         let second = watch(&butler, false, &["t", "other"]);
@@ -205,7 +205,7 @@ fn callbacks_see_what_is_sent() {
 #[test]
 fn wrapped_callbacks_see_what_is_whole() {
     let memory = MemoryOutput::default();
-    butler::start(async {
+    start(async {
         // Without buffering every piece is an entry of its own.
         let mut config = config(&memory);
         config.buffer_logs = false;
@@ -269,7 +269,7 @@ fn wrapped_callbacks_see_what_is_whole() {
 #[test]
 fn a_callback_opens_a_stream() {
     let memory = MemoryOutput::default();
-    butler::start(async {
+    start(async {
         let butler = Butler::new(config(&memory)).unwrap();
         let inner = butler.clone();
         let asked = Rc::new(RefCell::new(false));
@@ -295,7 +295,7 @@ fn servers_end_with_the_butler() {
     let memory = MemoryOutput::default();
     let dir = tempfile::tempdir().unwrap();
     let path = dir.path().join("s");
-    butler::start(async {
+    start(async {
         let butler = Butler::new(config(&memory)).unwrap();
         butler.add_stream_server(StreamServer::bind(&path).unwrap());
         let client = {
@@ -317,7 +317,7 @@ fn servers_end_with_the_butler() {
 fn what_is_not_delivered_is_reported() {
     let memory = MemoryOutput::default();
     memory.stall(true);
-    butler::start(async {
+    start(async {
         let mut config = config(&memory);
         config.flush_timeout = Duration::from_millis(50);
         let butler = Butler::new(config).unwrap();
@@ -347,7 +347,7 @@ fn what_is_not_delivered_is_reported() {
 fn a_stuck_output_does_not_hold_up_the_shutdown() {
     let memory = MemoryOutput::default();
     memory.stall(true);
-    butler::start(async {
+    start(async {
         let mut config = config(&memory);
         config.flush_timeout = Duration::from_millis(50);
         config.max_buffered = 4 << 20;
@@ -378,7 +378,7 @@ fn a_stuck_output_does_not_hold_up_the_shutdown() {
 fn a_wrong_configuration_is_refused() {
     let mut config = config(&MemoryOutput::default());
     config.max_buffered = 1;
-    let error = butler::start(async { Butler::new(config).map(|_| ()) })
+    let error = start(async { Butler::new(config).map(|_| ()) })
         .unwrap()
         .unwrap_err();
     assert!(matches!(error, Error::Config(_)), "{error}");
@@ -389,7 +389,7 @@ fn nothing_is_left_open() {
     let count = || std::fs::read_dir("/proc/self/fd").unwrap().count();
     let run = || {
         let memory = MemoryOutput::default();
-        butler::start(async {
+        start(async {
             let butler = Butler::new(config(&memory)).unwrap();
             let fds: Vec<OwnedFd> = (0..10)
                 .map(|at| pipe(&butler, &text(&format!("s{at}"))).into())

@@ -10,6 +10,7 @@ use std::os::fd::OwnedFd;
 use std::rc::Rc;
 use std::time::Duration;
 
+use tokio::io::Interest;
 use tokio::sync::Notify;
 use tokio::time::Instant;
 
@@ -152,7 +153,8 @@ impl Engine {
     }
 
     async fn turn_edge(&self) -> io::Result<()> {
-        let eventfd = wake::watch(self.edge.borrow().eventfd()?)?;
+        let watched = wake::watch(self.edge.borrow().wait_fd()?, Interest::READABLE);
+        let kernel = watched.map_err(|(_, error)| error)?;
         let mut pace = Pace::new(self.core.borrow().is_eager());
         while !self.output_done.get() {
             let mut rounds = 0;
@@ -177,7 +179,7 @@ impl Engine {
             }
             let due = self.next_tick(&now);
             tokio::select! {
-                ready = eventfd.readable() => ready?.clear_ready(),
+                ready = kernel.readable() => ready?.clear_ready(),
                 () = self.wake_edge.notified() => {}
                 () = sleep_until(due) => {}
             }

@@ -13,6 +13,7 @@ use std::os::fd::OwnedFd;
 use std::rc::Rc;
 use std::time::{Duration, SystemTime};
 
+use tokio::task::spawn_local;
 use tokio::time::Instant;
 
 use crate::bundle::Identity;
@@ -27,6 +28,7 @@ use crate::output::sink::AnySink;
 use crate::reactor::clock;
 use crate::reactor::edge::Edge;
 use crate::reactor::listener::StreamServer;
+use crate::reactor::runtime::{self, IoMode, Kind, StartError};
 use crate::reactor::tee::Tee;
 use crate::secret::Secret;
 use crate::stream::arena::Key;
@@ -62,7 +64,7 @@ impl fmt::Display for Error {
             Self::IoUring(error) => write!(
                 f,
                 "io_uring is not available: {error} (it needs Linux 6.1, and a container \
-                 profile that allows io_uring_setup)"
+                 profile that allows io_uring_setup; with --io epoll butler does without)"
             ),
             Self::Failed(what) => f.write_str(what),
         }
@@ -89,18 +91,34 @@ impl fmt::Display for AddStreamError {
 impl std::error::Error for AddStreamError {}
 
 /// Runs `future` on the runtime that a [`Butler`] needs: one thread, with
-/// io_uring, timers, signals and processes.
+/// io_uring or else epoll, timers, signals and processes.
 ///
 /// # Errors
 ///
-/// If the kernel does not let us use io_uring.
+/// If there is no runtime to be had.
 pub fn start<F: Future>(future: F) -> Result<F::Output, Error> {
-    let mut uring = tokio_uring::uring_builder();
-    uring.setup_coop_taskrun();
-    let mut builder = tokio_uring::builder();
-    builder.entries(256).uring_builder(&uring);
-    let runtime = tokio_uring::Runtime::new(&builder).map_err(Error::IoUring)?;
-    Ok(runtime.block_on(future))
+    start_with(IoMode::Auto, future)
+}
+
+/// The same, with the choice between io_uring and epoll.
+///
+/// # Errors
+///
+/// With [`IoMode::Uring`], if the kernel does not let us use io_uring; and if
+/// there is no runtime to be had.
+pub fn start_with<F: Future>(mode: IoMode, future: F) -> Result<F::Output, Error> {
+    runtime::run(mode, future).map_err(|error| match error {
+        StartError::Uring(error) => Error::IoUring(error),
+        StartError::Runtime(error) => Error::Failed(format!("the runtime: {error}")),
+    })
+}
+
+/// The edge of a butler on this thread.
+fn edge() -> Result<Edge, Error> {
+    Edge::new().map_err(|error| match runtime::kind() {
+        Kind::Uring => Error::IoUring(error),
+        Kind::Epoll => Error::Failed(format!("epoll: {error}")),
+    })
 }
 
 /// Takes streams and delivers them to its output.
@@ -165,17 +183,17 @@ impl Butler {
     ///
     /// If the configuration is not valid, the output can't be opened (one
     /// that must register a prefix first can't: see [`open`](Self::open)), or
-    /// io_uring is not to be had.
+    /// the kernel has no ring or epoll set for us.
     ///
     /// # Panics
     ///
-    /// Outside of [`start`].
+    /// Outside of [`start`] and [`start_with`].
     pub fn new(config: Config) -> Result<Self, Error> {
         config.validate().map_err(Error::Config)?;
-        let edge = Edge::new().map_err(Error::IoUring)?;
+        let edge = edge()?;
         let sink = AnySink::open(&config.output).map_err(Error::Output)?;
         let engine = Engine::new(core(&config, Secret::default()), edge, 1);
-        tokio_uring::spawn(Rc::clone(&engine).run_output(sink));
+        spawn_local(Rc::clone(&engine).run_output(sink));
         Ok(Self::begin(engine, &config, None))
     }
 
@@ -189,12 +207,12 @@ impl Butler {
     ///
     /// # Panics
     ///
-    /// Outside of [`start`].
+    /// Outside of [`start`] and [`start_with`].
     pub async fn open(config: Config) -> Result<Self, Error> {
         #[cfg(feature = "logdog")]
         if let Output::Logdog(settings) = &config.output {
             config.validate().map_err(Error::Config)?;
-            let edge = Edge::new().map_err(Error::IoUring)?;
+            let edge = edge()?;
             let logdog::Session {
                 sink,
                 secret,
@@ -203,14 +221,14 @@ impl Butler {
                 .await
                 .map_err(Error::Registration)?;
             let engine = Engine::new(core(&config, secret), edge, LogdogSink::AT_ONCE);
-            tokio_uring::spawn(Rc::clone(&engine).run_publishing(sink));
+            spawn_local(Rc::clone(&engine).run_publishing(sink));
             return Ok(Self::begin(engine, &config, deadline));
         }
         Self::new(config)
     }
 
     fn begin(engine: Rc<Engine>, config: &Config, deadline: Option<SystemTime>) -> Self {
-        tokio_uring::spawn(Rc::clone(&engine).run_edge());
+        spawn_local(Rc::clone(&engine).run_edge());
         Self {
             engine,
             shared: Rc::new(Shared {
@@ -246,7 +264,7 @@ impl Butler {
         let tee = Tee::new();
         self.add(fd, properties, Some(Rc::clone(&tee)))?;
         let engine = Rc::clone(&self.engine);
-        let task = tokio_uring::spawn(async move {
+        let task = spawn_local(async move {
             tee.write_to(copy_to, || engine.wake_edge.notify_one())
                 .await;
         });
@@ -348,7 +366,7 @@ impl Butler {
         self.activate();
         self.stop_accepting();
         let butler = self.clone();
-        tokio_uring::spawn(async move {
+        spawn_local(async move {
             let begun = Instant::now();
             let shared = &butler.shared;
             let time = shared.before_deadline(grace + shared.flush_timeout);

@@ -20,12 +20,12 @@ use super::table::{self, Opt, Subcommand, Switch, Takes, Valued};
 use super::units;
 use super::usage::{Problem, UsageError};
 use super::values;
-use crate::Config;
 use crate::limits;
 use crate::output::Output;
 #[cfg(feature = "logdog")]
 use crate::output::logdog::Credentials;
 use crate::wire::name::StreamName;
+use crate::{Config, IoMode};
 
 /// Where streams go if nothing is said.
 const OUTPUT_DEFAULT: &str = "butler-logs";
@@ -106,6 +106,7 @@ impl CommandLine {
             common: Common {
                 config: Config::new(output),
                 stream_server: None,
+                io: IoMode::Auto,
                 drain_timeout: limits::DRAIN_TIMEOUT,
                 stats_path: None,
                 log_level: LevelFilter::Warn,
@@ -222,6 +223,7 @@ impl CommandLine {
             Valued::MaxBuffered => config.max_buffered = parsed(option, &value, units::size)?,
             Valued::MaxStreamSize => config.max_stream_size = parsed(option, &value, units::size)?,
             Valued::StatsPath => common.stats_path = values::path(value),
+            Valued::Io => common.io = parsed(option, &value, IoMode::from_str)?,
             Valued::LogLevel => common.log_level = parsed(option, &value, values::log_level)?,
             Valued::ServiceAccount => {
                 self.service_account = (!value.is_empty()).then_some(value);

@@ -78,6 +78,9 @@ Options:
                         left before it is reported as lost (default 2m)
   --fail-on-loss        run exits with 250 if logs were lost
   --stats-path FILE     write statistics there at exit, as JSON
+  --io auto|uring|epoll how to work with the kernel: io_uring, or epoll where it
+                        is refused, with a warning (auto, the default); or
+                        always one of the two
   --log-level LEVEL     what butler itself says on stderr: debug, info, warning
                         or error (default warning)
   --service-account-json PATH

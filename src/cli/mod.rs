@@ -24,6 +24,8 @@ use log::LevelFilter;
 
 use options::Invocation;
 
+use crate::IoMode;
+
 /// Wrong usage or configuration.
 const EXIT_USAGE: u8 = 2;
 
@@ -50,22 +52,22 @@ pub fn main(args: impl IntoIterator<Item = OsString>) -> ExitCode {
         }
         Invocation::Serve(common) => {
             logger::init(common.log_level);
-            start(serve::serve(common))
+            start(common.io, serve::serve(common))
         }
         Invocation::Run(common, options) => {
             logger::init(common.log_level);
-            start(run::run(common, options))
+            start(common.io, run::run(common, options))
         }
         Invocation::Stream(common, options) => {
             logger::init(common.log_level);
-            start(stream::stream(common, options))
+            start(common.io, stream::stream(common, options))
         }
     }
 }
 
-fn start(subcommand: impl Future<Output = ExitCode>) -> ExitCode {
+fn start(io: IoMode, subcommand: impl Future<Output = ExitCode>) -> ExitCode {
     crate::reactor::allocator::keep_no_large_holes();
-    crate::start(subcommand).unwrap_or_else(session::fail)
+    crate::start_with(io, subcommand).unwrap_or_else(session::fail)
 }
 
 fn print(text: &str) -> ExitCode {

@@ -6,9 +6,9 @@ use std::time::Duration;
 
 use log::LevelFilter;
 
-use crate::Config;
 use crate::wire::descriptor::{StreamProperties, StreamType, Tags};
 use crate::wire::name::StreamName;
+use crate::{Config, IoMode};
 
 /// A whole command line.
 #[derive(Debug)]
@@ -34,6 +34,8 @@ pub struct Common {
     pub config: Config,
     /// Where to listen; `None`: a fresh socket in a private directory.
     pub stream_server: Option<PathBuf>,
+    /// How it works with the kernel.
+    pub io: IoMode,
     /// How long open streams may go on after the first signal.
     pub drain_timeout: Duration,
     /// Where statistics go at exit.

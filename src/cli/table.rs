@@ -67,6 +67,7 @@ pub enum Valued {
     MaxBuffered,
     MaxStreamSize,
     StatsPath,
+    Io,
     LogLevel,
     ServiceAccount,
     Stdout,
@@ -124,7 +125,7 @@ const STREAM: &[Subcommand] = &[Stream];
 const CAT: &[Subcommand] = &[Cat];
 
 /// Every option, an alias as one of its own.
-pub static OPTIONS: [Opt; 34] = [
+pub static OPTIONS: [Opt; 35] = [
     switch("help", Switch::Help, EVERY),
     switch("version", Switch::Version, EVERY),
     valued("stream-server", Valued::StreamServer, COMMON),
@@ -141,6 +142,7 @@ pub static OPTIONS: [Opt; 34] = [
     valued("max-buffered", Valued::MaxBuffered, COMMON),
     valued("max-stream-size", Valued::MaxStreamSize, COMMON),
     valued("stats-path", Valued::StatsPath, COMMON),
+    valued("io", Valued::Io, COMMON),
     valued("log-level", Valued::LogLevel, LOGGING),
     valued("service-account-json", Valued::ServiceAccount, COMMON),
     switch("fail-on-loss", Switch::FailOnLoss, COMMON),

@@ -151,7 +151,7 @@ impl Sink for MemorySink {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::output::testing::bundles;
+    use crate::output::testing::{bundles, start};
     use crate::wire::descriptor::StreamType;
 
     #[test]
@@ -162,7 +162,7 @@ mod tests {
             ("bin", StreamType::Binary, &[0; 20_000]),
             ("dgram", StreamType::Datagram, b"\x02ab\x00\x01c"),
         ];
-        tokio_uring::start(async {
+        start(async {
             let mut sink = MemorySink::new(memory.clone());
             for bundle in bundles(5000, &streams) {
                 sink.deliver(&bundle).await.unwrap();
@@ -182,9 +182,9 @@ mod tests {
         let memory = MemoryOutput::default();
         let other = memory.clone();
         let bundle = crate::output::testing::text_bundle(b"x\n");
-        tokio_uring::start(async move {
+        start(async move {
             other.stall(true);
-            let task = tokio_uring::spawn(async move {
+            let task = tokio::task::spawn_local(async move {
                 let mut sink = MemorySink::new(other);
                 sink.deliver(&bundle).await
             });

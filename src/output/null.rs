@@ -38,14 +38,14 @@ impl Sink for NullSink {
 mod tests {
     use super::*;
     use crate::bundle::Gather;
-    use crate::output::testing::text_bundle;
+    use crate::output::testing::{start, text_bundle};
 
     #[test]
     fn counts_the_message() {
         let bundle = text_bundle(b"a line\n");
         let mut gather = Gather::default();
         gather.message(&bundle);
-        let taken = tokio_uring::start(async { NullSink::new().deliver(&bundle).await });
+        let taken = start(async { NullSink::new().deliver(&bundle).await });
         assert_eq!(taken, Ok(gather.len() as u64));
     }
 }

@@ -36,10 +36,11 @@ pub(crate) async fn resolve(host: &str, port: u16) -> io::Result<Vec<SocketAddr>
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::output::testing::start;
 
     #[test]
     fn resolves_literals_and_names() {
-        tokio_uring::start(async {
+        start(async {
             let v4 = resolve("127.0.0.1", 80).await.unwrap();
             assert_eq!(v4, ["127.0.0.1:80".parse().unwrap()]);
             let v6 = resolve("::1", 80).await.unwrap();

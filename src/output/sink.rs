@@ -96,7 +96,7 @@ impl Sink for AnySink {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::output::testing::text_bundle;
+    use crate::output::testing::{start, text_bundle};
     use crate::output::{Compress, MemoryOutput};
     use crate::wire::message::MessageView;
 
@@ -106,7 +106,7 @@ mod tests {
         let path = dir.path().join("log");
         let memory = MemoryOutput::default();
         let bundle = text_bundle(b"hello\n");
-        tokio_uring::start(async {
+        start(async {
             let file = Output::File {
                 path: path.clone(),
                 compress: Compress::None,

@@ -1,5 +1,6 @@
 //! What the tests of the sinks share: real bundles, and reading them back.
 
+use crate::IoMode;
 use crate::bundle::{Bundle, BundleLimits, Identity};
 use crate::core::{Core, CoreConfig};
 use crate::limits::BUNDLE_MAX;
@@ -8,6 +9,15 @@ use crate::time::Moment;
 use crate::wire::descriptor::{StreamProperties, StreamType, Tags};
 use crate::wire::message::MessageView;
 use crate::wire::name::StreamName;
+
+/// Runs a test as [`crate::start`] does; on epoll if `BUTLER_TEST_IO` says so.
+pub(crate) fn start<F: Future>(test: F) -> F::Output {
+    let mode = match std::env::var("BUTLER_TEST_IO") {
+        Ok(mode) => mode.parse().expect("a mode"),
+        Err(_) => IoMode::Auto,
+    };
+    crate::start_with(mode, test).expect("a runtime")
+}
 
 /// All that the core makes of streams that write `data` and end.
 pub(crate) fn bundles(target: usize, streams: &[(&str, StreamType, &[u8])]) -> Vec<Bundle> {

@@ -86,6 +86,7 @@ impl<'a> Unwritten<'a> {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::output::testing::start;
     use proptest::prelude::*;
 
     /// Writes to a vector, at most so many bytes at a time, and fails when
@@ -96,7 +97,7 @@ mod tests {
         let mut failures = 0;
         let mut unwritten = Unwritten::new(pieces);
         let mut slices = Vec::new();
-        tokio_uring::start(async {
+        start(async {
             loop {
                 let write = async |batch: Vec<Bytes>, done| {
                     assert_eq!(done, out.len() as u64);
@@ -132,9 +133,8 @@ mod tests {
     fn nothing_written_is_an_error() {
         let pieces = [Bytes::from_static(b"x")];
         let mut unwritten = Unwritten::new(&pieces);
-        let error = tokio_uring::start(
-            unwritten.write(&mut Vec::new(), async |batch: Vec<Bytes>, _| (Ok(0), batch)),
-        );
+        let error =
+            start(unwritten.write(&mut Vec::new(), async |batch: Vec<Bytes>, _| (Ok(0), batch)));
         assert_eq!(error.unwrap_err().kind(), io::ErrorKind::WriteZero);
     }
 

@@ -1,6 +1,6 @@
 //! The connections of a butler: from accepting to the last read.
 //!
-//! The edge owns the descriptors and the ring. It decides nothing about
+//! The edge owns the descriptors and the [`Io`]. It decides nothing about
 //! content: a [`Step`] says what came, and the engine tells the core.
 
 use std::collections::VecDeque;
@@ -15,9 +15,10 @@ use rustix::io::Errno;
 use rustix::net::{Shutdown, SocketFlags};
 use rustix::process::{Resource, getrlimit};
 
-pub(crate) use super::buffers::Filled;
+pub(crate) use super::io::Filled;
+use super::io::{Completion, Io, ReadBy, Token};
 use super::listener::StreamServer;
-use super::ring::{Completion, ReadBy, Ring};
+use super::runtime;
 use super::tee::Tee;
 use crate::limits::{HEADER_SMALL_MAX, HEADER_TIMEOUT, HEADERS_BUFFERED_MAX};
 use crate::stream::arena::{Arena, Key};
@@ -108,7 +109,7 @@ pub(crate) enum NextRead {
 
 /// See the module.
 pub(crate) struct Edge {
-    ring: Ring,
+    io: Io,
     connections: Arena<Connection>,
     listeners: Arena<Listener>,
     /// Read, but there is no room for it now.
@@ -142,7 +143,7 @@ impl fmt::Debug for Edge {
 impl Edge {
     pub fn new() -> io::Result<Self> {
         Ok(Self {
-            ring: Ring::new()?,
+            io: runtime::io()?,
             connections: Arena::default(),
             listeners: Arena::default(),
             parked: VecDeque::new(),
@@ -157,18 +158,18 @@ impl Edge {
     }
 
     /// A descriptor that becomes readable when there is something to do.
-    pub fn eventfd(&self) -> io::Result<OwnedFd> {
-        self.ring.eventfd().try_clone_to_owned()
+    pub fn wait_fd(&self) -> io::Result<OwnedFd> {
+        self.io.wait_fd().try_clone_to_owned()
     }
 
     /// Makes that descriptor readable.
     pub fn signal(&self) -> io::Result<()> {
-        self.ring.signal()
+        self.io.signal()
     }
 
     /// Is there something to do at once?
     pub fn has_work(&mut self, may_read: bool) -> bool {
-        may_read && !self.ready.is_empty() || self.ring.has_work()
+        may_read && !self.ready.is_empty() || self.io.has_work()
     }
 
     pub fn connections(&self) -> usize {
@@ -184,11 +185,11 @@ impl Edge {
     }
 
     pub fn bytes(&self, filled: &Filled) -> &[u8] {
-        self.ring.bytes(filled)
+        self.io.bytes(filled)
     }
 
     pub fn recycle(&mut self, filled: Filled) {
-        self.ring.recycle(filled);
+        self.io.recycle(filled);
     }
 
     /// Takes a stream server.
@@ -225,7 +226,7 @@ impl Edge {
         if may_read {
             self.read_ready()?;
         }
-        self.ring.enter()
+        self.io.enter()
     }
 
     /// What has come next. While `may_read` is false data stays where it is;
@@ -234,7 +235,7 @@ impl Edge {
         if may_read && let Some((key, filled, next)) = self.parked.pop_front() {
             return Ok(Some(Step::Data(key, filled, next)));
         }
-        while let Some(completion) = self.ring.next() {
+        while let Some(completion) = self.next_completion() {
             match completion {
                 Completion::Accept {
                     number,
@@ -255,7 +256,7 @@ impl Edge {
                     let Some(connection) = self.connections.get_mut(key) else {
                         // It was dropped by an abort while its read was under way.
                         if let Ok(Some(filled)) = result {
-                            self.ring.recycle(filled);
+                            self.io.recycle(filled);
                         }
                         continue;
                     };
@@ -279,6 +280,20 @@ impl Edge {
             }
         }
         Ok(None)
+    }
+
+    fn next_completion(&mut self) -> Option<Completion> {
+        self.io.next(|token| match token {
+            Token::Read(number) => {
+                let connection = self.connections.get(Key::from_u64(number))?;
+                Some(connection.fd.as_fd())
+            }
+            Token::Accept(number) => {
+                let listener = self.listeners.get(Key::from_u64(number))?;
+                Some(listener.server.fd.as_fd())
+            }
+            Token::Cancel => None,
+        })
     }
 
     /// Asks for the connection's next read, at once or when there is room.
@@ -316,7 +331,7 @@ impl Edge {
         for key in self.ready.drain(..self.ready.len().min(READY_BATCH)) {
             if let Some(connection) = self.connections.get_mut(key) {
                 let fd = connection.fd.as_fd();
-                self.ring.read(key.to_u64(), fd, connection.by, true)?;
+                self.io.read(key.to_u64(), fd, connection.by, true)?;
                 connection.reads = Reads::Armed;
             }
         }
@@ -335,7 +350,7 @@ impl Edge {
     fn arm(&mut self, key: Key, next: NextRead) -> io::Result<()> {
         if let Some(connection) = self.connections.get_mut(key) {
             let ready = next == NextRead::Ready;
-            self.ring
+            self.io
                 .read(key.to_u64(), connection.fd.as_fd(), connection.by, ready)?;
             connection.reads = Reads::Armed;
         }
@@ -373,6 +388,8 @@ impl Edge {
             connection.reads != Reads::Armed,
             "the kernel has its descriptor"
         );
+        let fd = connection.fd.as_fd();
+        self.io.forget(Token::Read(key.to_u64()), fd);
         if let Phase::Header(reader) = &connection.phase {
             self.headers_buffered -= reader.buffered();
         }
@@ -393,7 +410,7 @@ impl Edge {
             return Ok(None);
         };
         let before = reader.buffered();
-        let result = reader.push(self.ring.bytes(filled));
+        let result = reader.push(self.io.bytes(filled));
         self.headers_buffered = self.headers_buffered + reader.buffered() - before;
         result
     }
@@ -475,7 +492,7 @@ impl Edge {
         };
         connection.left = Some(0);
         if connection.reads == Reads::Armed {
-            self.ring.cancel_read(key.to_u64())?;
+            self.io.cancel_read(key.to_u64())?;
             return Ok(false);
         }
         Ok(true)
@@ -551,7 +568,7 @@ impl Edge {
                 listener.closing = true;
                 listener.server.unlink();
                 if listener.armed {
-                    self.ring.cancel_accept(key.to_u64())?;
+                    self.io.cancel_accept(key.to_u64())?;
                 }
             }
             self.tend(now_ns, key)?;
@@ -561,7 +578,7 @@ impl Edge {
 
     fn arm_accept(&mut self, key: Key) -> io::Result<()> {
         if let Some(listener) = self.listeners.get_mut(key) {
-            self.ring.accept(key.to_u64(), listener.server.fd.as_fd())?;
+            self.io.accept(key.to_u64(), listener.server.fd.as_fd())?;
             listener.armed = true;
         }
         Ok(())
@@ -609,7 +626,7 @@ impl Edge {
         if last {
             self.exhausted(now_ns, listener, Errno::MFILE.into());
             if self.listeners.get(listener).is_some_and(|it| it.armed) {
-                self.ring.cancel_accept(listener.to_u64())?;
+                self.io.cancel_accept(listener.to_u64())?;
             }
         }
         Ok(())
@@ -642,9 +659,16 @@ impl Edge {
     /// Keeps descriptors back; an error if there are not as many.
     fn take_spare(&mut self) -> io::Result<()> {
         while self.spare.len() < SPARE_DESCRIPTORS {
-            self.spare.push(self.eventfd()?);
+            self.spare.push(self.wait_fd()?);
         }
         Ok(())
+    }
+
+    fn remove_listener(&mut self, key: Key) {
+        if let Some(listener) = self.listeners.remove(key) {
+            let fd = listener.server.fd.as_fd();
+            self.io.forget(Token::Accept(key.to_u64()), fd);
+        }
     }
 
     /// Brings a listener to where it should be.
@@ -677,7 +701,7 @@ impl Edge {
                 poll(&mut ready, Some(&rustix::time::Timespec::default())),
                 Ok(1)
             ) {
-                self.listeners.remove(key);
+                self.remove_listener(key);
                 break;
             }
             match rustix::net::accept_with(&listener.server.fd, SocketFlags::CLOEXEC) {
@@ -688,7 +712,7 @@ impl Edge {
                     if let Some(listener) = self.listeners.get(key)
                         && listener.retry_ns.is_none()
                     {
-                        self.listeners.remove(key);
+                        self.remove_listener(key);
                     }
                     break;
                 }

@@ -12,6 +12,7 @@ use io_uring::{IoUring, cqueue, opcode, squeue, types};
 use rustix::event::{EventfdFlags, eventfd};
 
 use super::buffers::{Buffers, Filled, GROUP};
+use super::io::{Completion, ReadBy, Token};
 use crate::limits::READ_BUFFER_SIZE;
 
 /// Entries of the submission queue. More reads than that are submitted in
@@ -24,68 +25,6 @@ const COMPLETIONS: u32 = 8192;
 /// `IORING_RECVSEND_POLL_FIRST`: do not try to read before the socket is
 /// ready.
 const POLL_FIRST: u16 = 1;
-
-/// What an operation was for, and comes back with its completion.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub(super) enum Token {
-    /// A read of the connection with that number, which has 56 bits.
-    Read(u64),
-    /// An accept on the listener with that number.
-    Accept(u64),
-    /// A cancellation, whose own completion says nothing.
-    Cancel,
-}
-
-impl Token {
-    const NUMBER: u64 = (1 << 56) - 1;
-
-    fn to_u64(self) -> u64 {
-        let (tag, number) = match self {
-            Self::Read(number) => (1, number),
-            Self::Accept(number) => (2, number),
-            Self::Cancel => (3, 0),
-        };
-        assert!(number <= Self::NUMBER);
-        tag << 56 | number
-    }
-
-    fn from_u64(user_data: u64) -> Self {
-        let number = user_data & Self::NUMBER;
-        match user_data >> 56 {
-            1 => Self::Read(number),
-            2 => Self::Accept(number),
-            3 => Self::Cancel,
-            tag => unreachable!("no operation has the tag {tag}"),
-        }
-    }
-}
-
-/// An operation has completed.
-#[derive(Debug)]
-pub(super) enum Completion {
-    /// A read: data, or `None` at the end. `more`: there is data left in the
-    /// socket.
-    Read {
-        number: u64,
-        result: io::Result<Option<Filled>>,
-        more: bool,
-    },
-    /// An accept. `armed`: more may follow without being asked for.
-    Accept {
-        number: u64,
-        result: io::Result<OwnedFd>,
-        armed: bool,
-    },
-}
-
-/// How a descriptor is read.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub(super) enum ReadBy {
-    /// A stream socket.
-    Recv,
-    /// Anything else: pipe, terminal, file.
-    Read,
-}
 
 /// See the module.
 pub(super) struct Ring {
@@ -231,7 +170,7 @@ impl Ring {
     }
 
     /// The next completion.
-    pub fn next(&mut self) -> Option<Completion> {
+    pub fn next(&mut self) -> Option<Completion<Filled>> {
         loop {
             let entry = self.uring.completion().next()?;
             let token = Token::from_u64(entry.user_data());

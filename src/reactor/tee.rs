@@ -6,6 +6,8 @@ use std::rc::Rc;
 
 use tokio::sync::Notify;
 
+use super::writer::{AT_POSITION, Writer};
+
 /// A stream is not read while so much of its copy is not shown yet.
 const FULL: usize = 256 * 1024;
 
@@ -50,7 +52,10 @@ impl Tee {
     /// Writes the copy to `fd` until the stream has ended; `taken` is called
     /// whenever there is room again. Ends early when nobody reads it.
     pub async fn write_to(&self, fd: OwnedFd, taken: impl Fn()) {
-        let file = tokio_uring::fs::File::from_std(fd.into());
+        let writer = match Writer::shared(fd.into()) {
+            Ok(writer) => writer,
+            Err(error) => return self.fails(&error, taken),
+        };
         loop {
             let data = self.waiting.take();
             if data.is_empty() {
@@ -63,20 +68,21 @@ impl Tee {
             // From where the descriptor stands, which others may share.
             let mut rest = bytes::Bytes::from(data);
             while !rest.is_empty() {
-                let (result, _) = file.write_at(rest.clone(), u64::MAX).submit().await;
+                let (result, _) = writer.writev_at(vec![rest.clone()], AT_POSITION).await;
                 match result {
                     Ok(written) => rest = rest.slice(written..),
                     Err(error) if error.kind() == std::io::ErrorKind::Interrupted => {}
-                    Err(error) => {
-                        log::warn!("can't show a stream any more: {error}");
-                        self.broken.set(true);
-                        self.waiting.take();
-                        taken();
-                        return;
-                    }
+                    Err(error) => return self.fails(&error, taken),
                 }
             }
             taken();
         }
+    }
+
+    fn fails(&self, error: &std::io::Error, taken: impl Fn()) {
+        log::warn!("can't show a stream any more: {error}");
+        self.broken.set(true);
+        self.waiting.take();
+        taken();
     }
 }

@@ -15,9 +15,19 @@ use butler::proto::logpb::ButlerLogBundle;
 use butler::wire::message::{MessageHead, MessageView};
 use butler::wire::varint;
 
-/// The binary, with nothing set that a butler around the tests may have left.
+/// The binary, with nothing set that a butler around the tests may have left;
+/// with `--io` as the variable `BUTLER_TEST_IO` says.
 pub fn command<S: AsRef<OsStr>>(args: impl IntoIterator<Item = S>) -> Command {
     let mut command = Command::new(env!("CARGO_BIN_EXE_butler"));
+    let mut args = args.into_iter().peekable();
+    // Before the subcommand any of them may be given; cat has no such option.
+    if let Ok(mode) = std::env::var("BUTLER_TEST_IO")
+        && args
+            .peek()
+            .is_some_and(|first| !is_without_io(first.as_ref()))
+    {
+        command.arg("--io").arg(mode);
+    }
     command.args(args).stdin(Stdio::null());
     for name in std::env::vars_os().map(|(name, _)| name) {
         if name.to_string_lossy().starts_with("LOGDOG_") {
@@ -25,6 +35,21 @@ pub fn command<S: AsRef<OsStr>>(args: impl IntoIterator<Item = S>) -> Command {
         }
     }
     command
+}
+
+fn is_without_io(subcommand: &OsStr) -> bool {
+    ["cat", "help", "version"]
+        .iter()
+        .any(|name| subcommand == *name)
+}
+
+/// Runs a butler as a library, as the environment says too.
+pub fn start<F: Future>(future: F) -> Result<F::Output, butler::Error> {
+    let mode = match std::env::var("BUTLER_TEST_IO") {
+        Ok(mode) => mode.parse().expect("a mode"),
+        Err(_) => butler::IoMode::Auto,
+    };
+    butler::start_with(mode, future)
 }
 
 /// Runs it to its end.

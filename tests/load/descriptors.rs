@@ -72,10 +72,12 @@ fn ten_thousand_idle_streams() {
 fn start_with_few(dir: &Path, options: &[&str]) -> Serve {
     let socket = dir.join("streams.sock");
     let uri = format!("unix:{}", socket.display());
+    let butler = command([""; 0]);
     let mut shell = std::process::Command::new("sh");
     shell
         .args(["-c", "ulimit -n 64 && exec \"$0\" \"$@\""])
-        .arg(command([""; 0]).get_program())
+        .arg(butler.get_program())
+        .args(butler.get_args())
         .args(["--log-level", "info", "--stream-server", &uri])
         .args(options)
         .stdin(Stdio::null())

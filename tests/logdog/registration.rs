@@ -267,7 +267,7 @@ fn the_library_registers_and_publishes() {
     let mut config = Config::new(Output::Logdog(settings));
     config.project = ProjectName::new("test").unwrap();
     config.prefix = "tests/prefix".parse().unwrap();
-    let report = butler::start(async {
+    let report = crate::common::process::start(async {
         let error = Butler::new(config.clone()).unwrap_err();
         assert!(error.to_string().contains("Butler::open"), "{error}");
         let butler = Butler::open(config).await.unwrap();

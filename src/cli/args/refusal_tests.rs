@@ -29,6 +29,8 @@ fn values_that_are_refused() {
         ("max-buffered", "1GB", "512KiB, 64MiB or 1GiB"),
         ("max-stream-size", "-1", "512KiB, 64MiB or 1GiB"),
         ("log-level", "trace", "debug, info, warning or error"),
+        ("io", "", "auto, uring or epoll"),
+        ("io", "io_uring", "auto, uring or epoll"),
     ] {
         let given = [format!("-{option}"), value.into()];
         let given: Vec<&str> = given.iter().map(String::as_str).collect();
@@ -215,7 +217,7 @@ fn refusals_in_full() {
         ),
         (
             &["-output=file,size=1"],
-            "--output: the file output: unknown key \"size\"; allowed keys: path, compress\n\
+            "--output: the file output: unknown key \"size\"; allowed keys: path, compress, level\n\
              see 'butler help'",
         ),
         (

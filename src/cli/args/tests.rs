@@ -75,6 +75,7 @@ fn defaults() {
     assert_eq!(common.stream_server, None);
     assert_eq!(common.drain_timeout, Duration::from_secs(5));
     assert_eq!(common.stats_path, None);
+    assert_eq!(common.io, IoMode::Auto);
     assert_eq!(common.log_level, LevelFilter::Warn);
     assert!(!common.fail_on_loss);
     assert_eq!(common.coordinator_host, None);
@@ -97,6 +98,7 @@ fn common_options() {
         ("max-buffered", "4MiB"),
         ("max-stream-size", "10"),
         ("stats-path", "-s"),
+        ("io", "epoll"),
         ("log-level", "debug"),
     ];
     let mut lines: Vec<Vec<String>> = vec![Vec::new(); 4];
@@ -136,6 +138,7 @@ fn common_options() {
         assert_eq!(common.stream_server, Some("/run/b".into()));
         assert_eq!(common.drain_timeout, Duration::ZERO);
         assert_eq!(common.stats_path, Some("-s".into()));
+        assert_eq!(common.io, IoMode::Epoll);
         assert_eq!(common.log_level, LevelFilter::Debug);
         assert!(common.fail_on_loss);
         assert_eq!(common.coordinator_host.as_deref(), Some("x.example"));

@@ -6,28 +6,29 @@ use std::os::unix::fs::{FileTypeExt, OpenOptionsExt};
 use std::path::{Path, PathBuf};
 
 use bytes::Bytes;
-use rustix::fs::{OFlags, fcntl_getfl, fcntl_setfl};
+use rustix::fs::OFlags;
 
-use super::{Ring, Writer};
+use super::{Unplaced, Writing};
 use crate::output::write::Unwritten;
+use crate::reactor::writer::Writer;
 
 #[derive(Debug)]
 pub(super) struct Fifo {
     path: PathBuf,
     /// Open while there is a reader.
-    ring: Option<Ring>,
+    file: Option<Unplaced>,
 }
 
 impl Fifo {
     pub fn new(path: &Path) -> Self {
         Self {
             path: path.to_owned(),
-            ring: None,
+            file: None,
         }
     }
 
     /// Writes the message wholly to a reader, waiting for one if need be.
-    pub async fn write(&mut self, pieces: &[Bytes], writer: &mut Writer) {
+    pub async fn write(&mut self, pieces: &[Bytes], writer: &mut Writing) {
         let mut unwritten = Unwritten::new(pieces);
         loop {
             let error = match self.write_on(&mut unwritten, writer).await {
@@ -35,7 +36,7 @@ impl Fifo {
                 Err(error) => error,
             };
             if error.kind() == io::ErrorKind::BrokenPipe {
-                self.ring = None;
+                self.file = None;
                 unwritten = Unwritten::new(pieces);
             }
             writer.attempts.failed(&error).await;
@@ -45,18 +46,18 @@ impl Fifo {
     async fn write_on(
         &mut self,
         unwritten: &mut Unwritten<'_>,
-        writer: &mut Writer,
+        writer: &mut Writing,
     ) -> io::Result<()> {
-        let ring = match self.ring.take() {
-            Some(ring) => ring,
+        let file = match self.file.take() {
+            Some(file) => file,
             None => open(&self.path)?,
         };
-        self.ring.insert(ring).write_on(unwritten, writer).await
+        self.file.insert(file).write_on(unwritten, writer).await
     }
 }
 
 /// Opens it if it has a reader: `ENXIO` otherwise.
-fn open(path: &Path) -> io::Result<Ring> {
+fn open(path: &Path) -> io::Result<Unplaced> {
     let file = OpenOptions::new()
         .write(true)
         .custom_flags(OFlags::NONBLOCK.bits() as i32)
@@ -64,7 +65,5 @@ fn open(path: &Path) -> io::Result<Ring> {
     if !file.metadata()?.file_type().is_fifo() {
         return Err(io::Error::other("it is no FIFO any more"));
     }
-    // The ring waits by itself, but not for files that say they never block.
-    fcntl_setfl(&file, fcntl_getfl(&file)? - OFlags::NONBLOCK)?;
-    Ok(Ring(tokio_uring::fs::File::from_std(file)))
+    Ok(Unplaced(Writer::own(file)?))
 }

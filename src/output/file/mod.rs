@@ -36,33 +36,31 @@ use super::write::Unwritten;
 use crate::bundle::Bundle;
 use crate::ledger::DropReason;
 use crate::limits::FILE_CHECK_INTERVAL;
+use crate::reactor::writer::{AT_POSITION, Writer};
 
 /// Appends messages to one file.
 #[derive(Debug)]
 pub(crate) struct FileSink {
     target: Target,
     encoder: Encoder,
-    writer: Writer,
+    writer: Writing,
 }
 
 #[derive(Debug)]
 enum Target {
     Regular(Regular),
     /// A terminal, `/dev/null` and the like.
-    Device(Ring),
+    Device(Unplaced),
     Fifo(Fifo),
 }
 
 /// What every kind of file needs to write.
 #[derive(Debug)]
-struct Writer {
+struct Writing {
     /// Memory that is reused.
     slices: Vec<Bytes>,
     attempts: Attempts,
 }
-
-/// The offset that stands for the file's own position.
-const AT_POSITION: u64 = u64::MAX;
 
 impl FileSink {
     /// Opens the file at `path`, or makes one that only its owner may read.
@@ -79,7 +77,7 @@ impl FileSink {
         Ok(Self {
             target,
             encoder: Encoder::new(compress),
-            writer: Writer {
+            writer: Writing {
                 slices: Vec::new(),
                 attempts: Attempts::new(format!("output file {}", path.display())),
             },
@@ -94,7 +92,7 @@ impl Sink for FileSink {
         let pieces = self.encoder.pieces();
         match &mut self.target {
             Target::Regular(file) => file.append(pieces, &mut self.writer).await,
-            Target::Device(ring) => ring.write(pieces, &mut self.writer).await,
+            Target::Device(device) => device.write(pieces, &mut self.writer).await,
             Target::Fifo(fifo) => fifo.write(pieces, &mut self.writer).await,
         }
         self.writer.attempts.worked();
@@ -128,7 +126,7 @@ impl Target {
             .open(path)?;
         let found = file.metadata()?;
         if !found.is_file() {
-            return Ok(Self::Device(Ring(tokio_uring::fs::File::from_std(file))));
+            return Ok(Self::Device(Unplaced(Writer::own(file)?)));
         }
         lock(&file, path)?;
         let file_len = file.metadata()?.len();
@@ -144,7 +142,7 @@ impl Target {
         Ok(Self::Regular(Regular {
             path: path.to_owned(),
             identity: identity(&found),
-            ring: tokio_uring::fs::File::from_std(file),
+            file: Writer::regular(file),
             end,
             checked: Instant::now(),
             replaced: false,
@@ -176,7 +174,7 @@ struct Regular {
     path: PathBuf,
     /// Its device and inode.
     identity: (u64, u64),
-    ring: tokio_uring::fs::File,
+    file: Writer,
     /// Where the last whole message ends.
     end: u64,
     /// When it was last looked whether the path still leads to the file.
@@ -190,13 +188,13 @@ fn identity(found: &Metadata) -> (u64, u64) {
 }
 
 impl Regular {
-    async fn append(&mut self, pieces: &[Bytes], writer: &mut Writer) {
+    async fn append(&mut self, pieces: &[Bytes], writer: &mut Writing) {
         if self.checked.elapsed() >= FILE_CHECK_INTERVAL {
             self.check();
         }
         let mut unwritten = Unwritten::new(pieces);
         loop {
-            let write = async |slices, done| self.ring.writev_at(slices, self.end + done).await;
+            let write = async |slices, done| self.file.writev_at(slices, self.end + done).await;
             match unwritten.write(&mut writer.slices, write).await {
                 Ok(()) => break,
                 Err(error) => {
@@ -224,17 +222,21 @@ impl Regular {
 
 /// A file with a position of its own, or with none.
 #[derive(Debug)]
-struct Ring(tokio_uring::fs::File);
+struct Unplaced(Writer);
 
-impl Ring {
-    async fn write(&self, pieces: &[Bytes], writer: &mut Writer) {
+impl Unplaced {
+    async fn write(&self, pieces: &[Bytes], writer: &mut Writing) {
         let mut unwritten = Unwritten::new(pieces);
         while let Err(error) = self.write_on(&mut unwritten, writer).await {
             writer.attempts.failed(&error).await;
         }
     }
 
-    async fn write_on(&self, unwritten: &mut Unwritten<'_>, writer: &mut Writer) -> io::Result<()> {
+    async fn write_on(
+        &self,
+        unwritten: &mut Unwritten<'_>,
+        writer: &mut Writing,
+    ) -> io::Result<()> {
         let write = async |slices, _| self.0.writev_at(slices, AT_POSITION).await;
         unwritten.write(&mut writer.slices, write).await
     }

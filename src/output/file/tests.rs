@@ -2,7 +2,7 @@ use std::io::Read;
 use std::time::Duration;
 
 use super::*;
-use crate::output::testing::{bundles, lines, parse, text_bundle};
+use crate::output::testing::{bundles, lines, parse, start, text_bundle};
 use crate::proto::logpb::ButlerLogBundle;
 use crate::wire::descriptor::StreamType;
 
@@ -39,7 +39,7 @@ fn appends_to_what_is_there() {
     let all = some_bundles();
     let (first, second) = all.split_at(all.len() / 2);
     let mut bytes = 0;
-    tokio_uring::start(async {
+    start(async {
         for (part, compress) in [first, second].into_iter().zip(BOTH) {
             let mut sink = FileSink::open(&path, compress).unwrap();
             bytes += deliver_all(&mut sink, part).await;
@@ -71,7 +71,7 @@ fn goes_on_after_a_cut_message() {
             let mut bytes = message(&kept);
             bytes.extend_from_slice(&message(&cut)[..len]);
             fs::write(&path, &bytes).unwrap();
-            tokio_uring::start(async {
+            start(async {
                 let mut sink = FileSink::open(&path, compress).unwrap();
                 sink.deliver(&new).await.unwrap();
             });
@@ -103,12 +103,14 @@ fn other_files_are_left_alone() {
 fn one_butler_at_a_time() {
     let dir = tempfile::tempdir().unwrap();
     let path = dir.path().join("log");
-    let first = FileSink::open(&path, Compress::None).unwrap();
-    let error = FileSink::open(&path, Compress::None).unwrap_err();
-    assert_eq!(error.kind(), io::ErrorKind::ResourceBusy);
-    assert!(error.to_string().contains("another process"), "{error}");
-    drop(first);
-    FileSink::open(&path, Compress::None).unwrap();
+    start(async {
+        let first = FileSink::open(&path, Compress::None).unwrap();
+        let error = FileSink::open(&path, Compress::None).unwrap_err();
+        assert_eq!(error.kind(), io::ErrorKind::ResourceBusy);
+        assert!(error.to_string().contains("another process"), "{error}");
+        drop(first);
+        FileSink::open(&path, Compress::None).unwrap();
+    });
 }
 
 #[test]
@@ -116,7 +118,7 @@ fn a_moved_file_is_written_on() {
     let dir = tempfile::tempdir().unwrap();
     let (path, moved) = (dir.path().join("log"), dir.path().join("log.1"));
     let all = some_bundles();
-    tokio_uring::start(async {
+    start(async {
         let mut sink = FileSink::open(&path, Compress::None).unwrap();
         sink.deliver(&all[0]).await.unwrap();
         fs::rename(&path, &moved).unwrap();
@@ -136,7 +138,7 @@ fn a_moved_file_is_written_on() {
 #[test]
 fn devices_take_it_or_are_tried_again() {
     let bundle = text_bundle(b"x\n");
-    tokio_uring::start(async {
+    start(async {
         let mut sink = FileSink::open(Path::new("/dev/null"), Compress::None).unwrap();
         assert!(sink.deliver(&bundle).await.unwrap() > bundle.len() as u64);
 
@@ -185,7 +187,7 @@ fn a_fifo_gets_whole_messages_again_and_again() {
         let second = read_fifo(&late, u64::MAX).join().unwrap();
         (first, second)
     });
-    let errors = tokio_uring::start(async {
+    let errors = start(async {
         let mut sink = FileSink::open(&path, Compress::None).unwrap();
         sink.deliver(&small).await.unwrap();
         sink.deliver(&large).await.unwrap();
@@ -213,7 +215,7 @@ fn an_abandoned_write_does_not_hold_up_the_end() {
         .write(true)
         .open(&path)
         .unwrap();
-    tokio_uring::start(async {
+    start(async {
         let mut sink = FileSink::open(&path, Compress::None).unwrap();
         let wait = Duration::from_millis(50);
         let result = tokio::time::timeout(wait, sink.deliver(&large)).await;

@@ -23,6 +23,7 @@ use super::health::Health;
 use super::write::Unwritten;
 use crate::bundle::Bundle;
 use crate::ledger::DropReason;
+use crate::reactor::writer::{AT_POSITION, Writer};
 use crate::wire::walk::{Fields, Value};
 
 /// Text is written when there is this much of it.
@@ -45,9 +46,9 @@ enum Out {
     /// it, say): only `write` takes its position and moves it in one step. It
     /// does not wait for a reader.
     Regular(File),
-    /// A pipe, a terminal, a socket: the ring waits for the reader. The file
-    /// is the same once more.
-    Stream(tokio_uring::fs::File, File),
+    /// A pipe, a terminal, a socket: it waits for the reader. The file is the
+    /// same once more.
+    Stream(Writer, File),
     /// Nobody reads any more.
     Closed,
 }
@@ -62,7 +63,7 @@ impl LogSink {
     fn to(file: File) -> io::Result<Self> {
         let out = match file.metadata()?.is_file() {
             true => Out::Regular(file),
-            false => Out::Stream(tokio_uring::fs::File::from_std(file.try_clone()?), file),
+            false => Out::Stream(Writer::shared(file.try_clone()?)?, file),
         };
         Ok(Self {
             out,
@@ -112,8 +113,7 @@ impl Out {
                 let result = slices.first().map_or(Ok(0), |slice| file.write(slice));
                 (result, slices)
             }
-            // The largest offset stands for the position.
-            Self::Stream(ring, _) => ring.writev_at(slices, u64::MAX).await,
+            Self::Stream(writer, _) => writer.writev_at(slices, AT_POSITION).await,
             Self::Closed => (Err(io::ErrorKind::BrokenPipe.into()), slices),
         }
     }
@@ -162,14 +162,14 @@ impl Sink for LogSink {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::output::testing::{bundles, lines, text_bundle};
+    use crate::output::testing::{bundles, lines, start, text_bundle};
     use crate::wire::descriptor::StreamType;
     use std::io::Read;
     use std::time::Duration;
 
     fn print(bundle: &Bundle) -> String {
         let mut file = tempfile::tempfile().unwrap();
-        tokio_uring::start(async {
+        start(async {
             let mut sink = LogSink::to(file.try_clone().unwrap()).unwrap();
             let printed = sink.deliver(bundle).await.unwrap();
             assert_eq!(printed, file.metadata().unwrap().len());
@@ -228,7 +228,7 @@ bundle of 2023-11-14T22:13:20Z: 3 streams, 6 entries, LEN bytes
     fn a_file_is_shared_with_others() {
         let file = tempfile::tempfile().unwrap();
         let bundle = text_bundle(b"x\n");
-        tokio_uring::start(async {
+        start(async {
             let mut sink = LogSink::to(file.try_clone().unwrap()).unwrap();
             (&file).write_all(b"before").unwrap();
             let first = sink.deliver(&bundle).await.unwrap();
@@ -263,9 +263,9 @@ bundle of 2023-11-14T22:13:20Z: 3 streams, 6 entries, LEN bytes
             let file = File::from(std::os::fd::OwnedFd::from(writer));
             let bundle = text_bundle(&lines(1_000_000));
             let reader = slow_reader(reader);
-            let printed = tokio_uring::start(async move {
+            let printed = start(async move {
                 let mut sink = LogSink::to(file).unwrap();
-                let task = tokio_uring::spawn(async move {
+                let task = tokio::task::spawn_local(async move {
                     let printed = sink.deliver(&bundle).await;
                     assert_eq!(sink.health().errors(), 0);
                     printed
@@ -283,7 +283,7 @@ bundle of 2023-11-14T22:13:20Z: 3 streams, 6 entries, LEN bytes
         let (reader, writer) = io::pipe().unwrap();
         drop(reader);
         let bundle = text_bundle(b"x\n");
-        tokio_uring::start(async {
+        start(async {
             let file = File::from(std::os::fd::OwnedFd::from(writer));
             let mut sink = LogSink::to(file).unwrap();
             for _ in 0..3 {

@@ -2,12 +2,12 @@
 //!
 //! Connecting goes through tokio's sockets, which don't block and may be
 //! given up at any time; from then on the ring waits, and needs the socket
-//! blocking.
+//! blocking. Without a ring it may block as well: no call on it waits.
 
 use std::fmt;
-use std::io::{self, IoSlice};
+use std::io;
 use std::net::{Shutdown, TcpStream};
-use std::os::fd::{AsFd, BorrowedFd};
+use std::os::fd::{AsFd, BorrowedFd, OwnedFd};
 use std::os::unix::net::UnixStream;
 use std::path::Path;
 use std::time::Duration;
@@ -15,12 +15,16 @@ use std::time::Duration;
 use bytes::Bytes;
 use rustix::event::{PollFd, PollFlags, Timespec, poll};
 use rustix::net::{RecvFlags, SendAncillaryBuffer, SendFlags, recv, sendmsg, sockopt};
-use smallvec::SmallVec;
+use tokio::io::Interest;
+use tokio::io::unix::AsyncFd;
 use tokio_uring::BufResult;
 
 use super::Address;
 use crate::limits::CONNECT_TIMEOUT;
 use crate::output::resolve::resolve;
+use crate::reactor::runtime::{self, Kind};
+use crate::reactor::wake;
+use crate::reactor::writer::{io_slices, when_ready};
 
 /// A bundle, besides what the kernel adds.
 const UNIX_SEND_BUFFER: usize = 512 * 1024;
@@ -29,10 +33,32 @@ const UNIX_SEND_BUFFER: usize = 512 * 1024;
 /// whether the peer is still there.
 const KEEPALIVE_IDLE: Duration = Duration::from_secs(60);
 
-/// A socket twice: as the ring writes to it, and for everything else.
+/// Waits until a socket takes more.
+pub(super) enum Room<R> {
+    /// It writes as well.
+    Ring(R),
+    Polled(AsyncFd<OwnedFd>),
+}
+
+impl<R> Room<R> {
+    fn new<S>(socket: &S, ring: impl FnOnce(S) -> R) -> io::Result<Self>
+    where
+        S: From<OwnedFd> + AsFd,
+    {
+        let socket = socket.as_fd().try_clone_to_owned()?;
+        match runtime::kind() {
+            Kind::Uring => Ok(Self::Ring(ring(socket.into()))),
+            Kind::Epoll => wake::watch(socket, Interest::WRITABLE)
+                .map(Self::Polled)
+                .map_err(|(_, error)| error),
+        }
+    }
+}
+
+/// A socket twice: to wait until it takes more, and for everything else.
 pub(super) enum Connection {
-    Unix(tokio_uring::net::UnixStream, UnixStream),
-    Tcp(tokio_uring::net::TcpStream, TcpStream),
+    Unix(Room<tokio_uring::net::UnixStream>, UnixStream),
+    Tcp(Room<tokio_uring::net::TcpStream>, TcpStream),
 }
 
 impl fmt::Debug for Connection {
@@ -67,8 +93,8 @@ impl Connection {
         socket.set_nonblocking(false)?;
         // So that a bundle goes out in one write; the kernel may allow less.
         sockopt::set_socket_send_buffer_size(&socket, UNIX_SEND_BUFFER)?;
-        let ring = tokio_uring::net::UnixStream::from_std(socket.try_clone()?);
-        Ok(Self::Unix(ring, socket))
+        let room = Room::new(&socket, tokio_uring::net::UnixStream::from_std)?;
+        Ok(Self::Unix(room, socket))
     }
 
     /// Tries all addresses and fails as the last one did.
@@ -90,8 +116,8 @@ impl Connection {
         socket.set_nodelay(true)?;
         sockopt::set_socket_keepalive(&socket, true)?;
         sockopt::set_tcp_keepidle(&socket, KEEPALIVE_IDLE)?;
-        let ring = tokio_uring::net::TcpStream::from_std(socket.try_clone()?);
-        Ok(Self::Tcp(ring, socket))
+        let room = Room::new(&socket, tokio_uring::net::TcpStream::from_std)?;
+        Ok(Self::Tcp(room, socket))
     }
 
     /// Writes what the kernel takes; waits until that is something.
@@ -104,15 +130,18 @@ impl Connection {
             result => return (result.map_err(io::Error::from), slices),
         }
         match self {
-            Self::Unix(ring, _) => ring.writev(slices).await,
-            Self::Tcp(ring, _) => ring.writev(slices).await,
+            Self::Unix(Room::Ring(ring), _) => ring.writev(slices).await,
+            Self::Tcp(Room::Ring(ring), _) => ring.writev(slices).await,
+            Self::Unix(Room::Polled(watched), _) | Self::Tcp(Room::Polled(watched), _) => {
+                let result = when_ready(watched, || self.send_now(&slices)).await;
+                (result, slices)
+            }
         }
     }
 
     fn send_now(&self, slices: &[Bytes]) -> rustix::io::Result<usize> {
-        let slices: SmallVec<[IoSlice<'_>; 64]> =
-            slices.iter().map(|it| IoSlice::new(it)).collect();
         let flags = SendFlags::DONTWAIT | SendFlags::NOSIGNAL;
+        let slices = io_slices(slices);
         sendmsg(self, &slices, &mut SendAncillaryBuffer::default(), flags)
     }
 
@@ -158,17 +187,17 @@ impl Connection {
     /// Nothing follows. Returns when a TCP peer has read all and closed; of a
     /// Unix socket all that was written is with the peer already.
     pub async fn close(self) -> io::Result<()> {
-        let (ring, socket) = match self {
+        let (room, socket) = match self {
             Self::Unix(_, ref socket) => {
                 socket.shutdown(Shutdown::Write)?;
                 // What we leave unread would reach the peer as an error.
                 return self.drain();
             }
-            Self::Tcp(ring, socket) => (ring, socket),
+            Self::Tcp(room, socket) => (room, socket),
         };
         socket.shutdown(Shutdown::Write)?;
-        // The ring writes no more, and gives up its part of the socket.
-        drop(ring);
+        // Nothing more is written: it gives up its part of the socket.
+        drop(room);
         socket.set_nonblocking(true)?;
         let socket = tokio::net::TcpStream::from_std(socket)?;
         let mut sunk = [0; 4096];

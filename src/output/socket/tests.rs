@@ -8,7 +8,7 @@ use std::time::{Duration, Instant};
 use rustix::net::{SocketAddrUnix, sockopt};
 
 use super::*;
-use crate::output::testing::{bundles, lines, parse, text_bundle};
+use crate::output::testing::{bundles, lines, parse, start, text_bundle};
 use crate::proto::logpb::ButlerLogBundle;
 use crate::wire::descriptor::StreamType;
 
@@ -65,7 +65,7 @@ fn unix_round_trips() {
         let path = dir.path().join("socket");
         let peer = unix_peer(&path, vec![u64::MAX]);
         let all = some_bundles();
-        let bytes = tokio_uring::start(async {
+        let bytes = start(async {
             let mut sink = unix_sink(&path, compress);
             let bytes = deliver_all(&mut sink, &all).await;
             sink.finish().await;
@@ -91,7 +91,7 @@ fn tcp_round_trips() {
             thread::sleep(Duration::from_millis(100));
             read(connection, u64::MAX)
         });
-        tokio_uring::start(async {
+        start(async {
             deliver_all(&mut sink, &all).await;
             sink.finish().await;
             assert_eq!(sink.health().errors(), 0);
@@ -122,13 +122,13 @@ fn a_slow_reader_gets_it_in_small_parts() {
             thread::sleep(Duration::from_micros(300));
         }
     });
-    tokio_uring::start(async {
+    start(async {
         let mut sink = unix_sink(&path, Compress::None);
         sink.deliver(&first).await.unwrap();
         let connection = sink.connection.as_ref().unwrap();
         sockopt::set_socket_send_buffer_size(connection, 4096).unwrap();
         let started = Instant::now();
-        let sending = tokio_uring::spawn(async move {
+        let sending = tokio::task::spawn_local(async move {
             sink.deliver(&large).await.unwrap();
             (sink, large)
         });
@@ -151,7 +151,7 @@ fn a_cut_message_comes_again_whole() {
         let path = dir.path().join("socket");
         let (small, large) = (text_bundle(b"x\n"), text_bundle(&lines(6_000_000)));
         let peer = unix_peer(&path, vec![100_000, 200_000, u64::MAX]);
-        tokio_uring::start(async {
+        start(async {
             let mut sink = unix_sink(&path, compress);
             for bundle in [&small, &large, &small] {
                 sink.deliver(bundle).await.unwrap();
@@ -179,7 +179,7 @@ fn a_cut_message_comes_again_whole_over_tcp() {
     let peer = thread::spawn(move || {
         [100_000, u64::MAX].map(|limit| read(listener.accept().unwrap().0, limit))
     });
-    tokio_uring::start(async {
+    start(async {
         sink.deliver(&large).await.unwrap();
         sink.finish().await;
         assert_eq!(sink.health().errors(), 1);
@@ -196,7 +196,7 @@ fn a_peer_that_left_while_idle_loses_nothing() {
     let unix = UnixListener::bind(&path).unwrap();
     let tcp = TcpListener::bind("127.0.0.1:0").unwrap();
     let bundle = text_bundle(b"x\n");
-    tokio_uring::start(async {
+    start(async {
         let mut sink = unix_sink(&path, Compress::None);
         let len = sink.deliver(&bundle).await.unwrap();
         read(unix.accept().unwrap().0, len);
@@ -222,7 +222,7 @@ fn a_unix_peer_may_close_its_own_direction() {
     let path = dir.path().join("socket");
     let listener = UnixListener::bind(&path).unwrap();
     let bundle = text_bundle(b"x\n");
-    tokio_uring::start(async {
+    start(async {
         let mut sink = unix_sink(&path, Compress::None);
         let len = sink.deliver(&bundle).await.unwrap();
         let (mut connection, _) = listener.accept().unwrap();
@@ -244,7 +244,7 @@ fn waits_for_a_peer_that_comes_later() {
         unix_peer(&later, vec![u64::MAX]).join().unwrap()
     });
     let all = some_bundles();
-    tokio_uring::start(async {
+    start(async {
         let mut sink = unix_sink(&path, Compress::None);
         deliver_all(&mut sink, &all).await;
         sink.finish().await;
@@ -270,9 +270,9 @@ fn a_full_backlog_does_not_stop_the_thread() {
     let in_the_way = UnixStream::connect(&path).unwrap();
     let bundle = text_bundle(b"x\n");
     let expected = bundle.decode();
-    tokio_uring::start(async {
+    start(async {
         let mut sink = unix_sink(&path, Compress::None);
-        let sending = tokio_uring::spawn(async move {
+        let sending = tokio::task::spawn_local(async move {
             let len = sink.deliver(&bundle).await.unwrap();
             (sink, len)
         });
@@ -291,7 +291,7 @@ fn a_full_backlog_does_not_stop_the_thread() {
 fn finish_waits_for_the_peer_but_not_for_ever() {
     let listener = TcpListener::bind("127.0.0.1:0").unwrap();
     let bundle = text_bundle(b"x\n");
-    tokio_uring::start(async {
+    start(async {
         let mut sink = tcp_sink("127.0.0.1", &listener);
         sink.deliver(&bundle).await.unwrap();
         let (connection, _) = listener.accept().unwrap();
@@ -318,7 +318,7 @@ fn an_abandoned_write_does_not_hold_up_the_end() {
     let path = dir.path().join("socket");
     let listener = UnixListener::bind(&path).unwrap();
     let large = text_bundle(&lines(2_000_000));
-    tokio_uring::start(async {
+    start(async {
         let mut sink = unix_sink(&path, Compress::None);
         let wait = Duration::from_millis(50);
         let result = tokio::time::timeout(wait, sink.deliver(&large)).await;

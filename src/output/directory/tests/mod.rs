@@ -4,6 +4,7 @@ mod content;
 mod failures;
 mod hostile;
 
+use crate::output::testing::start;
 use std::fs;
 use std::path::{Path, PathBuf};
 
@@ -93,7 +94,7 @@ impl Bench {
 }
 
 fn run(test: impl Future<Output = ()>) {
-    tokio_uring::start(test);
+    start(test);
 }
 
 fn directory() -> TempDir {

@@ -1,0 +1,160 @@
+//! The runtime: tokio on one thread, with a ring of io_uring beneath it or
+//! without.
+//!
+//! Which of the two it is, is decided once, when it starts. What does its I/O
+//! in two ways asks [`kind`].
+
+use std::cell::{Cell, RefCell};
+use std::fmt;
+use std::io;
+use std::str::FromStr;
+
+use tokio::task::LocalSet;
+
+use super::epoll::Epoll;
+use super::io::Io;
+use super::ring::Ring;
+
+/// How a butler works with the kernel.
+#[derive(Debug, Default, Clone, Copy, PartialEq, Eq)]
+pub enum IoMode {
+    /// With io_uring if the kernel lets us, and with epoll and a warning if
+    /// not.
+    #[default]
+    Auto,
+    /// With io_uring: it needs Linux 6.1, and containers often forbid it.
+    Uring,
+    /// With epoll and plain calls; io_uring is not touched.
+    Epoll,
+}
+
+/// The name of an [`IoMode`] that there is not.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct UnknownIoMode;
+
+impl fmt::Display for UnknownIoMode {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str("it must be auto, uring or epoll")
+    }
+}
+
+impl std::error::Error for UnknownIoMode {}
+
+impl FromStr for IoMode {
+    type Err = UnknownIoMode;
+
+    /// Reads it as `--io` has it.
+    fn from_str(name: &str) -> Result<Self, UnknownIoMode> {
+        match name {
+            "auto" => Ok(Self::Auto),
+            "uring" => Ok(Self::Uring),
+            "epoll" => Ok(Self::Epoll),
+            _ => Err(UnknownIoMode),
+        }
+    }
+}
+
+/// What [`IoMode`] has come to.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) enum Kind {
+    Uring,
+    Epoll,
+}
+
+/// A runtime could not be made.
+#[derive(Debug)]
+pub(crate) enum StartError {
+    Uring(io::Error),
+    Runtime(io::Error),
+}
+
+thread_local! {
+    /// What runs on this thread.
+    static RUNNING: Cell<Option<Kind>> = const { Cell::new(None) };
+    /// The ring that showed that there can be rings: for the first who needs
+    /// one.
+    static FIRST_RING: RefCell<Option<Box<Ring>>> = const { RefCell::new(None) };
+}
+
+/// What runs on this thread.
+///
+/// # Panics
+///
+/// Outside of [`run`].
+pub(crate) fn kind() -> Kind {
+    RUNNING.get().expect("a butler lives inside butler::start")
+}
+
+/// The I/O of an edge on this thread.
+pub(super) fn io() -> io::Result<Io> {
+    match kind() {
+        Kind::Epoll => Ok(Io::Epoll(Epoll::new()?)),
+        Kind::Uring => match FIRST_RING.take() {
+            Some(ring) => Ok(Io::Ring(ring)),
+            None => Ok(Io::Ring(Box::new(Ring::new()?))),
+        },
+    }
+}
+
+/// Runs `future` to its end.
+pub(crate) fn run<F: Future>(mode: IoMode, future: F) -> Result<F::Output, StartError> {
+    let rings = match mode {
+        IoMode::Epoll => None,
+        IoMode::Uring => Some(rings().map_err(StartError::Uring)?),
+        IoMode::Auto => match rings() {
+            Ok(rings) => Some(rings),
+            Err(error) => {
+                log::warn!("io_uring is not available ({error}); using epoll");
+                None
+            }
+        },
+    };
+    match rings {
+        Some((runtime, ring)) => {
+            let _running = Running::new(Kind::Uring);
+            FIRST_RING.set(Some(Box::new(ring)));
+            Ok(runtime.block_on(future))
+        }
+        None => run_without_ring(future).map_err(StartError::Runtime),
+    }
+}
+
+/// All that a butler needs of io_uring, to see whether it can be had.
+fn rings() -> io::Result<(tokio_uring::Runtime, Ring)> {
+    let ring = Ring::new()?;
+    let mut uring = tokio_uring::uring_builder();
+    uring.setup_coop_taskrun();
+    let mut builder = tokio_uring::builder();
+    builder.entries(256).uring_builder(&uring);
+    Ok((tokio_uring::Runtime::new(&builder)?, ring))
+}
+
+fn run_without_ring<F: Future>(future: F) -> io::Result<F::Output> {
+    let runtime = tokio::runtime::Builder::new_current_thread()
+        .enable_all()
+        .build()?;
+    let _running = Running::new(Kind::Epoll);
+    let tasks = LocalSet::new();
+    let output = tasks.block_on(&runtime, future);
+    drop(tasks);
+    // A host name that is still looked up is not waited for.
+    runtime.shutdown_background();
+    Ok(output)
+}
+
+/// Something runs on this thread, until it is dropped.
+struct Running;
+
+impl Running {
+    fn new(kind: Kind) -> Self {
+        RUNNING.set(Some(kind));
+        Self
+    }
+}
+
+impl Drop for Running {
+    fn drop(&mut self) {
+        RUNNING.set(None);
+        FIRST_RING.set(None);
+    }
+}
