@@ -68,5 +68,6 @@ pub use butler::{
     AddStreamError, Butler, ChunkCallback, Error, Loss, RegistrationCallback, Report, start,
 };
 pub use config::{Config, ConfigError};
+pub use reactor::door::Users;
 pub use reactor::listener::StreamServer;
 pub use secret::Secret;
