@@ -69,6 +69,8 @@ pub enum Valued {
     StatsPath,
     LogLevel,
     ServiceAccount,
+    AllowUid,
+    Sandbox,
     Stdout,
     Stderr,
     Chdir,
@@ -124,7 +126,7 @@ const STREAM: &[Subcommand] = &[Stream];
 const CAT: &[Subcommand] = &[Cat];
 
 /// Every option, an alias as one of its own.
-pub static OPTIONS: [Opt; 34] = [
+pub static OPTIONS: [Opt; 36] = [
     switch("help", Switch::Help, EVERY),
     switch("version", Switch::Version, EVERY),
     valued("stream-server", Valued::StreamServer, COMMON),
@@ -143,6 +145,8 @@ pub static OPTIONS: [Opt; 34] = [
     valued("stats-path", Valued::StatsPath, COMMON),
     valued("log-level", Valued::LogLevel, LOGGING),
     valued("service-account-json", Valued::ServiceAccount, COMMON),
+    valued("allow-uid", Valued::AllowUid, COMMON),
+    valued("sandbox", Valued::Sandbox, COMMON),
     switch("fail-on-loss", Switch::FailOnLoss, COMMON),
     valued("stdout", Valued::Stdout, RUN),
     valued("stderr", Valued::Stderr, RUN),
@@ -158,7 +162,7 @@ pub static OPTIONS: [Opt; 34] = [
     switch("timestamps", Switch::Timestamps, CAT),
     switch("json", Switch::Json, CAT),
     switch("follow", Switch::Follow, CAT),
-    switch("raw", Switch::Raw, CAT),
+    switch("raw", Switch::Raw, LOGGING),
 ];
 
 /// Options that are refused with a sentence of their own: those of the

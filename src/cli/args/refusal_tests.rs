@@ -215,7 +215,7 @@ fn refusals_in_full() {
         ),
         (
             &["-output=file,size=1"],
-            "--output: the file output: unknown key \"size\"; allowed keys: path, compress\n\
+            "--output: the file output: unknown key \"size\"; allowed keys: path, compress, level\n\
              see 'butler help'",
         ),
         (
