@@ -34,7 +34,13 @@ fn a_directory_that_is_removed_is_made_again() {
     let stats = dir.path().join("stats");
     let serve = Serve::start(
         dir.path(),
-        &["--output", &output, "--stats-path", stats.to_str().unwrap()],
+        &[
+            "--output",
+            &output,
+            "--output-no-buffer",
+            "--stats-path",
+            stats.to_str().unwrap(),
+        ],
     );
     let mut stream = open(&serve.socket, "a/first", "text");
     stream.write_all(b"one\n").unwrap();

@@ -73,6 +73,7 @@ impl Needs {
                 ruleset = ruleset.handle_access(AccessNet::ConnectTcp)?;
                 ports = these;
             }
+            #[cfg(feature = "logdog")]
             Tcp::Anywhere => {}
         }
         if !self.signals_child {

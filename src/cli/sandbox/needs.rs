@@ -33,6 +33,7 @@ pub(super) enum Access {
 pub(super) enum Tcp {
     Nowhere,
     Ports(Vec<u16>),
+    #[cfg(feature = "logdog")]
     Anywhere,
 }
 
@@ -76,9 +77,14 @@ impl Needs {
         };
         match &common.config.output {
             Output::Null | Output::Log { .. } | Output::Memory(_) | Output::Unix { .. } => {}
-            // It is made again if it is removed: that is done in the directory
-            // that holds it, and is all that it leaves DIR for.
-            Output::Directory { path } => needs.add(holder(path), Access::Tree),
+            // It is made again if it is removed, as a job may do that cleans
+            // its checkout: that is done in the directory that holds it. But
+            // the whole system is too much for that.
+            Output::Directory { path } => {
+                let holder = holder(path).filter(|holder| holder != Path::new("/"));
+                let directory = holder.or_else(|| fs::canonicalize(path).ok());
+                needs.add(directory, Access::Tree);
+            }
             // A regular file is open, and stays so.
             Output::File { path, .. } => {
                 if fs::metadata(path).is_ok_and(|found| found.file_type().is_fifo()) {
@@ -196,6 +202,8 @@ mod tests {
         }
         let found = needs(&["--output", &at("directory,path=DIR/d")]);
         assert_eq!(found.paths, [(dir.clone(), Access::Tree)]);
+        let found = needs(&["--output", "directory,path=/tmp"]);
+        assert_eq!(found.paths, [("/tmp".into(), Access::Tree)]);
         let found = needs(&["--output=null", &at("--stats-path=DIR/stats")]);
         assert_eq!(found.paths, [(dir.clone(), Access::Replace)]);
         let found = needs(&["--output", "tcp:localhost:7"]);
