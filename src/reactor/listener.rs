@@ -5,7 +5,7 @@ use std::fs;
 use std::io;
 use std::os::fd::OwnedFd;
 use std::os::unix::ffi::OsStrExt;
-use std::os::unix::fs::{DirBuilderExt, MetadataExt};
+use std::os::unix::fs::{DirBuilderExt, MetadataExt, PermissionsExt};
 use std::path::{Path, PathBuf};
 
 use rustix::fs::{Mode, fchmod};
@@ -76,8 +76,11 @@ impl StreamServer {
         place::clear(path, &address)?;
         let fd = new_socket()?;
         // Before it is bound: the mode of the path is the socket's own.
-        fchmod(&fd, mode(&users))?;
+        fchmod(&fd, Mode::RUSR | Mode::WUSR)?;
         bind(&fd, &address)?;
+        if !users.is_private() {
+            place::open_to_all(path)?;
+        }
         listen(&fd, BACKLOG)?;
         let metadata = fs::symlink_metadata(path)?;
         Ok(Self {
@@ -113,11 +116,10 @@ impl StreamServer {
         }
         let name = crate::config::random_segment();
         directory.push(format!("butler-{}", &name[..16]));
-        let mode = match users.is_private() {
-            true => 0o700,
-            false => 0o711,
-        };
-        fs::DirBuilder::new().mode(mode).create(&directory)?;
+        fs::DirBuilder::new().mode(0o700).create(&directory)?;
+        if !users.is_private() {
+            fs::set_permissions(&directory, fs::Permissions::from_mode(0o711))?;
+        }
         let bound = Self::bind_for(&directory.join("streams.sock"), users);
         match bound {
             Ok(mut server) => {
@@ -207,15 +209,6 @@ impl StreamServer {
 impl Drop for StreamServer {
     fn drop(&mut self) {
         self.unlink();
-    }
-}
-
-/// The socket's mode. Writing is what connecting needs.
-fn mode(users: &Users) -> Mode {
-    let own = Mode::RUSR | Mode::WUSR;
-    match users.is_private() {
-        true => own,
-        false => own | Mode::RGRP | Mode::WGRP | Mode::ROTH | Mode::WOTH,
     }
 }
 

@@ -1,13 +1,13 @@
 //! The path that a socket is to be bound to: who may take it.
 
-use std::fs;
+use std::fs::{self, Permissions};
 use std::io;
-use std::os::fd::OwnedFd;
-use std::os::unix::fs::{FileTypeExt, MetadataExt};
+use std::os::fd::{AsRawFd, OwnedFd};
+use std::os::unix::fs::{FileTypeExt, MetadataExt, PermissionsExt};
 use std::path::Path;
 use std::time::Duration;
 
-use rustix::fs::{FlockOperation, Mode, OFlags, flock, open};
+use rustix::fs::{FileType, FlockOperation, Mode, OFlags, flock, fstat, open};
 use rustix::net::{SocketAddrUnix, connect};
 
 use super::credentials::Credentials;
@@ -35,6 +35,18 @@ pub(super) fn claim(path: &Path) -> Option<OwnedFd> {
         std::thread::sleep(CLAIM_WAIT);
     }
     None
+}
+
+/// Lets everybody connect to the socket at `path`, whatever the umask.
+pub(super) fn open_to_all(path: &Path) -> io::Result<()> {
+    let flags = OFlags::PATH | OFlags::NOFOLLOW | OFlags::CLOEXEC;
+    let found = open(path, flags, Mode::empty())?;
+    // Not what somebody may have put in its place, or a link leads to.
+    if FileType::from_raw_mode(fstat(&found)?.st_mode) != FileType::Socket {
+        return Err(io::Error::other("it is no socket any more"));
+    }
+    let found = format!("/proc/self/fd/{}", found.as_raw_fd());
+    fs::set_permissions(found, Permissions::from_mode(0o666))
 }
 
 /// Makes way at `path`: a socket of our own that nobody listens on is removed;

@@ -78,8 +78,6 @@ fn those_who_may() {
     let logs = format!("directory,path={}", dir.path().join("logs").display());
     let uid = STRANGER.to_string();
     let serve = Serve::start(dir.path(), &["--output", &logs, "--allow-uid", &uid]);
-    // That of the socket is what the umask leaves.
-    fs::set_permissions(&serve.socket, Permissions::from_mode(0o666)).unwrap();
     write_as(STRANGER, &serve.socket, "theirs");
     serve.wait_for_counter("streams", 1);
     write_as(STRANGER - 1, &serve.socket, "strange");

@@ -77,3 +77,26 @@ fn the_private_directory_is_removed() {
     assert!(child.wait().unwrap().success());
     assert!(!socket.parent().unwrap().exists());
 }
+
+/// A job may remove what butler is to write into, and make it later on.
+#[test]
+fn results_in_a_directory_that_the_job_makes_again() {
+    let dir = tempfile::tempdir().unwrap();
+    fs::create_dir(dir.path().join("out")).unwrap();
+    let output = command(["--output=directory,path=out/logs", "--output-no-buffer"])
+        .args([
+            "--stats-path=out/stats",
+            "run",
+            "--result-path=later/result",
+        ])
+        .args(["--", "sh", "-c"])
+        .arg("sleep 0.3; rm -r out; mkdir -p out later; echo x")
+        .current_dir(dir.path())
+        .output()
+        .unwrap();
+    assert!(output.status.success(), "{output:?}");
+    let read = |path: &str| fs::read_to_string(dir.path().join(path)).unwrap();
+    assert_eq!(read("out/logs/stdout"), "x\n");
+    assert!(read("out/stats").contains("\"bytes_in\":2"));
+    assert!(read("later/result").contains("\"delivered\":true"));
+}

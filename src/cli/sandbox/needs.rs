@@ -78,10 +78,9 @@ impl Needs {
         match &common.config.output {
             Output::Null | Output::Log { .. } | Output::Memory(_) | Output::Unix { .. } => {}
             // It is made again if it is removed, as a job may do that cleans
-            // its checkout: that is done in the directory that holds it. But
-            // the whole system is too much for that.
+            // its workspace. The whole system is too much for that.
             Output::Directory { path } => {
-                let holder = holder(path).filter(|holder| holder != Path::new("/"));
+                let holder = keeper(path).filter(|holder| holder != Path::new("/"));
                 let directory = holder.or_else(|| fs::canonicalize(path).ok());
                 needs.add(directory, Access::Tree);
             }
@@ -123,7 +122,7 @@ impl Needs {
     /// Also to write that file at the end.
     pub fn of_result(mut self, path: Option<&Path>) -> Self {
         if let Some(path) = path {
-            self.add(holder(path), Access::Replace);
+            self.add(keeper(path), Access::Replace);
         }
         self
     }
@@ -164,18 +163,27 @@ impl Needs {
     }
 }
 
-/// The directory that holds what is, or will be, at `path`, without links.
+/// Where something may be made again that is, or will be, at `path`: the
+/// current directory, if it is anywhere beneath that, as a job may remove what
+/// it likes in its workspace; else what [`holder`] says.
+fn keeper(path: &Path) -> Option<PathBuf> {
+    let holder = holder(path)?;
+    let here = std::env::current_dir().and_then(fs::canonicalize).ok();
+    let here = here.filter(|here| here != Path::new("/") && holder.starts_with(here));
+    Some(here.unwrap_or(holder))
+}
+
+/// The directory that holds what is at `path`, without links; or the nearest
+/// that there is on the way to it.
 fn holder(path: &Path) -> Option<PathBuf> {
-    let found = fs::canonicalize(path).or_else(|_| {
-        let above = match path.parent() {
-            Some(above) if !above.as_os_str().is_empty() => above,
-            _ => Path::new("."),
-        };
-        Ok::<_, io::Error>(fs::canonicalize(above)?.join(path.file_name().unwrap_or_default()))
-    });
-    let found = found.ok()?;
-    let above = found.parent().map(Path::to_owned);
-    Some(above.unwrap_or(found))
+    if let Ok(found) = fs::canonicalize(path) {
+        let above = found.parent().map(Path::to_owned);
+        return Some(above.unwrap_or(found));
+    }
+    let path = std::path::absolute(path).ok()?;
+    path.ancestors()
+        .skip(1)
+        .find_map(|above| fs::canonicalize(above).ok())
 }
 
 #[cfg(test)]
@@ -226,9 +234,11 @@ mod tests {
         assert_eq!(holder(&dir.join("a/there")), Some(dir.join("a")));
         assert_eq!(holder(&dir.join("a/new")), Some(dir.join("a")));
         assert_eq!(holder(&dir.join("link")), Some(dir.join("a")));
-        assert_eq!(holder(&dir.join("nowhere/new")), None);
+        assert_eq!(holder(&dir.join("later/on/new")), Some(dir.clone()));
         assert_eq!(holder(Path::new("/")), Some("/".into()));
         let here = std::env::current_dir().unwrap().canonicalize().unwrap();
-        assert_eq!(holder(Path::new("is not there")), Some(here));
+        assert_eq!(holder(Path::new("is not there")), Some(here.clone()));
+        assert_eq!(keeper(Path::new("a/b/c")), Some(here));
+        assert_eq!(keeper(&dir.join("a/new")), Some(dir.join("a")));
     }
 }
