@@ -111,6 +111,7 @@ impl Config {
         match &self.output {
             Output::Log {
                 bundle_size: Some(size),
+                ..
             } if !(limits::BUNDLE_SIZE_MIN..=limits::BUNDLE_MAX).contains(size) => {
                 Err(ConfigError::BundleSize(*size))
             }
@@ -156,6 +157,7 @@ mod tests {
         let mut wrong = config;
         wrong.output = Output::Log {
             bundle_size: Some(1),
+            controls: crate::output::Controls::Escaped,
         };
         assert_eq!(wrong.validate(), Err(ConfigError::BundleSize(1)));
     }

@@ -69,6 +69,7 @@ pub use butler::{
     start_with,
 };
 pub use config::{Config, ConfigError};
+pub use reactor::door::Users;
 pub use reactor::listener::StreamServer;
 pub use reactor::runtime::{IoMode, UnknownIoMode};
 pub use secret::Secret;

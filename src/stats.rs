@@ -13,6 +13,9 @@ pub struct Stats {
     pub streams: u64,
     /// Streams refused: bad header, used name, drained namespace.
     pub streams_refused: u64,
+    /// Connections of users who may not open streams; nothing of theirs was
+    /// read.
+    pub peers_refused: u64,
     /// Pieces of data read.
     pub reads: u64,
     /// Streams that ended because reading failed.
@@ -42,6 +45,7 @@ impl Default for Stats {
         Self {
             streams: 0,
             streams_refused: 0,
+            peers_refused: 0,
             reads: 0,
             read_errors: 0,
             entries: 0,

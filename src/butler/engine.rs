@@ -337,6 +337,12 @@ impl Engine {
         self.close(key)
     }
 
+    /// The edge counts whom it turns away before anything is read.
+    pub(super) fn count_refused(&self) {
+        let refused = self.edge.borrow().peers_refused();
+        self.core.borrow_mut().stats_mut().peers_refused = refused;
+    }
+
     /// Ends a connection from our side.
     pub fn close(&self, key: Key) -> io::Result<()> {
         let at_once = self.edge.borrow_mut().give_up(key)?;

@@ -435,6 +435,7 @@ impl Butler {
 
     /// Counters so far, as one JSON object.
     pub fn statistics(&self) -> serde_json::Value {
+        self.engine.count_refused();
         report::statistics(&self.engine.core.borrow())
     }
 
@@ -481,7 +482,10 @@ impl Butler {
         }
         match engine.failure.borrow().clone() {
             Some(error) => Err(Error::Failed(error)),
-            None => Ok(Report::new(&engine.core.borrow())),
+            None => {
+                engine.count_refused();
+                Ok(Report::new(&engine.core.borrow()))
+            }
         }
     }
 

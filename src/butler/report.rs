@@ -91,6 +91,7 @@ pub(super) fn statistics(core: &Core) -> Value {
     json!({
         "streams": stats.streams,
         "streams_refused": stats.streams_refused,
+        "peers_refused": stats.peers_refused,
         "streams_open": core.open_streams(),
         "bytes_in": account.accepted(),
         "bytes_delivered": account.delivered(),

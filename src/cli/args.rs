@@ -15,17 +15,19 @@ use log::LevelFilter;
 
 use super::flags;
 use super::help;
-use super::options::{CatOptions, Common, Invocation, RunOptions, StreamFlags, StreamOptions};
+use super::options::{
+    CatOptions, Common, Invocation, RunOptions, Sandbox, StreamFlags, StreamOptions,
+};
 use super::table::{self, Opt, Subcommand, Switch, Takes, Valued};
 use super::units;
 use super::usage::{Problem, UsageError};
 use super::values;
 use crate::limits;
-use crate::output::Output;
 #[cfg(feature = "logdog")]
 use crate::output::logdog::Credentials;
+use crate::output::{Controls, Output};
 use crate::wire::name::StreamName;
-use crate::{Config, IoMode};
+use crate::{Config, IoMode, Users};
 
 /// Where streams go if nothing is said.
 const OUTPUT_DEFAULT: &str = "butler-logs";
@@ -111,6 +113,8 @@ impl CommandLine {
                 stats_path: None,
                 log_level: LevelFilter::Warn,
                 fail_on_loss: false,
+                users: Users::default(),
+                sandbox: Sandbox::default(),
                 coordinator_host: None,
             },
             prefix: None,
@@ -228,6 +232,11 @@ impl CommandLine {
             Valued::ServiceAccount => {
                 self.service_account = (!value.is_empty()).then_some(value);
             }
+            Valued::AllowUid => {
+                let uid = parsed(option, &value, values::uid)?;
+                common.users = std::mem::take(&mut common.users).and([uid]);
+            }
+            Valued::Sandbox => common.sandbox = parsed(option, &value, values::sandbox)?,
             Valued::Stdout => add_flags(option, &mut self.stdout, &value)?,
             Valued::Stderr => add_flags(option, &mut self.stderr, &value)?,
             Valued::Chdir => self.chdir = values::path(value),
@@ -281,6 +290,7 @@ impl CommandLine {
             });
         }
         self.finish_logdog()?;
+        self.finish_raw(subcommand)?;
         self.common.config.prefix = self
             .prefix
             .take()
@@ -319,6 +329,23 @@ impl CommandLine {
             Some(_) => Err(Problem::OtherOutput {
                 option: "service-account-json",
                 of: "logdog",
+            }),
+        }
+    }
+
+    /// Of the outputs one alone prints for people.
+    fn finish_raw(&mut self, subcommand: Subcommand) -> Result<(), Problem> {
+        if !self.raw || subcommand == Subcommand::Cat {
+            return Ok(());
+        }
+        match &mut self.common.config.output {
+            Output::Log { controls, .. } => {
+                *controls = Controls::Raw;
+                Ok(())
+            }
+            _ => Err(Problem::OtherOutput {
+                option: "raw",
+                of: "log",
             }),
         }
     }

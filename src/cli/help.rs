@@ -43,7 +43,7 @@ To begin with, this puts what make prints into the directory butler-logs:
 Options may stand before or after the subcommand, as --name VALUE, --name=VALUE,
 -name VALUE or -name=VALUE; -- ends them. A DUR is like 100ms, 5s or 1m30s, a
 SIZE is in bytes or like 512KiB, 64MiB or 1GiB. Of an option that is given twice
-the last one counts, except for --tag.
+the last one counts, except for --tag and --allow-uid.
 ";
 
 const COMMON: &str = "
@@ -54,6 +54,9 @@ Options:
                         the socket that clients connect to, at most 104 bytes
                         (default: a new one in a private directory);
                         --streamserver-uri unix:PATH is the same
+  --allow-uid UID       take streams of that user too, not only of one's own and
+                        root; may be given many times. The socket is then open
+                        to all, and others are turned away when they connect
   --project NAME        the project the logs belong to (default local; the
                         logdog output needs one)
   --prefix NAME         what all stream names in the project begin with
@@ -76,6 +79,9 @@ Options:
                         may go on (default 5s)
   --flush-timeout DUR   at the end, how long the output may take for what is
                         left before it is reported as lost (default 2m)
+  --raw                 let the log output print control characters as they are
+  --sandbox auto|off    give up what is not needed once it has started, as far
+                        as the kernel can do that (default auto)
   --fail-on-loss        run exits with 250 if logs were lost
   --stats-path FILE     write statistics there at exit, as JSON
   --io auto|uring|epoll how to work with the kernel: io_uring, or epoll where it

@@ -5,9 +5,12 @@ pub mod cat;
 mod flags;
 pub mod help;
 mod logger;
+mod notify;
 pub mod options;
 pub mod pairs;
+mod passed;
 mod run;
+mod sandbox;
 mod serve;
 mod session;
 mod stream;
@@ -23,14 +26,18 @@ use std::process::ExitCode;
 use log::LevelFilter;
 
 use options::Invocation;
+use passed::Passed;
 
 use crate::IoMode;
 
 /// Wrong usage or configuration.
 const EXIT_USAGE: u8 = 2;
 
-/// Does what the command line says. `args` has not the program's name.
+/// Does what the command line says. `args` has not the program's name. It is
+/// the first that a process does: descriptors that it was started with are
+/// taken, or kept from children.
 pub fn main(args: impl IntoIterator<Item = OsString>) -> ExitCode {
+    let passed = Passed::take();
     let invocation = match args::parse(args) {
         Ok(invocation) => invocation,
         Err(error) => {
@@ -52,11 +59,11 @@ pub fn main(args: impl IntoIterator<Item = OsString>) -> ExitCode {
         }
         Invocation::Serve(common) => {
             logger::init(common.log_level);
-            start(common.io, serve::serve(common))
+            start(common.io, serve::serve(common, passed))
         }
         Invocation::Run(common, options) => {
             logger::init(common.log_level);
-            start(common.io, run::run(common, options))
+            start(common.io, run::run(common, options, passed))
         }
         Invocation::Stream(common, options) => {
             logger::init(common.log_level);

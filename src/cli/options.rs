@@ -8,7 +8,7 @@ use log::LevelFilter;
 
 use crate::wire::descriptor::{StreamProperties, StreamType, Tags};
 use crate::wire::name::StreamName;
-use crate::{Config, IoMode};
+use crate::{Config, IoMode, Users};
 
 /// A whole command line.
 #[derive(Debug)]
@@ -44,8 +44,22 @@ pub struct Common {
     pub log_level: LevelFilter,
     /// Exit with 250 when logs of `run` were lost.
     pub fail_on_loss: bool,
+    /// Whose streams are taken, by where they come from.
+    pub users: Users,
+    /// What the process gives up once it has started.
+    pub sandbox: Sandbox,
     /// For `LOGDOG_COORDINATOR_HOST`.
     pub coordinator_host: Option<String>,
+}
+
+/// What the process gives up once it has started.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
+pub enum Sandbox {
+    /// All that it does not need, as far as the kernel can take it.
+    #[default]
+    Auto,
+    /// Nothing.
+    Off,
 }
 
 /// What `--stdout`, `--stderr` and `--stream` say of a stream.

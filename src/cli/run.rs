@@ -12,9 +12,13 @@ use serde_json::json;
 use tokio::process::{Child, Command};
 use tokio::signal::unix::{Signal, SignalKind, signal};
 
+use super::notify::{self, Notifier};
 use super::options::{Common, RunOptions, StreamFlags};
+use super::passed::Passed;
+use super::sandbox::Needs;
 use super::session::{self, EXIT_FAILED, Failure};
 use crate::output::Output;
+use crate::reactor::ignored::Ignored;
 use crate::{Butler, Report};
 
 /// The command can't be executed.
@@ -24,21 +28,27 @@ const EXIT_NOT_FOUND: u8 = 127;
 /// What a pipe from the child holds: large writes wait less often.
 const PIPE_SIZE: usize = 256 * 1024;
 
-pub(super) async fn run(common: Common, options: RunOptions) -> ExitCode {
-    match run_command(&common, &options).await {
+pub(super) async fn run(common: Common, options: RunOptions, passed: Passed) -> ExitCode {
+    match run_command(&common, &options, passed).await {
         Ok(code) => ExitCode::from(code),
         Err(failure) => failure.tell(),
     }
 }
 
-async fn run_command(common: &Common, options: &RunOptions) -> Result<u8, Failure> {
+async fn run_command(common: &Common, options: &RunOptions, passed: Passed) -> Result<u8, Failure> {
     if let Some(directory) = &options.chdir
         && !directory.is_dir()
     {
         return Err(format!("--chdir: {} is no directory", directory.display()).into());
     }
+    let ignored = Ignored::as_found();
     let mut signals = ChildSignals::new().map_err(|error| format!("signals: {error}"))?;
-    let server = session::listen(common)?;
+    let server = session::listen(common, passed)?;
+    let needs = Needs::of(common)
+        .of_server(&server)
+        .of_result(options.result_path.as_deref())
+        .of_copies(options.tee);
+    let notifier = Notifier::from_environment();
     let uri = absolute_uri(server.path())?;
     let butler = signals.open(common).await?;
     butler.add_stream_server(server);
@@ -54,6 +64,10 @@ async fn run_command(common: &Common, options: &RunOptions) -> Result<u8, Failur
             None => command.env_remove(name),
         };
     }
+    for name in notify::VARIABLES {
+        command.env_remove(name);
+    }
+    ignored.hand_on(&mut command);
     if !options.forward_stdin {
         command.stdin(Stdio::null());
     }
@@ -94,11 +108,15 @@ async fn run_command(common: &Common, options: &RunOptions) -> Result<u8, Failur
     };
     // Only now: the child keeps the limit that we were started with.
     session::raise_descriptor_limit();
+    // Nor are these bounds for the child.
+    needs.of_child().give_up_the_rest();
+    notifier.ready();
 
     let status = signals
         .wait_for(&mut child, &butler)
         .await
         .map_err(|error| format!("waiting for the command: {error}"))?;
+    notifier.stopping();
     butler.shutdown(common.drain_timeout);
     let report = signals.wait_for_end(&butler).await;
     for copy in shown {
@@ -236,6 +254,9 @@ struct ChildSignals {
     signals: [(rustix::process::Signal, Signal); 6],
     /// Kept so that its handler is there.
     _file_limit: Signal,
+    /// The same. If we were started with SIGCHLD ignored, the kernel would
+    /// tell nobody how the child ended.
+    _child: Signal,
     /// SIGTERM and SIGINT so far.
     ends: u32,
 }
@@ -256,6 +277,7 @@ impl ChildSignals {
                 listen(Number::USR2)?,
             ],
             _file_limit: session::survive_file_limit()?,
+            _child: signal(SignalKind::child())?,
             ends: 0,
         })
     }

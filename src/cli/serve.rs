@@ -3,41 +3,51 @@
 use std::io::Write;
 use std::process::ExitCode;
 
+use super::notify::Notifier;
 use super::options::Common;
+use super::passed::Passed;
+use super::sandbox::Needs;
 use super::session::{self, Failure, Signals};
 use crate::{Butler, StreamServer};
 
-pub(super) async fn serve(common: Common) -> ExitCode {
+pub(super) async fn serve(common: Common, passed: Passed) -> ExitCode {
     session::raise_descriptor_limit();
     let mut signals = match Signals::new() {
         Ok(signals) => signals,
         Err(error) => return session::fail(format!("signals: {error}")),
     };
-    let (butler, server) = match begin(&common, &mut signals).await {
+    let notifier = Notifier::from_environment();
+    let (butler, server) = match begin(&common, passed, &mut signals).await {
         Ok(begun) => begun,
         Err(failure) => return failure.tell(),
     };
+    Needs::of(&common).of_server(&server).give_up_the_rest();
     butler.add_stream_server(server);
-    let result = session::wait(&butler, &common, &mut signals).await;
+    notifier.ready();
+    let result = session::wait(&butler, &common, &mut signals, &notifier).await;
     session::exit_code(&common, result)
 }
 
-async fn begin(common: &Common, signals: &mut Signals) -> Result<(Butler, StreamServer), Failure> {
+async fn begin(
+    common: &Common,
+    passed: Passed,
+    signals: &mut Signals,
+) -> Result<(Butler, StreamServer), Failure> {
     if common.config.output.must_register() {
         // That may take a while, and launchers wait for the socket: whoever
         // connects meanwhile waits to be accepted.
-        let server = listen(common)?;
+        let server = listen(common, passed)?;
         let butler = session::open(common, signals).await?;
         return Ok((butler, server));
     }
     // Whoever can connect is served: the output works by then.
     let butler = session::open(common, signals).await?;
-    let server = listen(common)?;
+    let server = listen(common, passed)?;
     Ok((butler, server))
 }
 
-fn listen(common: &Common) -> Result<StreamServer, String> {
-    let server = session::listen(common)?;
+fn listen(common: &Common, passed: Passed) -> Result<StreamServer, String> {
+    let server = session::listen(common, passed)?;
     if common.stream_server.is_none() {
         let mut stdout = std::io::stdout();
         writeln!(stdout, "{}", server.uri())

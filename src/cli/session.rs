@@ -2,6 +2,9 @@
 //! its end.
 
 use std::io;
+use std::os::fd::OwnedFd;
+use std::os::unix::fs::MetadataExt;
+use std::path::Path;
 use std::process::ExitCode;
 
 use rustix::process::{
@@ -9,10 +12,12 @@ use rustix::process::{
 };
 use tokio::signal::unix::{Signal, SignalKind, signal};
 
+use super::notify::Notifier;
 use super::options::Common;
+use super::passed::Passed;
 #[cfg(feature = "logdog")]
 use crate::output::logdog::RegistrationError;
-use crate::{Butler, Report, StreamServer};
+use crate::{Butler, Report, StreamServer, Users};
 
 /// The butler itself failed, or logs were lost.
 pub(super) const EXIT_FAILED: u8 = 250;
@@ -103,16 +108,38 @@ pub(super) fn keep_secrets(common: &Common) {
     }
 }
 
-/// Listens where it was told to, or at a private path.
-pub(super) fn listen(common: &Common) -> Result<StreamServer, String> {
-    let server = match &common.stream_server {
-        Some(path) => StreamServer::bind(path)
+/// Listens on the socket that was passed, or where it was told to, or at a
+/// private path.
+pub(super) fn listen(common: &Common, passed: Passed) -> Result<StreamServer, String> {
+    let users = common.users.clone();
+    let server = match (passed, &common.stream_server) {
+        (Passed::Wrong(what), _) => Err(what),
+        (Passed::Socket(socket), path) => take(socket, path.as_deref(), users),
+        (Passed::Nothing, Some(path)) => StreamServer::bind_for(path, users)
             .map_err(|error| format!("can't listen at {}: {error}", path.display())),
-        None => StreamServer::bind_private()
+        (Passed::Nothing, None) => StreamServer::bind_private_for(users)
             .map_err(|error| format!("can't listen at a private path: {error}")),
     }?;
     log::info!("streams are taken at {}", server.uri());
     Ok(server)
+}
+
+/// The service manager's socket, which must be where it was said to be.
+fn take(socket: OwnedFd, path: Option<&Path>, users: Users) -> Result<StreamServer, String> {
+    let server = StreamServer::from_listening(socket, users)
+        .map_err(|error| format!("the socket that the service manager passes: {error}"))?;
+    let inode = |path: &Path| {
+        let found = std::fs::metadata(path).ok()?;
+        Some((found.dev(), found.ino()))
+    };
+    match path {
+        Some(path) if path != server.path() && inode(path) != inode(server.path()) => Err(format!(
+            "the socket that the service manager passes is at {}, and --stream-server says {}",
+            server.path().display(),
+            path.display()
+        )),
+        _ => Ok(server),
+    }
 }
 
 /// Allows as many descriptors as the system lets us have.
@@ -185,9 +212,11 @@ pub(super) async fn wait(
     butler: &Butler,
     common: &Common,
     signals: &mut Signals,
+    notifier: &Notifier,
 ) -> Result<Report, crate::Error> {
     let mut ended = std::pin::pin!(butler.wait());
     if signals.asked_to_end {
+        notifier.stopping();
         butler.shutdown(common.drain_timeout);
     }
     loop {
@@ -198,6 +227,7 @@ pub(super) async fn wait(
                 Asked::End if signals.asked_to_end => butler.abort(),
                 Asked::End => {
                     signals.asked_to_end = true;
+                    notifier.stopping();
                     log::info!("ending; once more to end at once");
                     butler.shutdown(common.drain_timeout);
                 }

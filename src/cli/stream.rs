@@ -6,7 +6,9 @@ use std::os::fd::{AsFd, OwnedFd};
 use std::path::Path;
 use std::process::ExitCode;
 
+use super::notify::Notifier;
 use super::options::{Common, StreamOptions};
+use super::sandbox::Needs;
 use super::session;
 
 pub(super) async fn stream(common: Common, options: StreamOptions) -> ExitCode {
@@ -29,6 +31,7 @@ pub(super) async fn stream(common: Common, options: StreamOptions) -> ExitCode {
         Ok(signals) => signals,
         Err(error) => return session::fail(format!("signals: {error}")),
     };
+    let notifier = Notifier::from_environment();
     let butler = match session::open(&common, &mut signals).await {
         Ok(butler) => butler,
         Err(failure) => return failure.tell(),
@@ -36,8 +39,10 @@ pub(super) async fn stream(common: Common, options: StreamOptions) -> ExitCode {
     if let Err(error) = butler.add_stream(source, &properties) {
         return session::fail(error);
     }
+    Needs::of(&common).give_up_the_rest();
     butler.activate();
-    let result = session::wait(&butler, &common, &mut signals).await;
+    notifier.ready();
+    let result = session::wait(&butler, &common, &mut signals, &notifier).await;
     let source_failed = result.as_ref().is_ok_and(|report| report.read_errors > 0);
     let code = session::exit_code(&common, result);
     // What could not be read was not delivered.

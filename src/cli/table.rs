@@ -70,6 +70,8 @@ pub enum Valued {
     Io,
     LogLevel,
     ServiceAccount,
+    AllowUid,
+    Sandbox,
     Stdout,
     Stderr,
     Chdir,
@@ -125,7 +127,7 @@ const STREAM: &[Subcommand] = &[Stream];
 const CAT: &[Subcommand] = &[Cat];
 
 /// Every option, an alias as one of its own.
-pub static OPTIONS: [Opt; 35] = [
+pub static OPTIONS: [Opt; 37] = [
     switch("help", Switch::Help, EVERY),
     switch("version", Switch::Version, EVERY),
     valued("stream-server", Valued::StreamServer, COMMON),
@@ -145,6 +147,8 @@ pub static OPTIONS: [Opt; 35] = [
     valued("io", Valued::Io, COMMON),
     valued("log-level", Valued::LogLevel, LOGGING),
     valued("service-account-json", Valued::ServiceAccount, COMMON),
+    valued("allow-uid", Valued::AllowUid, COMMON),
+    valued("sandbox", Valued::Sandbox, COMMON),
     switch("fail-on-loss", Switch::FailOnLoss, COMMON),
     valued("stdout", Valued::Stdout, RUN),
     valued("stderr", Valued::Stderr, RUN),
@@ -160,7 +164,7 @@ pub static OPTIONS: [Opt; 35] = [
     switch("timestamps", Switch::Timestamps, CAT),
     switch("json", Switch::Json, CAT),
     switch("follow", Switch::Follow, CAT),
-    switch("raw", Switch::Raw, CAT),
+    switch("raw", Switch::Raw, LOGGING),
 ];
 
 /// Options that are refused with a sentence of their own: those of the

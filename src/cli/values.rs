@@ -8,6 +8,7 @@ use std::path::{Path, PathBuf};
 
 use log::LevelFilter;
 
+use super::options::Sandbox;
 use crate::config::random_segment;
 use crate::limits;
 use crate::wire::descriptor::{TagError, Tags};
@@ -61,6 +62,24 @@ pub fn log_level(text: &str) -> Result<LevelFilter, &'static str> {
         "warning" => Ok(LevelFilter::Warn),
         "error" => Ok(LevelFilter::Error),
         _ => Err("it must be debug, info, warning or error"),
+    }
+}
+
+/// Reads the number of a user.
+pub fn uid(text: &str) -> Result<u32, &'static str> {
+    // The largest number stands for no user.
+    match text.parse() {
+        Ok(uid) if uid != u32::MAX && !text.starts_with('+') => Ok(uid),
+        _ => Err("it must be the number of a user, as id -u prints it"),
+    }
+}
+
+/// Reads whether there is a sandbox.
+pub fn sandbox(text: &str) -> Result<Sandbox, &'static str> {
+    match text {
+        "auto" => Ok(Sandbox::Auto),
+        "off" => Ok(Sandbox::Off),
+        _ => Err("it must be auto or off"),
     }
 }
 
@@ -168,6 +187,12 @@ mod tests {
         ] {
             assert_eq!(boolean(OsStr::new(text)), value, "{text}");
         }
+        assert_eq!(uid("1000"), Ok(1000));
+        for text in ["", "-1", "+1", "root", "4294967295", "4294967296"] {
+            assert!(uid(text).is_err(), "{text}");
+        }
+        assert_eq!(sandbox("off"), Ok(Sandbox::Off));
+        assert!(sandbox("on").is_err());
         assert_eq!(log_level("warning"), Ok(LevelFilter::Warn));
         for text in ["", "warn", "Info", "off"] {
             assert!(log_level(text).is_err(), "{text}");

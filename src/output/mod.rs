@@ -33,6 +33,16 @@ use crate::ledger::DropReason;
 use crate::limits::BUNDLE_PUBSUB_MAX;
 use crate::limits::{BUNDLE_COMPRESSED_TARGET, BUNDLE_LOCAL_TARGET, BUNDLE_MAX};
 
+/// What becomes of control characters, which can command a terminal.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
+pub enum Controls {
+    /// They are made visible.
+    #[default]
+    Escaped,
+    /// They stay what they are.
+    Raw,
+}
+
 /// A destination of bundles.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub enum Output {
@@ -42,6 +52,8 @@ pub enum Output {
     Log {
         /// Bytes that a bundle is filled to, if not the default.
         bundle_size: Option<usize>,
+        /// What becomes of control characters in text.
+        controls: Controls,
     },
     /// Gives every stream a file with the bytes that its client sent.
     Directory {
@@ -104,7 +116,7 @@ impl Output {
             Self::Null | Self::Directory { .. } | Self::Memory(_) => local,
             // The size that was asked for is kept to: people want to see
             // bundles of that size.
-            Self::Log { bundle_size } => {
+            Self::Log { bundle_size, .. } => {
                 let size = bundle_size.unwrap_or(BUNDLE_LOCAL_TARGET);
                 BundleLimits {
                     target: size,
@@ -164,7 +176,12 @@ mod tests {
         assert_eq!(limits(Output::Null), (512 << 10, BUNDLE_MAX));
         assert_eq!(limits(file(Compress::None)), (512 << 10, BUNDLE_MAX));
         assert_eq!(limits(file(Compress::ZLIB)), (1 << 20, BUNDLE_MAX));
-        let log = |bundle_size| limits(Output::Log { bundle_size });
+        let log = |bundle_size| {
+            limits(Output::Log {
+                bundle_size,
+                controls: Controls::default(),
+            })
+        };
         assert_eq!(log(None), (512 << 10, 512 << 10));
         assert_eq!(log(Some(5000)), (5000, 5000));
     }

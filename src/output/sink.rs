@@ -30,7 +30,7 @@ impl AnySink {
     pub fn open(output: &Output) -> io::Result<Self> {
         Ok(match output {
             Output::Null => Self::Null(NullSink::new()),
-            Output::Log { .. } => Self::Log(LogSink::stdout()?),
+            Output::Log { controls, .. } => Self::Log(LogSink::stdout(*controls)?),
             Output::Directory { path } => Self::Directory(DirectorySink::open(path)?),
             Output::File { path, compress } => Self::File(FileSink::open(path, *compress)?),
             Output::Unix { path, compress } => {

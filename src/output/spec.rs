@@ -7,7 +7,7 @@ use std::str::FromStr;
 
 #[cfg(feature = "logdog")]
 use super::logdog::{LogdogOutput, OriginError};
-use super::{Compress, Output, ZlibLevel};
+use super::{Compress, Controls, Output, ZlibLevel};
 use crate::cli::pairs::{Keys, PairError, Pairs};
 use crate::cli::units;
 use crate::limits;
@@ -130,7 +130,10 @@ fn null(rest: &OsStr) -> Result<Output, SpecError> {
 fn log(rest: &OsStr) -> Result<Output, SpecError> {
     let pairs = Pairs::parse(rest, KEYS_LOG).map_err(of("log"))?;
     let bundle_size = bundle_size(&pairs).map_err(of("log"))?;
-    Ok(Output::Log { bundle_size })
+    Ok(Output::Log {
+        bundle_size,
+        controls: Controls::default(),
+    })
 }
 
 fn bundle_size(pairs: &Pairs<'_>) -> Result<Option<usize>, PairError> {
@@ -298,17 +301,25 @@ mod tests {
         };
         for (spec, output) in [
             ("null", Output::Null),
-            ("log", Output::Log { bundle_size: None }),
+            (
+                "log",
+                Output::Log {
+                    bundle_size: None,
+                    controls: Controls::Escaped,
+                },
+            ),
             (
                 "log,bundle-size=1MiB",
                 Output::Log {
                     bundle_size: Some(1 << 20),
+                    controls: Controls::Escaped,
                 },
             ),
             (
                 "log,bundle-size=4096",
                 Output::Log {
                     bundle_size: Some(4096),
+                    controls: Controls::Escaped,
                 },
             ),
             (

@@ -15,6 +15,7 @@ use rustix::io::Errno;
 use rustix::net::{Shutdown, SocketFlags};
 use rustix::process::{Resource, getrlimit};
 
+use super::door::Door;
 pub(crate) use super::io::Filled;
 use super::io::{Completion, Io, ReadBy, Token};
 use super::listener::StreamServer;
@@ -112,6 +113,7 @@ pub(crate) struct Edge {
     io: Io,
     connections: Arena<Connection>,
     listeners: Arena<Listener>,
+    door: Door,
     /// Read, but there is no room for it now.
     parked: VecDeque<(Key, Filled, NextRead)>,
     /// Connections whose next read waits for room.
@@ -146,6 +148,7 @@ impl Edge {
             io: runtime::io()?,
             connections: Arena::default(),
             listeners: Arena::default(),
+            door: Door::default(),
             parked: VecDeque::new(),
             waiting: VecDeque::new(),
             ready: VecDeque::new(),
@@ -178,6 +181,11 @@ impl Edge {
 
     pub fn listeners(&self) -> usize {
         self.listeners.len()
+    }
+
+    /// Connections of users who may not open streams.
+    pub fn peers_refused(&self) -> u64 {
+        self.door.refused()
     }
 
     pub fn connection(&mut self, key: Key) -> Option<&mut Connection> {
@@ -614,6 +622,13 @@ impl Edge {
         let limit = getrlimit(Resource::Nofile).current;
         let last = limit.is_some_and(|limit| fd.as_raw_fd() as u64 + 1 >= limit);
 
+        let admitted = self
+            .listeners
+            .get(listener)
+            .is_some_and(|it| self.door.admits(now_ns, it.server.users(), fd.as_fd()));
+        if !admitted {
+            return Ok(());
+        }
         let key = self.insert(fd, Phase::Header(HeaderReader::default()), None);
         self.headers
             .push_back((key, now_ns + HEADER_TIMEOUT.as_nanos() as u64));

@@ -4,24 +4,37 @@
 use std::fs;
 use std::io;
 use std::os::fd::OwnedFd;
-use std::os::unix::fs::{DirBuilderExt, FileTypeExt, MetadataExt};
+use std::os::unix::ffi::OsStrExt;
+use std::os::unix::fs::{DirBuilderExt, MetadataExt, PermissionsExt};
 use std::path::{Path, PathBuf};
 
 use rustix::fs::{Mode, fchmod};
+use rustix::io::FdFlags;
 use rustix::net::{
-    AddressFamily, SocketAddrUnix, SocketFlags, SocketType, bind, connect, listen, socket_with,
+    AddressFamily, SocketAddrUnix, SocketFlags, SocketType, bind, getsockname, listen, socket_with,
+    sockopt,
 };
 
+use super::door::Users;
+use super::place;
 use crate::limits::SOCKET_PATH_MAX;
 
 /// Connections that may wait to be accepted.
 const BACKLOG: i32 = 4096;
 
-/// A socket that streams connect to. Dropped, its path is removed.
+/// A socket that streams connect to. Dropped, its path is removed if we made
+/// it.
 #[derive(Debug)]
 pub struct StreamServer {
     pub(crate) fd: OwnedFd,
     path: PathBuf,
+    users: Users,
+    /// What is to be removed at the end.
+    made: Option<Made>,
+}
+
+#[derive(Debug)]
+struct Made {
     /// Device and inode of the socket that is ours.
     identity: (u64, u64),
     /// The private directory that was made for it.
@@ -29,14 +42,26 @@ pub struct StreamServer {
 }
 
 impl StreamServer {
-    /// Listens at `path`, with access for our own user only. A socket that
-    /// is left over there is replaced if nobody listens on it.
+    /// Listens at `path`, with access for our own user (and root) only. A
+    /// socket that is left over there is replaced if it is ours and nobody
+    /// listens on it.
     ///
     /// # Errors
     ///
     /// If the path is longer than 104 bytes, if something is there that is no
-    /// socket or is in use, and whatever the system reports.
+    /// socket, is another user's or is in use (by which process is told, where
+    /// it can be known), and whatever the system reports.
     pub fn bind(path: &Path) -> io::Result<Self> {
+        Self::bind_for(path, Users::default())
+    }
+
+    /// The same for more users. Then the path is open to everybody, and whose
+    /// connections are taken is decided when they come.
+    ///
+    /// # Errors
+    ///
+    /// Those of [`bind`](Self::bind).
+    pub fn bind_for(path: &Path, users: Users) -> io::Result<Self> {
         let len = path.as_os_str().len();
         if len > SOCKET_PATH_MAX {
             return Err(io::Error::new(
@@ -45,31 +70,45 @@ impl StreamServer {
             ));
         }
         let address = SocketAddrUnix::new(path)?;
-        let new_socket = || {
-            socket_with(
-                AddressFamily::UNIX,
-                SocketType::STREAM,
-                SocketFlags::CLOEXEC,
-                None,
-            )
-        };
-        remove_stale(path, || Ok(connect(&new_socket()?, &address)?))?;
+        // Two that start at once must not both find the same socket dead, nor
+        // one the other's that is bound and does not listen yet.
+        let _claim = place::claim(path);
+        place::clear(path, &address)?;
         let fd = new_socket()?;
         // Before it is bound: the mode of the path is the socket's own.
         fchmod(&fd, Mode::RUSR | Mode::WUSR)?;
         bind(&fd, &address)?;
+        if !users.is_private() {
+            place::open_to_all(path)?;
+        }
         listen(&fd, BACKLOG)?;
         let metadata = fs::symlink_metadata(path)?;
         Ok(Self {
             fd,
             path: path.into(),
-            identity: (metadata.dev(), metadata.ino()),
-            directory: None,
+            users,
+            made: Some(Made {
+                identity: (metadata.dev(), metadata.ino()),
+                directory: None,
+            }),
         })
     }
 
     /// Listens in a new directory that only our own user may enter.
+    ///
+    /// # Errors
+    ///
+    /// Whatever the system reports.
     pub fn bind_private() -> io::Result<Self> {
+        Self::bind_private_for(Users::default())
+    }
+
+    /// The same for more users: they may enter it, and not look into it.
+    ///
+    /// # Errors
+    ///
+    /// Whatever the system reports.
+    pub fn bind_private_for(users: Users) -> io::Result<Self> {
         let mut directory = std::env::temp_dir();
         // A long TMPDIR leaves no room for a socket's path.
         if directory.as_os_str().len() > SOCKET_PATH_MAX / 2 {
@@ -78,10 +117,15 @@ impl StreamServer {
         let name = crate::config::random_segment();
         directory.push(format!("butler-{}", &name[..16]));
         fs::DirBuilder::new().mode(0o700).create(&directory)?;
-        let bound = Self::bind(&directory.join("streams.sock"));
+        if !users.is_private() {
+            fs::set_permissions(&directory, fs::Permissions::from_mode(0o711))?;
+        }
+        let bound = Self::bind_for(&directory.join("streams.sock"), users);
         match bound {
             Ok(mut server) => {
-                server.directory = Some(directory);
+                if let Some(made) = &mut server.made {
+                    made.directory = Some(directory);
+                }
                 Ok(server)
             }
             Err(error) => {
@@ -90,6 +134,33 @@ impl StreamServer {
                 Err(error)
             }
         }
+    }
+
+    /// Takes a Unix socket that listens at a path already, as a service
+    /// manager passes it. Its path is not ours to remove.
+    ///
+    /// # Errors
+    ///
+    /// If it is anything else.
+    pub fn from_listening(fd: OwnedFd, users: Users) -> io::Result<Self> {
+        let refuse = |what: &str| io::Error::new(io::ErrorKind::InvalidInput, what);
+        let is_stream = sockopt::socket_domain(&fd)? == AddressFamily::UNIX
+            && sockopt::socket_type(&fd)? == SocketType::STREAM;
+        if !is_stream || !sockopt::socket_acceptconn(&fd)? {
+            return Err(refuse("it is no Unix stream socket that listens"));
+        }
+        let address = SocketAddrUnix::try_from(getsockname(&fd)?)?;
+        let path = address
+            .path_bytes()
+            .ok_or_else(|| refuse("it listens at no path"))?;
+        let path = Path::new(std::ffi::OsStr::from_bytes(path)).to_owned();
+        rustix::io::fcntl_setfd(&fd, FdFlags::CLOEXEC)?;
+        Ok(Self {
+            fd,
+            path,
+            users,
+            made: None,
+        })
     }
 
     /// Where it listens.
@@ -102,14 +173,31 @@ impl StreamServer {
         format!("unix:{}", self.path.display())
     }
 
+    /// Whose connections are taken.
+    pub fn users(&self) -> &Users {
+        &self.users
+    }
+
+    /// The directories in which something is to be removed at the end: the
+    /// socket's, and that of its private directory.
+    pub(crate) fn directories(&self) -> impl Iterator<Item = &Path> {
+        let made = self.made.as_ref();
+        let socket = made.and_then(|_| self.path.parent());
+        let private = made.and_then(|made| made.directory.as_ref()?.parent());
+        socket.into_iter().chain(private)
+    }
+
     /// Removes the path, unless somebody else's file is there now.
     pub(crate) fn unlink(&self) {
+        let Some(made) = &self.made else {
+            return;
+        };
         let ours = fs::symlink_metadata(&self.path)
-            .is_ok_and(|metadata| (metadata.dev(), metadata.ino()) == self.identity);
+            .is_ok_and(|metadata| (metadata.dev(), metadata.ino()) == made.identity);
         if ours && let Err(error) = fs::remove_file(&self.path) {
             log::warn!("can't remove {}: {error}", self.path.display());
         }
-        if let Some(directory) = &self.directory
+        if let Some(directory) = &made.directory
             && directory.exists()
             && let Err(error) = fs::remove_dir(directory)
         {
@@ -124,80 +212,14 @@ impl Drop for StreamServer {
     }
 }
 
-/// Makes way at `path`: a socket of our own that `connect` finds dead is
-/// removed; anything else is an error.
-fn remove_stale(path: &Path, connect: impl FnOnce() -> io::Result<()>) -> io::Result<()> {
-    let metadata = match fs::symlink_metadata(path) {
-        Err(error) if error.kind() == io::ErrorKind::NotFound => return Ok(()),
-        other => other?,
-    };
-    let refuse = |why: &str| {
-        Err(io::Error::new(
-            io::ErrorKind::AddrInUse,
-            format!("{why}: remove it or choose another path"),
-        ))
-    };
-    if !metadata.file_type().is_socket() {
-        return refuse("there is a file of that name that is no socket");
-    }
-    if metadata.uid() != rustix::process::geteuid().as_raw() {
-        return refuse("there is a socket of another user");
-    }
-    match connect() {
-        Err(error) if error.kind() == io::ErrorKind::ConnectionRefused => fs::remove_file(path),
-        _ => refuse("somebody listens there"),
-    }
+pub(super) fn new_socket() -> io::Result<OwnedFd> {
+    Ok(socket_with(
+        AddressFamily::UNIX,
+        SocketType::STREAM,
+        SocketFlags::CLOEXEC,
+        None,
+    )?)
 }
 
 #[cfg(test)]
-mod tests {
-    use super::*;
-    use std::os::unix::fs::PermissionsExt;
-    use std::os::unix::net::{UnixListener, UnixStream};
-
-    #[test]
-    fn only_a_dead_socket_is_replaced() {
-        let dir = tempfile::tempdir().unwrap();
-        let path = dir.path().join("s");
-
-        drop(UnixListener::bind(&path).unwrap());
-        let server = StreamServer::bind(&path).unwrap();
-        let mode = fs::metadata(&path).unwrap().permissions().mode();
-        assert_eq!(mode & 0o777, 0o600);
-        UnixStream::connect(&path).unwrap();
-
-        let error = StreamServer::bind(&path).unwrap_err();
-        assert!(error.to_string().contains("somebody listens"), "{error}");
-        drop(server);
-        assert!(!path.exists());
-
-        fs::write(&path, "x").unwrap();
-        let error = StreamServer::bind(&path).unwrap_err();
-        assert!(error.to_string().contains("no socket"), "{error}");
-        assert!(path.exists());
-
-        let long = dir.path().join("l".repeat(105));
-        assert!(StreamServer::bind(&long).is_err());
-    }
-
-    #[test]
-    fn what_took_its_place_stays() {
-        let dir = tempfile::tempdir().unwrap();
-        let path = dir.path().join("s");
-        let server = StreamServer::bind(&path).unwrap();
-        fs::remove_file(&path).unwrap();
-        fs::write(&path, "another's").unwrap();
-        drop(server);
-        assert!(path.exists());
-    }
-
-    #[test]
-    fn a_private_directory_comes_and_goes() {
-        let server = StreamServer::bind_private().unwrap();
-        let directory = server.path().parent().unwrap().to_owned();
-        let mode = fs::metadata(&directory).unwrap().permissions().mode();
-        assert_eq!(mode & 0o777, 0o700);
-        drop(server);
-        assert!(!directory.exists());
-    }
-}
+mod tests;

@@ -5,17 +5,24 @@
 //!
 //! Only here is `unsafe`, in small files: [`mapping`] (memory from the
 //! kernel), [`buffers`] (which side owns a read buffer), [`ring`] (operations
-//! and their descriptors), [`wake`] and [`allocator`] (one call each).
+//! and their descriptors), [`passed`] (descriptors that we were started with),
+//! [`ignored`] (signals that our child is to find ignored), [`wake`],
+//! [`credentials`] and [`allocator`] (one call each).
 
 pub(crate) mod allocator;
 mod buffers;
 pub(crate) mod clock;
+mod credentials;
+pub(crate) mod door;
 pub(crate) mod edge;
 mod epoll;
+pub(crate) mod ignored;
 mod io;
 pub(crate) mod listener;
 mod mapping;
 pub(crate) mod pace;
+pub(crate) mod passed;
+mod place;
 mod ring;
 pub(crate) mod runtime;
 pub(crate) mod tee;

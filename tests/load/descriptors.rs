@@ -11,7 +11,7 @@ use rustix::process::{Resource, Rlimit, getrlimit, setrlimit};
 use crate::common::process::{Serve, command, open, wait_until};
 use crate::common::reader::Reader;
 use crate::common::tracker::Tracker;
-use crate::{settled_descriptors, turn};
+use crate::{COUNTABLE, settled_descriptors, turn};
 
 const MIB: u64 = 1024 * 1024;
 
@@ -35,7 +35,7 @@ fn ten_thousand_idle_streams() {
     }
     let dir = tempfile::tempdir().unwrap();
     let reader = Reader::listen(dir.path(), Tracker::default());
-    let age = ["--output-max-buffer-age", "50ms"];
+    let age = ["--output-max-buffer-age", "50ms", COUNTABLE];
     let output = reader.output();
     let serve = Serve::start(dir.path(), &[&["--output", &output], &age[..]].concat());
     let before = settled_descriptors(&serve, &reader);
@@ -141,7 +141,7 @@ fn descriptors_run_out_and_a_signal() {
     let dir = tempfile::tempdir().unwrap();
     let reader = Reader::listen(dir.path(), Tracker::default());
     let output = reader.output();
-    let options = ["--output", &output, "--drain-timeout", "500ms"];
+    let options = ["--output", &output, "--drain-timeout", "500ms", COUNTABLE];
     let serve = start_with_few(dir.path(), &options);
     let count = 200;
     let streams: Vec<UnixStream> = (0..count)

@@ -13,7 +13,7 @@ use crate::common::process::{Serve, open, run, wait_until};
 use crate::common::reader::Reader;
 use crate::common::tracker::{Seen, Tracker};
 use crate::common::writers::Writers;
-use crate::{settled_descriptors, statistics, turn};
+use crate::{COUNTABLE, settled_descriptors, statistics, turn};
 
 const MIB: u64 = 1024 * 1024;
 
@@ -85,7 +85,7 @@ fn twenty_thousand_streams_come_and_go() {
     let output = reader.output();
     let stats = dir.path().join("stats.json");
     let stats_path = stats.to_str().unwrap();
-    let age = ["--output-max-buffer-age", "50ms"];
+    let age = ["--output-max-buffer-age", "50ms", COUNTABLE];
     let options = [&["--output", &output, "--stats-path", stats_path], &age[..]].concat();
     let serve = Serve::start(dir.path(), &options);
     let descriptors = settled_descriptors(&serve, &reader);

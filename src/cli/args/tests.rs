@@ -162,7 +162,13 @@ fn the_last_one_counts_and_empty_ones_do_not() {
         "-service-account-json=",
     ]);
     assert_eq!(common.config.project.as_str(), "b");
-    assert_eq!(common.config.output, Output::Log { bundle_size: None });
+    let log = |controls| Output::Log {
+        bundle_size: None,
+        controls,
+    };
+    assert_eq!(common.config.output, log(Controls::Escaped));
+    let raw = serve(&["--output", "log", "-raw"]);
+    assert_eq!(raw.config.output, log(Controls::Raw));
     assert!(common.config.buffer_logs);
     assert_eq!(common.stream_server, None);
     assert_eq!(common.stats_path, None);

@@ -17,6 +17,7 @@ use std::os::fd::AsFd;
 use bytes::{Bytes, BytesMut};
 use tokio::net::unix::pipe;
 
+use super::Controls;
 use super::Sink;
 use super::attempts::Attempts;
 use super::health::Health;
@@ -33,6 +34,7 @@ const CHUNK: usize = 64 * 1024;
 #[derive(Debug)]
 pub(crate) struct LogSink {
     out: Out,
+    controls: Controls,
     text: BytesMut,
     /// Memory that is reused.
     slices: Vec<Bytes>,
@@ -54,19 +56,21 @@ enum Out {
 }
 
 impl LogSink {
-    /// Prints to stdout.
-    pub fn stdout() -> io::Result<Self> {
+    /// Prints to stdout. What is printed for people ends up on a terminal, also
+    /// by way of a file or a pipe.
+    pub fn stdout(controls: Controls) -> io::Result<Self> {
         let stdout = io::stdout().as_fd().try_clone_to_owned()?;
-        Self::to(stdout.into())
+        Self::to(stdout.into(), controls)
     }
 
-    fn to(file: File) -> io::Result<Self> {
+    fn to(file: File, controls: Controls) -> io::Result<Self> {
         let out = match file.metadata()?.is_file() {
             true => Out::Regular(file),
             false => Out::Stream(Writer::shared(file.try_clone()?)?, file),
         };
         Ok(Self {
             out,
+            controls,
             text: BytesMut::new(),
             slices: Vec::new(),
             attempts: Attempts::new("output log"),
@@ -141,7 +145,7 @@ impl Sink for LogSink {
             let entries = bundle.logs(stream).flat_map(Fields);
             for field in entries {
                 if let Ok((_, Value::Bytes(entry))) = field {
-                    text::put_entry(&mut self.text, entry);
+                    text::put_entry(&mut self.text, entry, self.controls);
                 }
                 if self.text.len() >= CHUNK {
                     printed += self.flush().await?;
@@ -167,10 +171,10 @@ mod tests {
     use std::io::Read;
     use std::time::Duration;
 
-    fn print(bundle: &Bundle) -> String {
+    fn print(bundle: &Bundle, controls: Controls) -> String {
         let mut file = tempfile::tempfile().unwrap();
         start(async {
-            let mut sink = LogSink::to(file.try_clone().unwrap()).unwrap();
+            let mut sink = LogSink::to(file.try_clone().unwrap(), controls).unwrap();
             let printed = sink.deliver(bundle).await.unwrap();
             assert_eq!(printed, file.metadata().unwrap().len());
         });
@@ -192,7 +196,7 @@ mod tests {
             ("dgram", StreamType::Datagram, b"\x02ab\x00\x05c"),
         ];
         let all = bundles(1 << 20, &streams);
-        let text = print(&all[0]);
+        let text = print(&all[0], Controls::Escaped);
         let expected = "\
 bundle of 2023-11-14T22:13:20Z: 3 streams, 6 entries, LEN bytes
   a/text, text
@@ -214,9 +218,15 @@ bundle of 2023-11-14T22:13:20Z: 3 streams, 6 entries, LEN bytes
     }
 
     #[test]
+    fn lines_as_they_were_written() {
+        let text = print(&text_bundle(b"\x1b[1mbold\tend\n"), Controls::Raw);
+        assert!(text.contains(" line 0: \x1b[1mbold\tend\n"), "{text:?}");
+    }
+
+    #[test]
     fn large_bundles_come_whole() {
         let data = lines(1_000_000);
-        let text = print(&text_bundle(&data));
+        let text = print(&text_bundle(&data), Controls::Escaped);
         let count = data.iter().filter(|byte| **byte == b'\n').count();
         assert_eq!(
             text.lines().filter(|line| line.contains("step")).count(),
@@ -229,7 +239,7 @@ bundle of 2023-11-14T22:13:20Z: 3 streams, 6 entries, LEN bytes
         let file = tempfile::tempfile().unwrap();
         let bundle = text_bundle(b"x\n");
         start(async {
-            let mut sink = LogSink::to(file.try_clone().unwrap()).unwrap();
+            let mut sink = LogSink::to(file.try_clone().unwrap(), Controls::Raw).unwrap();
             (&file).write_all(b"before").unwrap();
             let first = sink.deliver(&bundle).await.unwrap();
             (&file).write_all(b"between").unwrap();
@@ -264,7 +274,7 @@ bundle of 2023-11-14T22:13:20Z: 3 streams, 6 entries, LEN bytes
             let bundle = text_bundle(&lines(1_000_000));
             let reader = slow_reader(reader);
             let printed = start(async move {
-                let mut sink = LogSink::to(file).unwrap();
+                let mut sink = LogSink::to(file, Controls::Raw).unwrap();
                 let task = tokio::task::spawn_local(async move {
                     let printed = sink.deliver(&bundle).await;
                     assert_eq!(sink.health().errors(), 0);
@@ -285,7 +295,7 @@ bundle of 2023-11-14T22:13:20Z: 3 streams, 6 entries, LEN bytes
         let bundle = text_bundle(b"x\n");
         start(async {
             let file = File::from(std::os::fd::OwnedFd::from(writer));
-            let mut sink = LogSink::to(file).unwrap();
+            let mut sink = LogSink::to(file, Controls::Raw).unwrap();
             for _ in 0..3 {
                 let result = sink.deliver(&bundle).await;
                 assert_eq!(result, Err(DropReason::Undelivered));

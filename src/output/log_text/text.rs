@@ -1,4 +1,4 @@
-//! How bundles look to people. Whatever a client wrote, it can't move the
+//! How bundles look to people. Escaped, whatever a client wrote can't move the
 //! cursor, nor make one line look like two.
 
 use std::fmt::{self, Write};
@@ -6,6 +6,7 @@ use std::fmt::{self, Write};
 use bytes::BytesMut;
 
 use crate::bundle::{Bundle, BundleStream};
+use crate::output::Controls;
 use crate::wire::descriptor::StreamType;
 use crate::wire::walk::{self, ContentView, Fields, Malformed, Value};
 
@@ -44,13 +45,13 @@ pub(super) fn put_end(out: &mut BytesMut, stream: &BundleStream) {
 }
 
 /// Prints an encoded LogEntry.
-pub(super) fn put_entry(out: &mut BytesMut, entry: &[u8]) {
-    if put_content(out, entry).is_err() {
+pub(super) fn put_entry(out: &mut BytesMut, entry: &[u8], controls: Controls) {
+    if put_content(out, entry, controls).is_err() {
         out.extend_from_slice(b"    malformed\n");
     }
 }
 
-fn put_content(out: &mut BytesMut, entry: &[u8]) -> Result<(), Malformed> {
+fn put_content(out: &mut BytesMut, entry: &[u8], controls: Controls) -> Result<(), Malformed> {
     let head = Head::read(entry)?;
     match walk::content(entry)? {
         None => {}
@@ -59,8 +60,12 @@ fn put_content(out: &mut BytesMut, entry: &[u8]) -> Result<(), Malformed> {
                 let (value, delimiter) = line?;
                 let end = if delimiter.is_empty() { "…" } else { "" };
                 let line = head.sequence + at as u64;
-                let value = Escaped(value);
-                put(out, format_args!("    {head} line {line}: {value}{end}\n"));
+                put(out, format_args!("    {head} line {line}: "));
+                match controls {
+                    Controls::Escaped => put(out, format_args!("{}", Escaped(value))),
+                    Controls::Raw => out.extend_from_slice(value),
+                }
+                put(out, format_args!("{end}\n"));
             }
         }
         Some(ContentView::Binary(data)) => {

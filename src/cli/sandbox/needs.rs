@@ -1,0 +1,244 @@
+//! What a butler that has started still needs.
+
+use std::ffi::OsStr;
+use std::fs;
+use std::io;
+use std::os::unix::ffi::OsStrExt;
+use std::os::unix::fs::FileTypeExt;
+use std::path::{Path, PathBuf};
+
+use rustix::termios::ttyname;
+
+use crate::StreamServer;
+use crate::cli::options::{Common, Sandbox};
+use crate::output::Output;
+
+/// What may be done beneath a directory.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(super) enum Access {
+    /// Files and directories are read.
+    Read,
+    /// Files and empty directories are removed.
+    Remove,
+    /// Files that are there are written to.
+    Write,
+    /// Files are made, emptied and written to.
+    Replace,
+    /// Files and directories are made, files are written to and removed.
+    Tree,
+}
+
+/// Where TCP connections may go.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub(super) enum Tcp {
+    Nowhere,
+    Ports(Vec<u16>),
+    #[cfg(feature = "logdog")]
+    Anywhere,
+}
+
+/// See the module.
+#[derive(Debug)]
+pub(in crate::cli) struct Needs {
+    pub(super) sandbox: Sandbox,
+    /// Everything beneath these.
+    pub(super) paths: Vec<(PathBuf, Access)>,
+    pub(super) tcp: Tcp,
+    /// A process that was started before is to get signals.
+    pub(super) signals_child: bool,
+}
+
+/// The resolver asks here if the answer over UDP was cut.
+const DOMAIN: u16 = 53;
+
+/// What the C library's resolver reads: its configuration, its modules and
+/// where some systems keep the former.
+const RESOLVER: [&str; 8] = [
+    "/etc",
+    "/usr",
+    "/lib",
+    "/lib64",
+    "/run/systemd/resolve",
+    "/run/NetworkManager",
+    "/run/resolvconf",
+    "/run/nscd",
+];
+
+impl Needs {
+    /// What the output needs, and the statistics at the end.
+    ///
+    /// Unix sockets are connected to without a right to their path.
+    pub fn of(common: &Common) -> Self {
+        let mut needs = Self {
+            sandbox: common.sandbox,
+            paths: Vec::new(),
+            tcp: Tcp::Nowhere,
+            signals_child: false,
+        };
+        match &common.config.output {
+            Output::Null | Output::Log { .. } | Output::Memory(_) | Output::Unix { .. } => {}
+            // It is made again if it is removed, as a job may do that cleans
+            // its workspace. The whole system is too much for that.
+            Output::Directory { path } => {
+                let holder = keeper(path).filter(|holder| holder != Path::new("/"));
+                let directory = holder.or_else(|| fs::canonicalize(path).ok());
+                needs.add(directory, Access::Tree);
+            }
+            // A regular file is open, and stays so.
+            Output::File { path, .. } => {
+                if fs::metadata(path).is_ok_and(|found| found.file_type().is_fifo()) {
+                    needs.add(holder(path), Access::Write);
+                }
+            }
+            Output::Tcp { port, .. } => {
+                needs.resolver();
+                needs.tcp = Tcp::Ports(vec![*port, DOMAIN]);
+            }
+            #[cfg(feature = "logdog")]
+            Output::Logdog(_) => {
+                needs.resolver();
+                // Whose the machine trusts is read once, but maybe not yet.
+                for name in ["SSL_CERT_FILE", "SSL_CERT_DIR"] {
+                    if let Some(path) = std::env::var_os(name) {
+                        needs.add(Some(path.into()), Access::Read);
+                    }
+                }
+                // The Coordinator, Pub/Sub and token servers have ports of
+                // their own each.
+                needs.tcp = Tcp::Anywhere;
+            }
+        }
+        needs.of_result(common.stats_path.as_deref())
+    }
+
+    /// Also to remove the socket at the end.
+    pub fn of_server(mut self, server: &StreamServer) -> Self {
+        for directory in server.directories() {
+            self.add(fs::canonicalize(directory).ok(), Access::Remove);
+        }
+        self
+    }
+
+    /// Also to write that file at the end.
+    pub fn of_result(mut self, path: Option<&Path>) -> Self {
+        if let Some(path) = path {
+            self.add(keeper(path), Access::Replace);
+        }
+        self
+    }
+
+    /// Also to signal a child that has been started.
+    pub fn of_child(mut self) -> Self {
+        self.signals_child = true;
+        self
+    }
+
+    /// Also to show what is captured: a terminal may be opened once more.
+    pub fn of_copies(mut self, tee: bool) -> Self {
+        if tee {
+            let names = [
+                ttyname(io::stdout(), Vec::new()),
+                ttyname(io::stderr(), Vec::new()),
+            ];
+            for name in names.into_iter().flatten() {
+                self.add(
+                    Some(OsStr::from_bytes(name.to_bytes()).into()),
+                    Access::Write,
+                );
+            }
+        }
+        self
+    }
+
+    fn add(&mut self, path: Option<PathBuf>, access: Access) {
+        self.paths.extend(path.map(|path| (path, access)));
+    }
+
+    fn resolver(&mut self) {
+        for path in RESOLVER {
+            self.add(Some(path.into()), Access::Read);
+        }
+        // It may be a link to anywhere.
+        self.add(holder(Path::new("/etc/resolv.conf")), Access::Read);
+    }
+}
+
+/// Where something may be made again that is, or will be, at `path`: the
+/// current directory, if it is anywhere beneath that, as a job may remove what
+/// it likes in its workspace; else what [`holder`] says.
+fn keeper(path: &Path) -> Option<PathBuf> {
+    let holder = holder(path)?;
+    let here = std::env::current_dir().and_then(fs::canonicalize).ok();
+    let here = here.filter(|here| here != Path::new("/") && holder.starts_with(here));
+    Some(here.unwrap_or(holder))
+}
+
+/// The directory that holds what is at `path`, without links; or the nearest
+/// that there is on the way to it.
+fn holder(path: &Path) -> Option<PathBuf> {
+    if let Ok(found) = fs::canonicalize(path) {
+        let above = found.parent().map(Path::to_owned);
+        return Some(above.unwrap_or(found));
+    }
+    let path = std::path::absolute(path).ok()?;
+    path.ancestors()
+        .skip(1)
+        .find_map(|above| fs::canonicalize(above).ok())
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::cli::args::parse;
+    use crate::cli::options::Invocation;
+
+    fn needs(args: &[&str]) -> Needs {
+        match parse(args.iter().map(Into::into)) {
+            Ok(Invocation::Serve(common)) => Needs::of(&common),
+            other => panic!("{other:?}"),
+        }
+    }
+
+    #[test]
+    fn no_more_than_the_output_needs() {
+        let dir = tempfile::tempdir().unwrap();
+        let dir = dir.path().canonicalize().unwrap();
+        let at = |spec: &str| spec.replace("DIR", dir.to_str().unwrap());
+        for spec in ["null", "log", "unix:DIR/s", "file,path=DIR/f"] {
+            let needs = needs(&["--output", &at(spec)]);
+            assert_eq!((needs.paths, needs.tcp), (vec![], Tcp::Nowhere), "{spec}");
+        }
+        let found = needs(&["--output", &at("directory,path=DIR/d")]);
+        assert_eq!(found.paths, [(dir.clone(), Access::Tree)]);
+        let found = needs(&["--output", "directory,path=/tmp"]);
+        assert_eq!(found.paths, [("/tmp".into(), Access::Tree)]);
+        let found = needs(&["--output=null", &at("--stats-path=DIR/stats")]);
+        assert_eq!(found.paths, [(dir.clone(), Access::Replace)]);
+        let found = needs(&["--output", "tcp:localhost:7"]);
+        assert_eq!(found.tcp, Tcp::Ports(vec![7, 53]));
+        assert!(
+            found
+                .paths
+                .iter()
+                .all(|(_, access)| *access == Access::Read)
+        );
+    }
+
+    #[test]
+    fn where_a_file_is() {
+        let dir = tempfile::tempdir().unwrap();
+        let dir = dir.path().canonicalize().unwrap();
+        fs::create_dir(dir.join("a")).unwrap();
+        fs::write(dir.join("a/there"), "").unwrap();
+        std::os::unix::fs::symlink("a/there", dir.join("link")).unwrap();
+        assert_eq!(holder(&dir.join("a/there")), Some(dir.join("a")));
+        assert_eq!(holder(&dir.join("a/new")), Some(dir.join("a")));
+        assert_eq!(holder(&dir.join("link")), Some(dir.join("a")));
+        assert_eq!(holder(&dir.join("later/on/new")), Some(dir.clone()));
+        assert_eq!(holder(Path::new("/")), Some("/".into()));
+        let here = std::env::current_dir().unwrap().canonicalize().unwrap();
+        assert_eq!(holder(Path::new("is not there")), Some(here.clone()));
+        assert_eq!(keeper(Path::new("a/b/c")), Some(here));
+        assert_eq!(keeper(&dir.join("a/new")), Some(dir.join("a")));
+    }
+}

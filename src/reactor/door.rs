@@ -1,0 +1,125 @@
+//! Who may open streams: a connection of anybody else is closed unread.
+
+use std::os::fd::BorrowedFd;
+
+use rustix::process::{Uid, geteuid};
+
+use super::credentials::Credentials;
+
+/// How long the log is silent after it told of somebody who was turned away.
+const TELL_AGAIN_NS: u64 = 10_000_000_000;
+
+/// The users who may connect to a [`StreamServer`](super::listener::StreamServer):
+/// our own and root, and those that are added.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Users {
+    own: u32,
+    others: Vec<u32>,
+}
+
+impl Default for Users {
+    /// Our own user and root.
+    fn default() -> Self {
+        Self {
+            own: geteuid().as_raw(),
+            others: Vec::new(),
+        }
+    }
+}
+
+impl Users {
+    /// These as well, by their numbers.
+    #[must_use]
+    pub fn and(mut self, uids: impl IntoIterator<Item = u32>) -> Self {
+        self.others.extend(uids);
+        self
+    }
+
+    /// Nobody but our own user and root.
+    pub(super) fn is_private(&self) -> bool {
+        self.others.iter().all(|uid| self.are_always(*uid))
+    }
+
+    fn are_always(&self, uid: u32) -> bool {
+        uid == self.own || uid == Uid::ROOT.as_raw()
+    }
+
+    fn admit(&self, uid: u32) -> bool {
+        self.are_always(uid) || self.others.contains(&uid)
+    }
+}
+
+/// Looks at everybody who comes in, over all listeners.
+#[derive(Debug, Default)]
+pub(super) struct Door {
+    /// Turned away.
+    refused: u64,
+    /// As many of them have been told of, and when that was.
+    told: Option<(u64, u64)>,
+}
+
+impl Door {
+    /// How many were turned away.
+    pub fn refused(&self) -> u64 {
+        self.refused
+    }
+
+    /// May the one at the other end of `connection` come in?
+    pub fn admits(&mut self, now_ns: u64, users: &Users, connection: BorrowedFd<'_>) -> bool {
+        let why = match Credentials::of_peer(connection) {
+            Ok(peer) if users.admit(peer.uid) => return true,
+            Ok(Credentials { pid, uid }) => {
+                let process = pid.map_or_else(String::new, |pid| format!(" (process {pid})"));
+                format!("user {uid}{process} may not; --allow-uid {uid} would let them")
+            }
+            Err(error) => format!("who it is can't be found out: {error}"),
+        };
+        self.refused += 1;
+        let (before, told_ns) = self.told.unzip();
+        // Whoever tries all the time must not fill the log.
+        if told_ns.is_none_or(|at| now_ns >= at + TELL_AGAIN_NS) {
+            let more = self.refused - before.unwrap_or(0) - 1;
+            let others = match more {
+                0 => String::new(),
+                more => format!(" ({more} more since this was told last)"),
+            };
+            log::error!("a connection is refused: {why}{others}");
+            self.told = Some((self.refused, now_ns));
+        }
+        false
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use std::os::fd::AsFd;
+    use std::os::unix::net::UnixStream;
+
+    #[test]
+    fn only_those_who_may() {
+        let own = Users::default();
+        assert!(own.is_private() && own.admit(own.own) && own.admit(0));
+        let stranger = own.own + 1;
+        assert!(!own.admit(stranger));
+        let more = own.clone().and([stranger]);
+        assert!(more.admit(stranger) && !more.admit(stranger + 1) && !more.is_private());
+        assert!(own.clone().and([0, own.own]).is_private());
+    }
+
+    #[test]
+    fn each_is_counted_and_few_are_told() {
+        let (connection, _peer) = UnixStream::pair().unwrap();
+        let own = Users::default();
+        let mut door = Door::default();
+        assert!(door.admits(0, &own, connection.as_fd()));
+        // What is no socket has nobody at its other end.
+        let (pipe, _writer) = std::io::pipe().unwrap();
+        for at in 1..=3 {
+            assert!(!door.admits(at, &own, pipe.as_fd()));
+        }
+        assert_eq!((door.refused(), door.told), (3, Some((1, 1))));
+        assert!(!door.admits(1 + TELL_AGAIN_NS, &own, pipe.as_fd()));
+        assert_eq!(door.told, Some((4, 1 + TELL_AGAIN_NS)));
+    }
+}

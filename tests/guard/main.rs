@@ -1,0 +1,13 @@
+//! Who gets in, what leaks, what the sandbox leaves, what a service manager
+//! hears, and what reaches a terminal.
+
+#![allow(clippy::unwrap_used)]
+
+mod activation;
+mod child;
+#[path = "../common/mod.rs"]
+mod common;
+mod notify;
+mod peers;
+mod sandbox;
+mod terminal;
