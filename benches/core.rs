@@ -4,7 +4,7 @@
 #![allow(missing_docs, clippy::unwrap_used)]
 
 use butler::core::{Core, CoreConfig};
-use butler::limits::{BUNDLE_LOCAL_TARGET, BUNDLE_MAX};
+use butler::limits::{BUNDLE_MAX, BUNDLE_TARGET};
 use butler::stream::arena::Key;
 use butler::time::Moment;
 use butler::wire::descriptor::{StreamProperties, StreamType, Tags};
@@ -32,7 +32,7 @@ fn now() -> Moment {
 fn core() -> Core {
     Core::new(CoreConfig {
         bundle_limits: BundleLimits {
-            target: BUNDLE_LOCAL_TARGET,
+            target: BUNDLE_TARGET,
             max: BUNDLE_MAX,
         },
         text_in_lines: true,

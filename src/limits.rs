@@ -43,12 +43,10 @@ pub const BINARY_ENTRY_MIN: usize = 8 * 1024;
 pub const BUNDLE_MAX: usize = 10_485_759;
 /// Pub/Sub takes bundles up to this, before framing.
 pub const BUNDLE_PUBSUB_MAX: usize = 5_000_000;
-/// What a bundle to a local output is filled to: it stays in the L2 cache
-/// between reading, encoding and writing.
-pub const BUNDLE_LOCAL_TARGET: usize = 512 * 1024;
-/// What a bundle that is compressed is filled to: zlib finds more to share in
-/// more data, and starting it anew costs less often.
-pub const BUNDLE_COMPRESSED_TARGET: usize = 1024 * 1024;
+/// What a bundle is filled to. Less, and each costs a wake-up of whoever reads
+/// it more often; more, and it does not stay in the cache between encoding and
+/// writing: figures in `perf/README.md`.
+pub const BUNDLE_TARGET: usize = 1024 * 1024;
 /// A message framing a bundle is compressed from this size on (protocol).
 pub const COMPRESS_MIN: usize = 860;
 

@@ -169,7 +169,7 @@ impl Zlib {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::output::testing::{bundles, lines, text_bundle};
+    use crate::output::testing::{bundles, lines, noise, text_bundle};
     use crate::wire::descriptor::StreamType;
     use crate::wire::message::MessageView;
 
@@ -230,15 +230,8 @@ mod tests {
 
     #[test]
     fn what_does_not_compress_goes_through() {
-        let mut seed = 7u64;
-        let noise: Vec<u8> = std::iter::repeat_with(|| {
-            seed = seed.wrapping_mul(6_364_136_223_846_793_005).wrapping_add(1);
-            (seed >> 56) as u8
-        })
-        .take(3_000_000)
-        .collect();
         let mut encoder = Encoder::new(Compress::ZLIB);
-        for bundle in bundles(1 << 20, &[("noise", StreamType::Binary, &noise)]) {
+        for bundle in bundles(1 << 20, &[("noise", StreamType::Binary, &noise(3_000_000))]) {
             check(&mut encoder, &bundle, Compression::Zlib);
         }
     }

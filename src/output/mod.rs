@@ -31,7 +31,7 @@ use crate::bundle::{Bundle, BundleLimits};
 use crate::ledger::DropReason;
 #[cfg(feature = "logdog")]
 use crate::limits::BUNDLE_PUBSUB_MAX;
-use crate::limits::{BUNDLE_COMPRESSED_TARGET, BUNDLE_LOCAL_TARGET, BUNDLE_MAX};
+use crate::limits::{BUNDLE_MAX, BUNDLE_TARGET};
 
 /// What becomes of control characters, which can command a terminal.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
@@ -108,16 +108,11 @@ impl Output {
 
     /// How large bundles for it should be.
     pub(crate) fn bundle_limits(&self) -> BundleLimits {
-        let local = BundleLimits {
-            target: BUNDLE_LOCAL_TARGET,
-            max: BUNDLE_MAX,
-        };
         match self {
-            Self::Null | Self::Directory { .. } | Self::Memory(_) => local,
             // The size that was asked for is kept to: people want to see
             // bundles of that size.
             Self::Log { bundle_size, .. } => {
-                let size = bundle_size.unwrap_or(BUNDLE_LOCAL_TARGET);
+                let size = bundle_size.unwrap_or(BUNDLE_TARGET);
                 BundleLimits {
                     target: size,
                     max: size,
@@ -125,17 +120,12 @@ impl Output {
             }
             #[cfg(feature = "logdog")]
             Self::Logdog(_) => BundleLimits {
-                target: BUNDLE_COMPRESSED_TARGET,
+                target: BUNDLE_TARGET,
                 max: BUNDLE_PUBSUB_MAX,
             },
-            Self::File { compress, .. }
-            | Self::Unix { compress, .. }
-            | Self::Tcp { compress, .. } => match compress {
-                Compress::None => local,
-                Compress::Zlib(_) => BundleLimits {
-                    target: BUNDLE_COMPRESSED_TARGET,
-                    ..local
-                },
+            _ => BundleLimits {
+                target: BUNDLE_TARGET,
+                max: BUNDLE_MAX,
             },
         }
     }
@@ -164,25 +154,19 @@ mod tests {
     use super::*;
 
     #[test]
-    fn bundles_are_larger_where_they_are_compressed() {
-        let file = |compress| Output::File {
-            path: "f".into(),
-            compress,
-        };
+    fn a_log_keeps_to_the_bundle_size_that_was_asked_for() {
         let limits = |output: Output| {
             let limits = output.bundle_limits();
             (limits.target, limits.max)
         };
-        assert_eq!(limits(Output::Null), (512 << 10, BUNDLE_MAX));
-        assert_eq!(limits(file(Compress::None)), (512 << 10, BUNDLE_MAX));
-        assert_eq!(limits(file(Compress::ZLIB)), (1 << 20, BUNDLE_MAX));
+        assert_eq!(limits(Output::Null), (1 << 20, BUNDLE_MAX));
         let log = |bundle_size| {
             limits(Output::Log {
                 bundle_size,
                 controls: Controls::default(),
             })
         };
-        assert_eq!(log(None), (512 << 10, 512 << 10));
+        assert_eq!(log(None), (1 << 20, 1 << 20));
         assert_eq!(log(Some(5000)), (5000, 5000));
     }
 }

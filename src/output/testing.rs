@@ -56,6 +56,16 @@ pub(crate) fn bundles(target: usize, streams: &[(&str, StreamType, &[u8])]) -> V
     std::iter::from_fn(|| core.poll_bundle(&now)).collect()
 }
 
+/// Bytes that can't be compressed.
+pub(crate) fn noise(len: usize) -> Vec<u8> {
+    let mut seed = 7u64;
+    let next = || {
+        seed = seed.wrapping_mul(6_364_136_223_846_793_005).wrapping_add(1);
+        (seed >> 56) as u8
+    };
+    std::iter::repeat_with(next).take(len).collect()
+}
+
 /// One bundle, of one text stream.
 pub(crate) fn text_bundle(data: &[u8]) -> Bundle {
     let mut all = bundles(BUNDLE_MAX, &[("s/text", StreamType::Text, data)]);

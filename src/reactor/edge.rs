@@ -36,7 +36,7 @@ const DESCRIPTORS_BACK_NS: u64 = 1_000_000_000;
 const SPARE_DESCRIPTORS: usize = 8;
 
 /// Reads of connections that have data, at a time.
-const READY_BATCH: usize = 2;
+const READY_BATCH: usize = 4;
 
 /// What the stream of a connection is.
 #[derive(Debug)]

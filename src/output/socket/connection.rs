@@ -20,14 +20,15 @@ use tokio::io::unix::AsyncFd;
 use tokio_uring::BufResult;
 
 use super::Address;
-use crate::limits::CONNECT_TIMEOUT;
+use crate::limits::{BUNDLE_TARGET, CONNECT_TIMEOUT};
 use crate::output::resolve::resolve;
 use crate::reactor::runtime::{self, Kind};
 use crate::reactor::wake;
 use crate::reactor::writer::{io_slices, when_ready};
 
-/// A bundle, besides what the kernel adds.
-const UNIX_SEND_BUFFER: usize = 512 * 1024;
+/// So that a bundle finds room while its reader has another one still; the
+/// kernel may allow less.
+const UNIX_SEND_BUFFER: usize = 2 * BUNDLE_TARGET;
 
 /// How long nothing may happen on a TCP connection until the kernel asks
 /// whether the peer is still there.
@@ -91,7 +92,6 @@ impl Connection {
     async fn open_unix(path: &Path) -> io::Result<Self> {
         let socket = tokio::net::UnixStream::connect(path).await?.into_std()?;
         socket.set_nonblocking(false)?;
-        // So that a bundle goes out in one write; the kernel may allow less.
         sockopt::set_socket_send_buffer_size(&socket, UNIX_SEND_BUFFER)?;
         let room = Room::new(&socket, tokio_uring::net::UnixStream::from_std)?;
         Ok(Self::Unix(room, socket))

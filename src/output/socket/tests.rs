@@ -8,7 +8,8 @@ use std::time::{Duration, Instant};
 use rustix::net::{SocketAddrUnix, sockopt};
 
 use super::*;
-use crate::output::testing::{bundles, lines, parse, start, text_bundle};
+use crate::limits::BUNDLE_MAX;
+use crate::output::testing::{bundles, lines, noise, parse, start, text_bundle};
 use crate::proto::logpb::ButlerLogBundle;
 use crate::wire::descriptor::StreamType;
 
@@ -149,7 +150,10 @@ fn a_cut_message_comes_again_whole() {
     for compress in BOTH {
         let dir = tempfile::tempdir().unwrap();
         let path = dir.path().join("socket");
-        let (small, large) = (text_bundle(b"x\n"), text_bundle(&lines(6_000_000)));
+        let small = text_bundle(b"x\n");
+        // More than a socket has room for, compressed too.
+        let streams = [("noise", StreamType::Binary, &noise(6_000_000)[..])];
+        let large = bundles(BUNDLE_MAX, &streams).remove(0);
         let peer = unix_peer(&path, vec![100_000, 200_000, u64::MAX]);
         start(async {
             let mut sink = unix_sink(&path, compress);
@@ -317,7 +321,7 @@ fn an_abandoned_write_does_not_hold_up_the_end() {
     let dir = tempfile::tempdir().unwrap();
     let path = dir.path().join("socket");
     let listener = UnixListener::bind(&path).unwrap();
-    let large = text_bundle(&lines(2_000_000));
+    let large = text_bundle(&lines(8_000_000));
     start(async {
         let mut sink = unix_sink(&path, Compress::None);
         let wait = Duration::from_millis(50);
