@@ -7,6 +7,7 @@
 #![allow(missing_docs, clippy::unwrap_used)]
 
 use butler::proto::logpb::{self, log_entry};
+use butler::wire::datagrams::put_datagrams;
 use butler::wire::entry::{Content, EntryHead, front_len_max, logs_len, put_front, put_logs};
 use butler::wire::header::HeaderReader;
 use butler::wire::lines::put_lines;
@@ -231,6 +232,19 @@ mod encode_datagram {
                 let content = Content::Datagram([b"", black_box(&data)], None);
                 encode_ours(&mut out, &content)
             });
+    }
+
+    /// All of a read.
+    #[divan::bench(args = SIZES)]
+    fn ours_in_one_go(bencher: Bencher, size: usize) {
+        let mut frame = Vec::new();
+        varint::push(&mut frame, size as u64);
+        frame.resize(frame.len() + size, 0x5a);
+        let data = frame.repeat(READ / frame.len());
+        let mut out = vec![0; 2 * READ];
+        bencher
+            .counter(BytesCount::of_slice(&data))
+            .bench_local(|| put_datagrams(&mut out, &head(), black_box(&data)));
     }
 
     #[divan::bench(args = SIZES)]
