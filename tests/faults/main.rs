@@ -14,12 +14,12 @@ mod random;
 
 mod butler_killed;
 mod clients_killed;
+mod clients_slow;
 mod file_limit;
 mod file_replaced;
 mod full_disk;
 mod messages;
 mod readers;
-mod slow_headers;
 
 use std::hash::{BuildHasher, RandomState};
 
