@@ -16,7 +16,7 @@ use crate::common::process::{Serve, open, wait_until};
 use crate::common::reader::Reader;
 use crate::common::tracker::Tracker;
 use crate::common::writers::Writers;
-use crate::{seconds, turn};
+use crate::{NO_LIMIT, seconds, turn};
 
 const MIB: u64 = 1024 * 1024;
 const QUIET: usize = 999;
@@ -103,6 +103,7 @@ fn one_at_full_speed_beside_999() {
         &output,
         &max_buffered,
         "--output-max-buffer-age=20ms",
+        NO_LIMIT,
     ];
     let serve = Serve::start(dir.path(), &options);
     let time = Duration::from_secs(seconds().unwrap_or(SECONDS));
@@ -134,7 +135,11 @@ fn one_at_full_speed_beside_999() {
     });
     let mut loud = Writers::open(&serve.socket, 1, "text", &content, u64::MAX);
     let begun = Instant::now();
-    loud.push_until(|_| enough.load(Ordering::SeqCst));
+    // In parts, for each has a deadline.
+    while !enough.load(Ordering::SeqCst) {
+        let next = loud.written_in_all() + LOUD_MIN;
+        loud.push_until(|loud| enough.load(Ordering::SeqCst) || loud.written_in_all() >= next);
+    }
     let took = begun.elapsed();
     let written = quiet.join().unwrap();
     let goal = loud.written(0);

@@ -33,6 +33,9 @@ fn turn() -> MutexGuard<'static, ()> {
     TURN.lock().unwrap_or_else(PoisonError::into_inner)
 }
 
+/// For streams that write for hours.
+const NO_LIMIT: &str = "--max-stream-size=1000000GiB";
+
 /// What a variable of the environment says.
 fn number(variable: &str) -> Option<u64> {
     let value = std::env::var(variable).ok()?;

@@ -14,7 +14,7 @@ use crate::common::process::{Serve, datagram, open, wait_until};
 use crate::common::reader::Reader;
 use crate::common::tracker::Tracker;
 use crate::common::writers::Writers;
-use crate::{number, settled_descriptors, turn};
+use crate::{NO_LIMIT, number, settled_descriptors, turn};
 
 const MIB: u64 = 1024 * 1024;
 /// Of a usual run.
@@ -49,7 +49,12 @@ fn flat_memory_and_descriptors() {
     let tracker = Tracker::new(Arc::clone(&content)).forgetting();
     let reader = Reader::listen(dir.path(), tracker);
     let output = reader.output();
-    let options = ["--output", &output, "--output-max-buffer-age=100ms"];
+    let options = [
+        "--output",
+        &output,
+        "--output-max-buffer-age=100ms",
+        NO_LIMIT,
+    ];
     let serve = Serve::start(dir.path(), &options);
     let before = settled_descriptors(&serve, &reader);
     let mut steady = Writers::open(&serve.socket, STEADY, "text", &content, u64::MAX);
