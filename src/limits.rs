@@ -154,3 +154,44 @@ pub const NONCE_LEN: usize = 32;
 /// How long before LUCI's deadline the flush ends, so that what was lost can
 /// still be told.
 pub const DEADLINE_MARGIN: Duration = Duration::from_millis(500);
+
+/// What resident memory may be besides all that depends on something: the
+/// program, read buffers (1 MiB), unfinished headers (8 MiB), buffers of idle
+/// streams (4 MiB), a bundle being compressed, what the allocator can't use.
+pub const RESIDENT_BESIDES: u64 = 32 * 1024 * 1024;
+/// What an open stream takes, besides its descriptor.
+pub const RESIDENT_PER_STREAM: u64 = 2048;
+/// What a name takes that was used, besides itself: it is remembered for
+/// ever, in a table that may just have grown.
+pub const RESIDENT_PER_NAME: u64 = 160;
+
+/// What the bound on resident memory depends on.
+///
+/// It holds for outputs on this machine (all but logdog, whose publishes that
+/// are under way come on top: see [`PUBLISHES_BYTES_MAX`]).
+#[derive(Debug, Clone, Copy)]
+pub struct Resident {
+    /// `--max-buffered`.
+    pub buffered_max: u64,
+    /// Streams that are open at the same time, at most.
+    pub open_streams: u64,
+    /// Bytes of their descriptors, as they are sent.
+    pub descriptor_bytes: u64,
+    /// Streams that there ever were.
+    pub names: u64,
+    /// Bytes of their names.
+    pub name_bytes: u64,
+}
+
+impl Resident {
+    /// Resident memory at most, in bytes: each descriptor is kept twice, as
+    /// values and as it is sent.
+    pub const fn max(&self) -> u64 {
+        RESIDENT_BESIDES
+            + self.buffered_max
+            + self.open_streams * RESIDENT_PER_STREAM
+            + self.descriptor_bytes * 2
+            + self.names * RESIDENT_PER_NAME
+            + self.name_bytes
+    }
+}

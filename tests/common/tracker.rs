@@ -30,6 +30,10 @@ pub struct Tracker {
     content: Option<std::sync::Arc<Content>>,
     pub streams: BTreeMap<String, Seen>,
     next_prefix_index: u64,
+    /// Streams that have ended and have no [`Content`] are not kept.
+    forgets: bool,
+    /// How many of them there were.
+    forgotten: usize,
 }
 
 /// The name of stream number `number`.
@@ -42,6 +46,15 @@ impl Tracker {
         Self {
             content: Some(content),
             ..Self::default()
+        }
+    }
+
+    /// Keeps nothing of streams that have ended, if their content is not
+    /// checked: for runs that see a great many.
+    pub fn forgetting(self) -> Self {
+        Self {
+            forgets: true,
+            ..self
         }
     }
 
@@ -64,6 +77,10 @@ impl Tracker {
             if entry.terminal {
                 assert_eq!(entry.terminal_index + 1, seen.entries, "{name}");
                 seen.terminal = true;
+                if self.forgets && content.is_none() {
+                    self.streams.remove(name);
+                    self.forgotten += 1;
+                }
             }
         }
         indices.sort_unstable();
@@ -91,7 +108,8 @@ impl Tracker {
 
     /// How many streams have ended.
     pub fn terminals(&self) -> usize {
-        self.streams.values().filter(|seen| seen.terminal).count()
+        let kept = self.streams.values().filter(|seen| seen.terminal);
+        self.forgotten + kept.count()
     }
 
     /// Bytes of payload of all streams.

@@ -6,10 +6,14 @@
 #[path = "../common/mod.rs"]
 mod common;
 
+mod crowd;
 mod descriptors;
 mod ending;
 mod fairness;
+mod formula;
 mod memory;
+mod opens;
+mod soak;
 
 use std::io::Write;
 use std::sync::{Mutex, MutexGuard, PoisonError};
@@ -27,6 +31,20 @@ fn turn() -> MutexGuard<'static, ()> {
     static TURN: Mutex<()> = Mutex::new(());
     // That another test failed is no reason to fail.
     TURN.lock().unwrap_or_else(PoisonError::into_inner)
+}
+
+/// For streams that write for hours.
+const NO_LIMIT: &str = "--max-stream-size=1000000GiB";
+
+/// What a variable of the environment says.
+fn number(variable: &str) -> Option<u64> {
+    let value = std::env::var(variable).ok()?;
+    Some(value.parse().expect("a number"))
+}
+
+/// For how long the load is to go on, if that was said.
+fn seconds() -> Option<u64> {
+    number("BUTLER_LOAD_SECONDS")
 }
 
 /// What `--stats-path` wrote.

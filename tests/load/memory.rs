@@ -5,6 +5,8 @@ use std::path::Path;
 use std::sync::Arc;
 use std::time::Duration;
 
+use butler::limits::RESIDENT_BESIDES;
+
 use crate::common::pattern::Content;
 use crate::common::process::{Serve, open, wait_until};
 use crate::common::reader::Reader;
@@ -15,8 +17,6 @@ use crate::{statistics, turn};
 const MIB: u64 = 1024 * 1024;
 const WRITERS: usize = 500;
 const MAX_BUFFERED: u64 = 64 * MIB;
-/// What the whole process may take besides.
-const BESIDES: u64 = 32 * MIB;
 
 struct Case {
     stream_type: &'static str,
@@ -36,7 +36,7 @@ impl Case {
             content,
             goal,
             piece: usize::MAX,
-            besides: BESIDES,
+            besides: RESIDENT_BESIDES,
         }
     }
 }
@@ -139,7 +139,7 @@ fn stuck_reader_large_datagrams() {
 fn stuck_reader_short_lines() {
     stuck_reader(Case {
         piece: 6,
-        besides: BESIDES / 2,
+        besides: RESIDENT_BESIDES / 2,
         ..Case::new("text", Content::short_lines(), 60_000)
     });
 }
@@ -171,7 +171,11 @@ fn reader_that_stops_and_goes() {
         assert!(seen.bytes == goal && seen.terminal, "{number}");
     }
     println!("at most {} MiB", peak / MIB);
-    assert!(peak <= MAX_BUFFERED + BESIDES, "{} MiB", peak / MIB);
+    assert!(
+        peak <= MAX_BUFFERED + RESIDENT_BESIDES,
+        "{} MiB",
+        peak / MIB
+    );
 }
 
 /// What idle streams keep does not count as data: nothing could make room.

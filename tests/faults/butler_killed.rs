@@ -1,0 +1,214 @@
+//! Butler is killed (SIGKILL) at any moment: its file holds whole messages
+//! and at most one torn tail, and the next butler goes on behind them.
+
+use std::fs;
+use std::io::{Read, Write};
+use std::os::unix::net::UnixStream;
+use std::os::unix::process::ExitStatusExt;
+use std::path::{Path, PathBuf};
+use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, Ordering};
+use std::time::Duration;
+
+use crate::common::pattern::Content;
+use crate::common::process::{Serve, command, header, open, wait_until};
+use crate::common::tracker::{Tracker, name};
+use crate::messages;
+use crate::random::Random;
+use crate::seed;
+
+const KILLS: u64 = 300;
+/// Files that are written at the same time.
+const LANES: u64 = 4;
+/// After so many kills a butler ends well, and a new file is begun: they
+/// shall not get long.
+const KILLS_A_FILE: u64 = 15;
+
+/// What came of some kills.
+#[derive(Default)]
+struct Tally {
+    messages: usize,
+    torn: usize,
+}
+
+#[test]
+fn killed_at_three_hundred_moments() {
+    let mut random = Random::new(seed());
+    let content = Arc::new(Content::lines());
+    let lanes: Vec<_> = (0..LANES)
+        .map(|_| {
+            let (random, content) = (Random::new(random.bits()), Arc::clone(&content));
+            std::thread::spawn(move || lane(random, &content))
+        })
+        .collect();
+    let mut all = Tally::default();
+    for lane in lanes {
+        let tally = lane.join().expect("every file is right");
+        all.messages += tally.messages;
+        all.torn += tally.torn;
+    }
+    println!(
+        "{KILLS} kills: {} whole messages, {} torn",
+        all.messages, all.torn
+    );
+    // Most had begun to write.
+    assert!(all.messages as u64 > KILLS, "{}", all.messages);
+}
+
+fn lane(mut random: Random, content: &Arc<Content>) -> Tally {
+    let mut tally = Tally::default();
+    let dir = tempfile::tempdir().unwrap();
+    for _ in 0..KILLS / LANES / KILLS_A_FILE {
+        let mut log = Log::new(dir.path());
+        for _ in 0..KILLS_A_FILE {
+            let life = Life::draw(&mut random);
+            life.live(dir.path(), content);
+            log.check(content, &mut tally);
+        }
+        log.goes_on(dir.path());
+        fs::remove_file(&log.path).unwrap();
+    }
+    tally
+}
+
+/// How a butler is run until it is killed.
+#[derive(Debug)]
+struct Life {
+    options: &'static [&'static str],
+    compress: &'static str,
+    writers: usize,
+    /// Bytes that each writes; then it waits.
+    goal: u64,
+    /// Bytes of one write at most.
+    piece: usize,
+    /// From its start.
+    killed_after: Duration,
+}
+
+impl Life {
+    fn draw(random: &mut Random) -> Self {
+        let options: [&[&str]; 3] = [
+            &["--output-no-buffer"],
+            &["--output-max-buffer-age=3ms"],
+            &["--max-buffered=4MiB"],
+        ];
+        Self {
+            options: random.pick(&options),
+            compress: random.pick(&["none", "zlib"]),
+            writers: random.size(1, 3),
+            goal: random.within(1000, 3_000_000),
+            piece: random.pick(&[50, 5000, 1_000_000]),
+            killed_after: Duration::from_micros(random.below(80_000)),
+        }
+    }
+
+    fn live(&self, dir: &Path, content: &Arc<Content>) {
+        let socket = dir.join("streams.sock");
+        let mut butler = command(["--log-level=info"]);
+        butler
+            .arg(format!("--stream-server=unix:{}", socket.display()))
+            .arg("--output")
+            .arg(output(dir, self.compress))
+            .args(self.options);
+        let mut serve = Serve::begin(butler, socket.clone());
+        let gone = AtomicBool::new(false);
+        std::thread::scope(|scope| {
+            for number in 0..self.writers {
+                let (socket, gone) = (&socket, &gone);
+                scope.spawn(move || self.write(socket, number, content, gone));
+            }
+            std::thread::sleep(self.killed_after);
+            serve.child.kill().unwrap();
+            serve.child.wait().unwrap();
+            gone.store(true, Ordering::SeqCst);
+        });
+        let ended = serve.wait();
+        wait_for_the_kernel(&socket);
+        // It did not end by itself, and had nothing to complain of.
+        assert_eq!(ended.status.signal(), Some(9), "{self:?}: {ended:?}");
+        assert!(!ended.stderr.contains("error"), "{self:?}: {ended:?}");
+    }
+
+    /// Ends when the butler has.
+    fn write(&self, socket: &Path, number: usize, content: &Content, gone: &AtomicBool) {
+        let mut stream = loop {
+            match UnixStream::connect(socket) {
+                Ok(stream) => break stream,
+                Err(_) if gone.load(Ordering::SeqCst) => return,
+                Err(_) => std::thread::sleep(Duration::from_millis(1)),
+            }
+        };
+        let json = format!(r#"{{"name":"{}"}}"#, name(number));
+        let mut at = 0;
+        let mut written = stream.write_all(&header(&json));
+        while written.is_ok() && at < self.goal {
+            let data = content.written(number, at);
+            let left = usize::try_from(self.goal - at).unwrap();
+            let data = &data[..data.len().min(self.piece).min(left)];
+            written = stream.write_all(data);
+            at += data.len() as u64;
+        }
+        // Nothing ever comes but the end.
+        let _ = stream.read(&mut [0]);
+    }
+}
+
+/// The kernel takes rings apart after the process has gone: for some
+/// milliseconds its socket still takes connections, and the next butler would
+/// not replace it.
+fn wait_for_the_kernel(socket: &Path) {
+    wait_until("nobody listens", || UnixStream::connect(socket).is_err());
+}
+
+fn output(dir: &Path, compress: &str) -> String {
+    format!(
+        "file,path={},compress={compress}",
+        dir.join("logs").display()
+    )
+}
+
+/// A file, as far as it is whole.
+struct Log {
+    path: PathBuf,
+    whole: Vec<u8>,
+}
+
+impl Log {
+    fn new(dir: &Path) -> Self {
+        Self {
+            path: dir.join("logs"),
+            whole: Vec::new(),
+        }
+    }
+
+    /// What was whole has not changed; what has come is what was written.
+    fn check(&mut self, content: &Arc<Content>, tally: &mut Tally) {
+        // Killed before it could make the file.
+        let bytes = fs::read(&self.path).unwrap_or_default();
+        let new = bytes.strip_prefix(&self.whole[..]);
+        let new = new.expect("whole messages stay as they are");
+        let found = messages::parse(new);
+        let mut tracker = Tracker::new(Arc::clone(content));
+        for bundle in &found.bundles {
+            tracker.take(bundle);
+        }
+        tally.messages += found.bundles.len();
+        tally.torn += usize::from(found.torn > 0);
+        self.whole.extend_from_slice(&new[..found.end]);
+    }
+
+    /// The next butler delivers, takes a torn tail away and nothing else.
+    fn goes_on(&self, dir: &Path) {
+        let serve = Serve::start(dir, &["--output", &output(dir, "none")]);
+        let mut stream = open(&serve.socket, "after", "text");
+        stream.write_all(b"it goes on\n").unwrap();
+        drop(stream);
+        serve.terminate().expect_success();
+        let bytes = fs::read(&self.path).unwrap();
+        let new = bytes.strip_prefix(&self.whole[..]);
+        let found = messages::parse(new.expect("whole messages stay as they are"));
+        assert_eq!(found.torn, 0);
+        let streams = crate::common::reassemble(&found.bundles);
+        assert_eq!(streams["after"].bytes, b"it goes on\n");
+    }
+}

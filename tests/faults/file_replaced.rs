@@ -1,0 +1,106 @@
+//! Somebody moves, removes or replaces what is written to.
+
+use std::fs::{self, File};
+use std::io::{Read, Write};
+use std::path::Path;
+
+use crate::common::process::{Serve, open, parse, parse_file, wait_until};
+use crate::common::reassemble;
+
+const NOTICE: &str = "the file was moved, removed or replaced; what was opened is written on";
+
+/// Delivers a line, has `fault` done to the file, delivers another, and ends
+/// well. `logs` is the output file in `dir`.
+fn around(dir: &Path, fault: impl FnOnce(&Path)) {
+    let path = dir.join("logs");
+    let output = format!("file,path={}", path.display());
+    let serve = Serve::start(dir, &["--output", &output, "--output-no-buffer"]);
+    let mut stream = open(&serve.socket, "s", "text");
+    stream.write_all(b"before\n").unwrap();
+    serve.wait_for_counter("bytes_delivered", 7);
+    fault(&path);
+    // It looks now and then, as it writes.
+    let mut written = 7;
+    wait_until("it is noticed", || {
+        stream.write_all(b"after\n").unwrap();
+        written += 6;
+        serve.wait_for_counter("bytes_delivered", written);
+        std::thread::sleep(std::time::Duration::from_millis(50));
+        serve.stderr().contains(NOTICE)
+    });
+    drop(stream);
+    let ended = serve.terminate();
+    ended.expect_success();
+    assert_eq!(ended.stderr.matches(NOTICE).count(), 1, "{ended:?}");
+}
+
+fn check(bundles: &[butler::proto::logpb::ButlerLogBundle]) {
+    let text = String::from_utf8(reassemble(bundles)["s"].bytes.clone()).unwrap();
+    let rest = text.strip_prefix("before\n").unwrap();
+    assert!(rest.lines().count() > 0 && rest.lines().all(|line| line == "after"));
+}
+
+#[test]
+fn a_file_that_is_moved_has_all() {
+    let dir = tempfile::tempdir().unwrap();
+    let moved = dir.path().join("logs.1");
+    around(dir.path(), |path| fs::rename(path, &moved).unwrap());
+    check(&parse_file(&moved));
+    assert!(!dir.path().join("logs").exists());
+}
+
+/// What stands in its place is not ours.
+#[test]
+fn a_file_that_is_replaced_has_all() {
+    let dir = tempfile::tempdir().unwrap();
+    let moved = dir.path().join("logs.1");
+    around(dir.path(), |path| {
+        fs::rename(path, &moved).unwrap();
+        fs::write(path, "somebody else's").unwrap();
+    });
+    check(&parse_file(&moved));
+    let other = fs::read_to_string(dir.path().join("logs")).unwrap();
+    assert_eq!(other, "somebody else's");
+}
+
+/// Whoever has it open gets the rest.
+#[test]
+fn a_file_that_is_removed_has_all() {
+    let dir = tempfile::tempdir().unwrap();
+    let mut kept = None;
+    around(dir.path(), |path| {
+        kept = Some(File::open(path).unwrap());
+        fs::remove_file(path).unwrap();
+    });
+    let mut bytes = Vec::new();
+    kept.unwrap().read_to_end(&mut bytes).unwrap();
+    check(&parse(&bytes));
+}
+
+/// In a directory that fate of one stream's file is no other's.
+#[test]
+fn files_in_a_directory_are_removed() {
+    let dir = tempfile::tempdir().unwrap();
+    let out = dir.path().join("out");
+    let output = format!("directory,path={}", out.display());
+    let serve = Serve::start(dir.path(), &["--output", &output, "--output-no-buffer"]);
+    let mut streams: Vec<_> = ["a/gone", "a/stays", "stays"]
+        .iter()
+        .map(|name| open(&serve.socket, name, "text"))
+        .collect();
+    let mut write = |line: &str| {
+        for stream in &mut streams {
+            stream.write_all(line.as_bytes()).unwrap();
+        }
+    };
+    write("before\n");
+    serve.wait_for_counter("bytes_delivered", 21);
+    fs::remove_file(out.join("a/gone")).unwrap();
+    write("after\n");
+    drop(streams);
+    serve.terminate().expect_success();
+    for name in ["a/stays", "stays"] {
+        let found = fs::read_to_string(out.join(name)).unwrap();
+        assert_eq!(found, "before\nafter\n", "{name}");
+    }
+}
