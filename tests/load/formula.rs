@@ -13,7 +13,7 @@ use crate::common::process::{Serve, header, open, wait_until};
 use crate::common::reader::Reader;
 use crate::common::tracker::Tracker;
 use crate::common::writers::Writers;
-use crate::{settled_descriptors, turn};
+use crate::{COUNTABLE, settled_descriptors, turn};
 
 const MIB: u64 = 1024 * 1024;
 /// Streams that come and go without a byte.
@@ -32,7 +32,7 @@ fn everything_at_once(max_buffered: u64, compress: &str, (stream_type, content):
     let reader = Reader::listen(dir.path(), Tracker::new(Arc::clone(&content)));
     let output = format!("{},compress={compress}", reader.output());
     let buffered = format!("--max-buffered={max_buffered}");
-    let serve = Serve::start(dir.path(), &["--output", &output, &buffered]);
+    let serve = Serve::start(dir.path(), &["--output", &output, &buffered, COUNTABLE]);
     let descriptors = settled_descriptors(&serve, &reader);
     for number in 0..NAMES {
         open(&serve.socket, &passing(number), "text");

@@ -9,7 +9,7 @@ use std::time::{Duration, Instant};
 use crate::common::process::{Serve, open, wait_until};
 use crate::common::reader::Reader;
 use crate::common::tracker::Tracker;
-use crate::{seconds, settled_descriptors, statistics, turn};
+use crate::{COUNTABLE, seconds, settled_descriptors, statistics, turn};
 
 const RATE: usize = 5000;
 /// Clients at a time.
@@ -24,7 +24,7 @@ fn five_thousand_opens_a_second() {
     let reader = Reader::listen(dir.path(), Tracker::default());
     let stats = dir.path().join("stats");
     let output = reader.output();
-    let options = ["--output-max-buffer-age=50ms", "--stats-path"];
+    let options = [COUNTABLE, "--output-max-buffer-age=50ms", "--stats-path"];
     let options = [
         &["--output", &output],
         &options[..],

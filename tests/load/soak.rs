@@ -14,7 +14,7 @@ use crate::common::process::{Serve, datagram, open, wait_until};
 use crate::common::reader::Reader;
 use crate::common::tracker::Tracker;
 use crate::common::writers::Writers;
-use crate::{NO_LIMIT, number, settled_descriptors, turn};
+use crate::{COUNTABLE, NO_LIMIT, number, settled_descriptors, turn};
 
 const MIB: u64 = 1024 * 1024;
 /// Of a usual run.
@@ -54,6 +54,7 @@ fn flat_memory_and_descriptors() {
         &output,
         "--output-max-buffer-age=100ms",
         NO_LIMIT,
+        COUNTABLE,
     ];
     let serve = Serve::start(dir.path(), &options);
     let before = settled_descriptors(&serve, &reader);
