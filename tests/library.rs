@@ -11,7 +11,7 @@ use std::os::unix::net::UnixStream;
 use std::rc::Rc;
 use std::time::Duration;
 
-use butler::output::{MemoryOutput, Output};
+use butler::output::{Compress, MemoryOutput, Output};
 use butler::proto::logpb::{LogEntry, log_entry};
 use butler::wire::descriptor::{StreamProperties, StreamType};
 use butler::wire::name::Namespace;
@@ -406,4 +406,29 @@ fn nothing_is_left_open() {
     }
     // Other tests of this process may open some meanwhile.
     assert!(count() < before + 30, "{} then {}", before, count());
+}
+
+#[test]
+fn errors_of_an_output_show_while_it_fails() {
+    let dir = tempfile::tempdir().unwrap();
+    start(async {
+        let nobody = Output::Unix {
+            path: dir.path().join("nobody"),
+            compress: Compress::None,
+        };
+        let mut config = Config::new(nobody);
+        config.buffer_logs = false;
+        config.flush_timeout = Duration::from_millis(50);
+        let butler = Butler::new(config).unwrap();
+        let (ours, mut theirs) = UnixStream::pair().unwrap();
+        butler.add_stream(ours.into(), &text("lines")).unwrap();
+        theirs.write_all(b"a line\n").unwrap();
+        while butler.statistics()["output_errors"] == 0 {
+            tokio::time::sleep(Duration::from_millis(1)).await;
+        }
+        butler.shutdown(Duration::ZERO);
+        let report = butler.wait().await.unwrap();
+        assert!(!report.is_complete());
+    })
+    .unwrap();
 }

@@ -55,6 +55,8 @@ pub(super) struct Engine {
     pub core: RefCell<Core>,
     pub edge: RefCell<Edge>,
     pub hooks: Hooks,
+    /// Of the output.
+    health: Health,
     /// How many bundles the output takes at once.
     at_once: usize,
     /// When the output last took a bundle.
@@ -77,8 +79,9 @@ pub(super) struct Engine {
 
 impl Engine {
     /// For an output that takes that many bundles at once.
-    pub fn new(core: Core, edge: Edge, at_once: usize) -> Rc<Self> {
+    pub fn new(core: Core, edge: Edge, at_once: usize, health: Health) -> Rc<Self> {
         Rc::new(Self {
+            health,
             core: RefCell::new(core),
             edge: RefCell::new(edge),
             hooks: Hooks::default(),
@@ -337,10 +340,11 @@ impl Engine {
         self.close(key)
     }
 
-    /// The edge counts whom it turns away before anything is read.
-    pub(super) fn count_refused(&self) {
-        let refused = self.edge.borrow().peers_refused();
-        self.core.borrow_mut().stats_mut().peers_refused = refused;
+    /// Brings what the edge and the output count themselves into the statistics.
+    pub(super) fn count_outside(&self) {
+        let mut core = self.core.borrow_mut();
+        core.stats_mut().peers_refused = self.edge.borrow().peers_refused();
+        core.stats_mut().output_errors = self.health.errors();
     }
 
     /// Ends a connection from our side.
@@ -417,28 +421,22 @@ impl Engine {
             };
             let result = self.unless_aborted(sink.deliver(&bundle)).await;
             let result = result.unwrap_or(Err(DropReason::Undelivered));
-            self.output_took(bundle, result, sink.health());
+            self.output_took(bundle, result);
         }
         if !self.aborted.get() {
             self.unless_aborted(sink.finish()).await;
         }
-        self.output_ended(sink.health());
+        self.output_ended();
     }
 
     /// The output is done with a bundle, which took that many bytes there.
-    pub(super) fn output_took(
-        &self,
-        bundle: Bundle,
-        result: Result<u64, DropReason>,
-        health: &Health,
-    ) {
+    pub(super) fn output_took(&self, bundle: Bundle, result: Result<u64, DropReason>) {
         let now = clock::now();
         let mut core = self.core.borrow_mut();
         match result {
             Ok(bytes) => core.delivered(&now, bundle, bytes),
             Err(reason) => core.lost(bundle, reason),
         }
-        core.stats_mut().output_errors = health.errors();
         drop(core);
         self.output_took_ns.set(now.mono_ns);
         self.read_again(now.mono_ns);
@@ -452,8 +450,7 @@ impl Engine {
     }
 
     /// Nothing more goes to the output.
-    pub(super) fn output_ended(&self, health: &Health) {
-        self.core.borrow_mut().stats_mut().output_errors = health.errors();
+    pub(super) fn output_ended(&self) {
         self.output_done.set(true);
         self.wake_edge.notify_one();
         self.changed.notify_waiters();

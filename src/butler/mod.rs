@@ -22,6 +22,7 @@ use crate::core::{Core, CoreConfig, OpenError};
 use crate::limits::{DEADLINE_MARGIN, HEADER_GRACE};
 #[cfg(feature = "logdog")]
 use crate::output::Output;
+use crate::output::Sink as _;
 #[cfg(feature = "logdog")]
 use crate::output::logdog::{self, LogdogSink, RegistrationError};
 use crate::output::sink::AnySink;
@@ -192,7 +193,12 @@ impl Butler {
         config.validate().map_err(Error::Config)?;
         let edge = edge()?;
         let sink = AnySink::open(&config.output).map_err(Error::Output)?;
-        let engine = Engine::new(core(&config, Secret::default()), edge, 1);
+        let engine = Engine::new(
+            core(&config, Secret::default()),
+            edge,
+            1,
+            sink.health().clone(),
+        );
         spawn_local(Rc::clone(&engine).run_output(sink));
         Ok(Self::begin(engine, &config, None))
     }
@@ -220,7 +226,12 @@ impl Butler {
             } = logdog::connect(settings, &config.project, &config.prefix)
                 .await
                 .map_err(Error::Registration)?;
-            let engine = Engine::new(core(&config, secret), edge, LogdogSink::AT_ONCE);
+            let engine = Engine::new(
+                core(&config, secret),
+                edge,
+                LogdogSink::AT_ONCE,
+                sink.health().clone(),
+            );
             spawn_local(Rc::clone(&engine).run_publishing(sink));
             return Ok(Self::begin(engine, &config, deadline));
         }
@@ -435,7 +446,7 @@ impl Butler {
 
     /// Counters so far, as one JSON object.
     pub fn statistics(&self) -> serde_json::Value {
-        self.engine.count_refused();
+        self.engine.count_outside();
         report::statistics(&self.engine.core.borrow())
     }
 
@@ -483,7 +494,7 @@ impl Butler {
         match engine.failure.borrow().clone() {
             Some(error) => Err(Error::Failed(error)),
             None => {
-                engine.count_refused();
+                engine.count_outside();
                 Ok(Report::new(&engine.core.borrow()))
             }
         }

@@ -79,7 +79,7 @@ impl Engine {
         loop {
             if self.aborted.get() {
                 for bundle in flights.abandon() {
-                    self.output_took(bundle, Err(DropReason::Undelivered), sink.health());
+                    self.output_took(bundle, Err(DropReason::Undelivered));
                 }
             }
             let bundle = match flights.has_room() {
@@ -88,7 +88,7 @@ impl Engine {
             };
             match bundle {
                 Some(bundle) if self.aborted.get() => {
-                    self.output_took(bundle, Err(DropReason::Undelivered), sink.health());
+                    self.output_took(bundle, Err(DropReason::Undelivered));
                 }
                 Some(mut bundle) => {
                     let message = sink.encode(&bundle);
@@ -107,13 +107,13 @@ impl Engine {
                     }
                     tokio::select! {
                         Some((bundle, result)) = flights.next(), if !flights.is_empty() => {
-                            self.output_took(bundle, result, sink.health());
+                            self.output_took(bundle, result);
                         }
                         () = self.wake_output.notified() => {}
                     }
                 }
             }
         }
-        self.output_ended(sink.health());
+        self.output_ended();
     }
 }

@@ -8,7 +8,9 @@ use std::path::Path;
 use std::time::Duration;
 
 use rustix::fs::{FileType, FlockOperation, Mode, OFlags, flock, fstat, open};
+use rustix::io::Errno;
 use rustix::net::{SocketAddrUnix, connect};
+use rustix::process::{Pid, test_kill_process};
 
 use super::credentials::Credentials;
 use super::listener::new_socket;
@@ -17,6 +19,10 @@ use super::listener::new_socket;
 /// longer than all of these waits together is none, and is not waited for.
 const CLAIM_WAITS: u32 = 100;
 const CLAIM_WAIT: Duration = Duration::from_millis(10);
+
+/// How long a listener that has gone may still accept.
+const GONE_WAITS: u32 = 100;
+const GONE_WAIT: Duration = Duration::from_millis(10);
 
 /// Keeps other butlers from looking at what is in the directory of `path`, for
 /// as long as what it returns is open: that directory, locked. `None` where it
@@ -68,16 +74,28 @@ pub(super) fn clear(path: &Path, address: &SocketAddrUnix) -> io::Result<()> {
     if metadata.uid() != rustix::process::geteuid().as_raw() {
         return refuse("there is a socket of another user");
     }
-    let socket = new_socket()?;
-    match connect(&socket, address).map_err(io::Error::from) {
-        Err(error) if error.kind() == io::ErrorKind::ConnectionRefused => fs::remove_file(path),
-        Err(error) if error.kind() == io::ErrorKind::NotFound => Ok(()),
-        Err(error) => refuse(&format!("there is a socket that may be in use ({error})")),
-        Ok(()) => refuse(&match Credentials::of_peer(&socket) {
-            Ok(Credentials { pid: Some(pid), .. }) => {
-                format!("somebody listens there (process {pid})")
+    for _ in 0..GONE_WAITS {
+        let socket = new_socket()?;
+        let pid = match connect(&socket, address).map_err(io::Error::from) {
+            Err(error) if error.kind() == io::ErrorKind::ConnectionRefused => {
+                return fs::remove_file(path);
             }
-            _ => "somebody listens there".into(),
-        }),
+            Err(error) if error.kind() == io::ErrorKind::NotFound => return Ok(()),
+            Err(error) => {
+                return refuse(&format!("there is a socket that may be in use ({error})"));
+            }
+            Ok(()) => Credentials::of_peer(&socket).ok().and_then(|peer| peer.pid),
+        };
+        let Some(pid) = pid else {
+            break;
+        };
+        let process = i32::try_from(pid).ok().and_then(Pid::from_raw);
+        // The kernel takes the rings of one that was killed apart after it has
+        // gone, and its sockets with them.
+        if process.map(test_kill_process) != Some(Err(Errno::SRCH)) {
+            return refuse(&format!("somebody listens there (process {pid})"));
+        }
+        std::thread::sleep(GONE_WAIT);
     }
+    refuse("somebody listens there")
 }
