@@ -22,7 +22,8 @@ use std::fs::{self, File, Metadata, OpenOptions, TryLockError};
 use std::io;
 use std::os::unix::fs::{FileTypeExt, MetadataExt, OpenOptionsExt};
 use std::path::{Path, PathBuf};
-use std::time::Instant;
+use std::thread;
+use std::time::{Duration, Instant};
 
 use bytes::Bytes;
 use rustix::fs::OFlags;
@@ -150,8 +151,21 @@ impl Target {
     }
 }
 
+/// How long a writer that was killed may still have the file: the kernel takes
+/// its rings apart, and what they hold, only after it has gone.
+const LOCK_TRIES: u32 = 100;
+const LOCK_WAIT: Duration = Duration::from_millis(10);
+
 fn lock(file: &File, path: &Path) -> io::Result<()> {
-    match file.try_lock() {
+    let mut locked = file.try_lock();
+    for _ in 1..LOCK_TRIES {
+        if !matches!(locked, Err(TryLockError::WouldBlock)) {
+            break;
+        }
+        thread::sleep(LOCK_WAIT);
+        locked = file.try_lock();
+    }
+    match locked {
         Ok(()) => Ok(()),
         Err(TryLockError::WouldBlock) => Err(io::Error::new(
             io::ErrorKind::ResourceBusy,

@@ -162,9 +162,9 @@ fn make_fifo(path: &Path) {
 }
 
 /// Reads at most so many bytes in a thread of its own.
-fn read_fifo(path: &Path, limit: u64) -> std::thread::JoinHandle<Vec<u8>> {
+fn read_fifo(path: &Path, limit: u64) -> thread::JoinHandle<Vec<u8>> {
     let path = path.to_owned();
-    std::thread::spawn(move || {
+    thread::spawn(move || {
         let mut bytes = Vec::new();
         let file = File::open(path).unwrap();
         file.take(limit).read_to_end(&mut bytes).unwrap();
@@ -179,11 +179,11 @@ fn a_fifo_gets_whole_messages_again_and_again() {
     make_fifo(&path);
     let (small, large) = (text_bundle(b"x\n"), text_bundle(&lines(1_000_000)));
     let late = path.clone();
-    let readers = std::thread::spawn(move || {
+    let readers = thread::spawn(move || {
         // Nobody reads at first; then somebody leaves in mid-message.
-        std::thread::sleep(Duration::from_millis(150));
+        thread::sleep(Duration::from_millis(150));
         let first = read_fifo(&late, 200_000).join().unwrap();
-        std::thread::sleep(Duration::from_millis(50));
+        thread::sleep(Duration::from_millis(50));
         let second = read_fifo(&late, u64::MAX).join().unwrap();
         (first, second)
     });
