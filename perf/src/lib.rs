@@ -11,6 +11,7 @@ pub mod address;
 pub mod args;
 pub mod bench;
 pub mod clock;
+pub mod collector;
 pub mod flame;
 pub mod header;
 pub mod inlet;

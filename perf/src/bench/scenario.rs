@@ -33,6 +33,8 @@ pub enum Kind {
     BusyMemory,
     /// Compression, to the codec alone.
     Zlib(Load),
+    /// Publishing, to a Unix socket with the same compression.
+    Logdog(Load),
     /// From write to read and to sent, with nothing buffered.
     Latency(Load),
     /// Memory that idle streams take.
@@ -67,10 +69,13 @@ pub enum Output {
     File,
     /// A file for each stream.
     Directory,
+    /// Published to a collector.
+    Logdog,
 }
 
 impl Output {
-    const ALL: [Self; 4] = [Self::Unix, Self::Tcp, Self::File, Self::Directory];
+    /// Those that there is a floor for.
+    const PLAIN: [Self; 4] = [Self::Unix, Self::Tcp, Self::File, Self::Directory];
 
     /// In names of scenarios.
     pub const fn name(self) -> &'static str {
@@ -79,6 +84,7 @@ impl Output {
             Self::Tcp => "tcp",
             Self::File => "file",
             Self::Directory => "directory",
+            Self::Logdog => "logdog",
         }
     }
 }
@@ -176,7 +182,7 @@ pub const MANY: &str = "unix-2000";
 /// All of them.
 pub fn all(amounts: Amounts) -> Vec<Scenario> {
     let mut all = Vec::new();
-    for output in Output::ALL {
+    for output in Output::PLAIN {
         for streams in [1, 16, 256, 2000] {
             all.push(by_streams(output, streams, amounts));
         }
@@ -204,6 +210,7 @@ fn by_streams(output: Output, streams: usize, amounts: Amounts) -> Scenario {
     let bytes = match output {
         Output::Unix | Output::Tcp => amounts.socket_bytes,
         Output::File | Output::Directory => amounts.file_bytes,
+        Output::Logdog => amounts.zlib_bytes,
     };
     let bound = match (output, streams) {
         (Output::Unix, 1) => Bound::aiming(1.6, 1.3),
@@ -299,6 +306,11 @@ fn others(amounts: Amounts) -> Vec<Scenario> {
             "zlib",
             "16 streams, compressed",
             Kind::Zlib(Load::full_speed(16, amounts.zlib_bytes, &[])),
+        ),
+        scenario(
+            "logdog",
+            "16 streams, published to a collector",
+            Kind::Logdog(Load::full_speed(16, amounts.zlib_bytes, &[])),
         ),
         scenario(
             "latency",
