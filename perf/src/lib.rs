@@ -5,6 +5,7 @@
 //! ```
 //!
 //! `load` and `sink` know LogDog's header and nothing else of a butler;
+//! [`collector`] is what takes the place of the sink when a butler publishes;
 //! [`mod@bench`] starts all of them, measures the one in the middle, and compares.
 
 pub mod address;
