@@ -5,12 +5,14 @@
 //! ```
 //!
 //! `load` and `sink` know LogDog's header and nothing else of a butler;
+//! [`collector`] is what takes the place of the sink when a butler publishes;
 //! [`mod@bench`] starts all of them, measures the one in the middle, and compares.
 
 pub mod address;
 pub mod args;
 pub mod bench;
 pub mod clock;
+pub mod collector;
 pub mod flame;
 pub mod header;
 pub mod inlet;

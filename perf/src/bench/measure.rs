@@ -11,6 +11,7 @@ use super::streams::{Run, Setup, Stage};
 use super::system::System;
 use crate::Result;
 
+mod logdog;
 mod others;
 mod zlib;
 
@@ -72,6 +73,7 @@ impl<'a> Measure<'a> {
             Kind::Growth => Ok(self.growth(name)),
             Kind::BusyMemory => Ok(self.busy_memory(name)),
             Kind::Zlib(load) => self.zlib(name, load),
+            Kind::Logdog(load) => self.logdog(name, load),
             Kind::Latency(load) => self.latency(name, load),
             Kind::IdleMemory { streams } => self.idle_memory(name, *streams),
             Kind::Wakeups { streams, seconds } => self.wakeups(name, *streams, *seconds),
@@ -112,11 +114,7 @@ impl<'a> Measure<'a> {
                     }
                     (Err(error), _) => return Err(error),
                 };
-                self.note(name, system, repetition, &run);
-                self.runs
-                    .entry((name.to_owned(), system.name().to_owned()))
-                    .or_default()
-                    .push(run);
+                self.keep(name, system.name(), repetition, run);
             }
         }
         Ok(())
@@ -128,10 +126,10 @@ impl<'a> Measure<'a> {
         self.failures.push(failure);
     }
 
-    fn note(&mut self, name: &str, system: &System, repetition: usize, run: &Run) {
+    fn keep(&mut self, name: &str, system: &str, repetition: usize, run: Run) {
         self.log.push(json!({
             "scenario": name,
-            "system": system.name(),
+            "system": system,
             "repetition": repetition,
             "cpu_seconds": run.cpu_seconds,
             "cpu_seconds_per_gb": run.cost(),
@@ -142,6 +140,8 @@ impl<'a> Measure<'a> {
             "sink": run.sink,
             "stats": run.stats,
         }));
+        let key = (name.to_owned(), system.to_owned());
+        self.runs.entry(key).or_default().push(run);
     }
 
     /// A figure of all runs of a system in a scenario.

@@ -7,6 +7,7 @@
 //! system     butler, the floor, peers: their command lines
 //! program    a child process: pinned, watched, never left behind
 //! streams    one run: sink, system, load, and what the system took
+//! outlet     where a run's output goes: sink, collector, files
 //! measure    the runs of one scenario, in turn, to rows
 //! row        a figure, its ratio, its bound
 //! table, json, chart   the rows for people, programs and pages
@@ -16,6 +17,7 @@ pub mod chart;
 pub mod json;
 pub mod measure;
 pub mod options;
+pub mod outlet;
 pub mod program;
 pub mod row;
 pub mod scenario;

@@ -1,5 +1,9 @@
 //! What is measured, with the bounds that butler must keep.
 
+mod load;
+
+pub use load::{Amounts, Load};
+
 use super::row::Bound;
 
 /// One thing to measure.
@@ -33,6 +37,8 @@ pub enum Kind {
     BusyMemory,
     /// Compression, to the codec alone.
     Zlib(Load),
+    /// Publishing, to a Unix socket with the same compression.
+    Logdog(Load),
     /// From write to read and to sent, with nothing buffered.
     Latency(Load),
     /// Memory that idle streams take.
@@ -67,10 +73,13 @@ pub enum Output {
     File,
     /// A file for each stream.
     Directory,
+    /// Published to a collector.
+    Logdog,
 }
 
 impl Output {
-    const ALL: [Self; 4] = [Self::Unix, Self::Tcp, Self::File, Self::Directory];
+    /// Those that there is a floor for.
+    const PLAIN: [Self; 4] = [Self::Unix, Self::Tcp, Self::File, Self::Directory];
 
     /// In names of scenarios.
     pub const fn name(self) -> &'static str {
@@ -79,91 +88,7 @@ impl Output {
             Self::Tcp => "tcp",
             Self::File => "file",
             Self::Directory => "directory",
-        }
-    }
-}
-
-/// What `load` is told.
-#[derive(Debug, Clone)]
-pub struct Load {
-    /// How many streams.
-    pub streams: usize,
-    /// In all.
-    pub bytes: u64,
-    /// Kind, sizes and pace.
-    pub options: Vec<&'static str>,
-    /// How long it takes at the least, if it has a rate.
-    pub seconds: f64,
-}
-
-impl Load {
-    fn full_speed(streams: usize, bytes: f64, options: &[&'static str]) -> Self {
-        Self {
-            streams,
-            bytes: bytes as u64,
-            options: options.to_vec(),
-            seconds: 0.0,
-        }
-    }
-
-    fn at_rate(streams: usize, rate: f64, seconds: f64, options: &[&'static str]) -> Self {
-        Self {
-            streams,
-            bytes: (rate * seconds) as u64,
-            options: options.to_vec(),
-            seconds,
-        }
-    }
-
-    /// Its arguments, apart from the socket.
-    pub fn args(&self) -> Vec<String> {
-        let mut args = vec![
-            "--streams".to_owned(),
-            self.streams.to_string(),
-            "--bytes".to_owned(),
-            self.bytes.to_string(),
-        ];
-        args.extend(self.options.iter().map(|it| (*it).to_owned()));
-        args
-    }
-}
-
-/// How much of everything.
-#[derive(Debug, Clone, Copy, PartialEq)]
-pub struct Amounts {
-    socket_bytes: f64,
-    file_bytes: f64,
-    zlib_bytes: f64,
-    seconds: f64,
-    runs: f64,
-}
-
-impl Amounts {
-    /// A second or more of CPU for each run.
-    pub const FULL: Self = Self {
-        socket_bytes: 6e9,
-        file_bytes: 2e9,
-        zlib_bytes: 3e8,
-        seconds: 8.0,
-        runs: 200.0,
-    };
-    /// Enough to see where it stands.
-    pub const QUICK: Self = Self {
-        socket_bytes: 1e9,
-        file_bytes: 5e8,
-        zlib_bytes: 5e7,
-        seconds: 1.5,
-        runs: 60.0,
-    };
-
-    /// More or less of it.
-    pub fn scaled(self, by: f64) -> Self {
-        Self {
-            socket_bytes: self.socket_bytes * by,
-            file_bytes: self.file_bytes * by,
-            zlib_bytes: self.zlib_bytes * by,
-            seconds: self.seconds * by,
-            runs: (self.runs * by).max(3.0),
+            Self::Logdog => "logdog",
         }
     }
 }
@@ -176,7 +101,7 @@ pub const MANY: &str = "unix-2000";
 /// All of them.
 pub fn all(amounts: Amounts) -> Vec<Scenario> {
     let mut all = Vec::new();
-    for output in Output::ALL {
+    for output in Output::PLAIN {
         for streams in [1, 16, 256, 2000] {
             all.push(by_streams(output, streams, amounts));
         }
@@ -204,6 +129,7 @@ fn by_streams(output: Output, streams: usize, amounts: Amounts) -> Scenario {
     let bytes = match output {
         Output::Unix | Output::Tcp => amounts.socket_bytes,
         Output::File | Output::Directory => amounts.file_bytes,
+        Output::Logdog => amounts.zlib_bytes,
     };
     let bound = match (output, streams) {
         (Output::Unix, 1) => Bound::aiming(1.6, 1.3),
@@ -299,6 +225,11 @@ fn others(amounts: Amounts) -> Vec<Scenario> {
             "zlib",
             "16 streams, compressed",
             Kind::Zlib(Load::full_speed(16, amounts.zlib_bytes, &[])),
+        ),
+        scenario(
+            "logdog",
+            "16 streams, published to a collector",
+            Kind::Logdog(Load::full_speed(16, amounts.zlib_bytes, &[])),
         ),
         scenario(
             "latency",

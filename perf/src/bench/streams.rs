@@ -8,10 +8,11 @@ use rustix::process::Signal;
 use serde_json::Value;
 
 use super::Environment;
+use super::outlet::{Outlet, dispose, size_of};
 use super::program::Program;
 use super::scenario::Output;
 use super::system::System;
-use crate::{Result, clock};
+use crate::Result;
 
 /// What a run is made of.
 #[derive(Debug)]
@@ -89,35 +90,18 @@ impl Stage {
     pub fn set(env: &Environment, setup: &Setup<'_>) -> Result<Self> {
         let dir = env.run_dir()?;
         let (core, other_core) = env.cores;
-        let (sink, output, output_path) = match setup.output {
-            Output::Unix | Output::Tcp => {
-                let (sink, address) = start_sink(env, &dir, setup)?;
-                (Some(sink), address, None)
-            }
-            Output::File => {
-                let path = dir.join("output");
-                (None, format!("file,path={}", path.display()), Some(path))
-            }
-            Output::Directory => {
-                let path = dir.join("output");
-                (
-                    None,
-                    format!("directory,path={}", path.display()),
-                    Some(path),
-                )
-            }
-        };
-        let output = output + &setup.output_options;
-
+        let mut outlet = Outlet::open(env, &dir, setup)?;
         let socket = dir.join("streams.sock");
         let stats_path = dir.join("stats.json");
         let mut command =
             setup
                 .system
-                .command(env, &socket, &output, setup.options, &stats_path)?;
+                .command(env, &socket, &outlet.spec, setup.options, &stats_path)?;
+        outlet.tell(&mut command);
         let name = setup.system.name();
         let mut system = Program::start(name, &mut command, core, &dir)?;
         system.wait_for(&socket, PATIENCE)?;
+        outlet.reached(&mut system)?;
         let attached = match &env.attach {
             Some(line) => Some(attach(line, system.pid(), other_core, &dir)?),
             None => None,
@@ -139,11 +123,11 @@ impl Stage {
             load,
             attached,
             system,
-            sink,
+            sink: outlet.sink,
             cpu_before_streams,
             must_succeed: !matches!(setup.system, System::Peer { .. }),
-            compressed: !setup.output_options.is_empty(),
-            output_path,
+            compressed: setup.output == Output::Logdog || !setup.output_options.is_empty(),
+            output_path: outlet.path,
             stats_path,
             patience: PATIENCE + Duration::from_secs_f64(setup.seconds * 2.0),
         };
@@ -258,19 +242,6 @@ impl Stage {
     }
 }
 
-fn start_sink(env: &Environment, dir: &Path, setup: &Setup<'_>) -> Result<(Program, String)> {
-    let listen = match setup.output {
-        Output::Tcp => "tcp:127.0.0.1:0".to_owned(),
-        _ => format!("unix:{}", dir.join("sink.sock").display()),
-    };
-    let mut command = Command::new(env.program("sink"));
-    command.args(["--listen", &listen]).args(setup.sink);
-    let mut sink = Program::start("sink", &mut command, env.cores.1, dir)?;
-    let report = sink.report(PATIENCE)?;
-    let address = report["listening"].as_str().ok_or("the sink listens")?;
-    Ok((sink, address.to_owned()))
-}
-
 fn attach(line: &str, pid: u32, core: usize, dir: &Path) -> Result<Program> {
     let line = line.replace("{pid}", &pid.to_string());
     let words: Vec<_> = line.split_whitespace().collect();
@@ -279,45 +250,4 @@ fn attach(line: &str, pid: u32, core: usize, dir: &Path) -> Result<Program> {
     // It does not tell when it has begun.
     std::thread::sleep(Duration::from_millis(500));
     Ok(attached)
-}
-
-/// Bytes of a file, or of all files below a directory.
-fn size_of(path: &Path) -> Result<u64> {
-    let metadata = std::fs::symlink_metadata(path)?;
-    if !metadata.is_dir() {
-        return Ok(metadata.len());
-    }
-    let mut all = 0;
-    for entry in std::fs::read_dir(path)? {
-        all += size_of(&entry?.path())?;
-    }
-    Ok(all)
-}
-
-/// Gives back the space. A directory is only emptied of bytes, and removed at
-/// the very end: ext4 takes no inode that was freed minutes ago, and looking
-/// for others costs whoever creates files next more than all the copying.
-fn dispose(path: &Path) -> Result<()> {
-    if !path.is_dir() {
-        return Ok(std::fs::remove_file(path)?);
-    }
-    truncate_below(path)?;
-    let run_dir = path.parent().ok_or("an output is in a directory")?;
-    let aside = run_dir.with_file_name(format!("used-{}", clock::monotonic_ns()));
-    Ok(std::fs::rename(path, aside)?)
-}
-
-fn truncate_below(dir: &Path) -> Result<()> {
-    for entry in std::fs::read_dir(dir)? {
-        let entry = entry?;
-        if entry.file_type()?.is_dir() {
-            truncate_below(&entry.path())?;
-        } else {
-            std::fs::File::options()
-                .write(true)
-                .open(entry.path())?
-                .set_len(0)?;
-        }
-    }
-    Ok(())
 }
