@@ -85,6 +85,10 @@ impl System {
                     .arg("--stats-path")
                     .arg(stats)
                     .args(options);
+                if env.attach.is_some() {
+                    // In its sandbox nobody but root may attach to it.
+                    command.arg("--sandbox=off");
+                }
             }
             Self::Relay => {
                 command = Command::new(env.program("relay"));
