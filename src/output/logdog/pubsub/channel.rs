@@ -15,9 +15,6 @@ use crate::output::logdog::net::dial::{DialError, Dialer, Io};
 use crate::output::logdog::net::origin::Origin;
 use crate::output::logdog::net::tls::Protocol;
 
-/// Bytes in an HTTP/2 frame at most: a message goes in few of them.
-const FRAME_MAX: u32 = 256 * 1024;
-
 /// Which Pub/Sub.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub enum Endpoint {
@@ -53,8 +50,7 @@ pub async fn open(endpoint: &Endpoint) -> Result<Channel, String> {
         .map_err(|error| format!("the endpoint of Pub/Sub: {error}"))?
         .http2_keep_alive_interval(PUBSUB_PING_INTERVAL)
         .keep_alive_timeout(PUBSUB_PING_TIMEOUT)
-        .keep_alive_while_idle(true)
-        .max_frame_size(FRAME_MAX);
+        .keep_alive_while_idle(true);
     let dialer = Dialer::new(origin.clone(), Protocol::Http2).map_err(|error| error.to_string())?;
     let connector = Connector(dialer);
     let connecting = settings.connect_with_connector(connector.clone());
