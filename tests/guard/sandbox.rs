@@ -17,8 +17,12 @@ fn status_has(serve: &Serve, line: &str) -> bool {
 fn on_unless_it_is_off() {
     let dir = tempfile::tempdir().unwrap();
     let serve = Serve::start(dir.path(), &["--output=null", "--log-level=debug"]);
-    assert!(status_has(&serve, "NoNewPrivs:\t1"));
-    assert!(serve.stderr().contains("debug: Landlock: ") || serve.stderr().contains("no Landlock"));
+    // It listens before it confines itself.
+    wait_until("it is confined", || status_has(&serve, "NoNewPrivs:\t1"));
+    wait_until("Landlock is told of", || {
+        let told = serve.stderr();
+        told.contains("debug: Landlock: ") || told.contains("no Landlock")
+    });
     serve.terminate().expect_success();
     let serve = Serve::start(dir.path(), &["--output=null", "--sandbox=off"]);
     assert!(status_has(&serve, "NoNewPrivs:\t0"));
