@@ -62,7 +62,12 @@ fn lane(mut random: Random, content: &Arc<Content>) -> Tally {
         let mut log = Log::new(dir.path());
         for _ in 0..KILLS_A_FILE {
             let life = Life::draw(&mut random);
-            life.live(dir.path(), content);
+            life.live(
+                dir.path(),
+                &output(dir.path(), life.compress),
+                "text",
+                content,
+            );
             log.check(content, &mut tally);
         }
         log.goes_on(dir.path());
@@ -73,10 +78,11 @@ fn lane(mut random: Random, content: &Arc<Content>) -> Tally {
 
 /// How a butler is run until it is killed.
 #[derive(Debug)]
-struct Life {
+pub struct Life {
     options: &'static [&'static str],
     compress: &'static str,
-    writers: usize,
+    /// Of the streams `s/0`, `s/1` and so on.
+    pub writers: usize,
     /// Bytes that each writes; then it waits.
     goal: u64,
     /// Bytes of one write at most.
@@ -86,7 +92,7 @@ struct Life {
 }
 
 impl Life {
-    fn draw(random: &mut Random) -> Self {
+    pub fn draw(random: &mut Random) -> Self {
         let options: [&[&str]; 3] = [
             &["--output-no-buffer"],
             &["--output-max-buffer-age=3ms"],
@@ -102,20 +108,20 @@ impl Life {
         }
     }
 
-    fn live(&self, dir: &Path, content: &Arc<Content>) {
+    pub fn live(&self, dir: &Path, output: &str, stream_type: &str, content: &Content) {
         let socket = dir.join("streams.sock");
         let mut butler = command(["--log-level=info"]);
         butler
             .arg(format!("--stream-server=unix:{}", socket.display()))
-            .arg("--output")
-            .arg(output(dir, self.compress))
+            .args(["--output", output])
             .args(self.options);
         let mut serve = Serve::begin(butler, socket.clone());
         let gone = AtomicBool::new(false);
         std::thread::scope(|scope| {
             for number in 0..self.writers {
                 let (socket, gone) = (&socket, &gone);
-                scope.spawn(move || self.write(socket, number, content, gone));
+                let json = format!(r#"{{"name":"{}","type":"{stream_type}"}}"#, name(number));
+                scope.spawn(move || self.write(socket, &header(&json), number, content, gone));
             }
             std::thread::sleep(self.killed_after);
             serve.child.kill().unwrap();
@@ -129,7 +135,14 @@ impl Life {
     }
 
     /// Ends when the butler has.
-    fn write(&self, socket: &Path, number: usize, content: &Content, gone: &AtomicBool) {
+    fn write(
+        &self,
+        socket: &Path,
+        header: &[u8],
+        number: usize,
+        content: &Content,
+        gone: &AtomicBool,
+    ) {
         let mut stream = loop {
             match UnixStream::connect(socket) {
                 Ok(stream) => break stream,
@@ -137,9 +150,8 @@ impl Life {
                 Err(_) => std::thread::sleep(Duration::from_millis(1)),
             }
         };
-        let json = format!(r#"{{"name":"{}"}}"#, name(number));
         let mut at = 0;
-        let mut written = stream.write_all(&header(&json));
+        let mut written = stream.write_all(header);
         while written.is_ok() && at < self.goal {
             let data = content.written(number, at);
             let left = usize::try_from(self.goal - at).unwrap();
@@ -150,6 +162,14 @@ impl Life {
         // Nothing ever comes but the end.
         let _ = stream.read(&mut [0]);
     }
+}
+
+/// The kernel takes rings apart after the process has gone: for some
+/// milliseconds a socket still takes connections that nobody serves. The next
+/// butler knows that; we would take it for the next butler.
+pub fn wait_until_nobody_listens(dir: &Path) {
+    let socket = dir.join("streams.sock");
+    wait_until("nobody listens", || UnixStream::connect(&socket).is_err());
 }
 
 fn output(dir: &Path, compress: &str) -> String {
@@ -191,11 +211,7 @@ impl Log {
 
     /// The next butler delivers, takes a torn tail away and nothing else.
     fn goes_on(&self, dir: &Path) {
-        // The kernel takes rings apart after the process has gone: for some
-        // milliseconds a socket still takes connections that nobody serves.
-        // The next butler knows that; we would take it for the next butler.
-        let socket = dir.join("streams.sock");
-        wait_until("nobody listens", || UnixStream::connect(&socket).is_err());
+        wait_until_nobody_listens(dir);
         let serve = Serve::start(dir, &["--output", &output(dir, "none")]);
         let mut stream = open(&serve.socket, "after", "text");
         stream.write_all(b"it goes on\n").unwrap();

@@ -5,6 +5,7 @@ use std::fs;
 use std::io::Write;
 use std::path::{Path, PathBuf};
 use std::process::Command;
+use std::time::{Duration, Instant};
 
 use serde_json::Value;
 use tempfile::TempDir;
@@ -140,6 +141,52 @@ fn a_file_goes_on_when_there_is_room_again() {
         assert!(streams["large"].bytes == data, "other bytes");
         assert_eq!(streams["after"].bytes, b"whatever came before\n");
     }
+}
+
+/// Somebody copies the file away and truncates it, whenever the disk is full:
+/// the message that was cut by that is written again.
+#[test]
+fn a_file_goes_on_when_it_is_truncated() {
+    // A message must fit.
+    let Some(disk) = Disk::mount("size=1500k") else {
+        return;
+    };
+    let (path, output) = file_on(&disk, "none");
+    let bench = Bench::new(&output, &["--flush-timeout=60s"]);
+    let data = noise(6_000_000);
+    let mut stream = open(&bench.serve.socket, "large", "binary");
+    let (mut bundles, mut cut) = (Vec::new(), 0);
+    std::thread::scope(|scope| {
+        let client = scope.spawn(|| stream.write_all(&data).unwrap());
+        let mut truncate = |full: &[u8]| {
+            let found = messages::parse(full);
+            bundles.extend(found.bundles);
+            cut += usize::from(found.torn > 0);
+            let file = fs::File::options().write(true).open(&path).unwrap();
+            file.set_len(0).unwrap();
+        };
+        let delivered = || bench.serve.statistics()["bytes_delivered"].as_u64();
+        let late = Instant::now() + Duration::from_secs(120);
+        while !client.is_finished() || delivered() != Some(data.len() as u64) {
+            assert!(Instant::now() < late, "it is stuck");
+            let full = fs::read(&path).unwrap();
+            let errors = bench.serve.statistics()["output_errors"].as_u64();
+            std::thread::sleep(Duration::from_millis(50));
+            // It has failed since, and written nothing.
+            let still = fs::read(&path).unwrap() == full;
+            if still && bench.serve.statistics()["output_errors"].as_u64() > errors {
+                truncate(&full);
+            }
+        }
+    });
+    drop(stream);
+    let ended = bench.serve.terminate();
+    ended.expect_success();
+    assert!(ended.stderr.contains("the file was truncated"), "{ended:?}");
+    bundles.extend(parse_file(&path));
+    assert!(reassemble(&bundles)["large"].bytes == data, "other bytes");
+    println!("truncated with {cut} messages cut");
+    assert!(cut > 0);
 }
 
 /// What was delivered is in the file, the rest is told, and the next butler

@@ -10,9 +10,10 @@ use std::os::unix::fs::DirBuilderExt;
 use std::path::{Path, PathBuf};
 
 use rustix::fs::{
-    AtFlags, CWD, Mode, OFlags, ResolveFlags, Stat, fstat, mkdirat, open, openat, openat2, unlinkat,
+    AtFlags, CWD, Mode, OFlags, ResolveFlags, Stat, fstat, mkdirat, open, openat, openat2,
+    renameat, statat, unlinkat,
 };
-use rustix::io::Errno;
+use rustix::io::{Errno, write};
 
 /// Why something can't be made or opened.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -75,9 +76,11 @@ const DIRECTORY: OFlags = OFlags::PATH
     .union(OFlags::DIRECTORY)
     .union(OFlags::NOFOLLOW)
     .union(OFlags::CLOEXEC);
-/// `NONBLOCK` only matters where it is no regular file: a FIFO without a
-/// reader would hold us up.
+/// `APPEND`, so that a file that somebody truncates gets no hole. `NONBLOCK`
+/// only matters where it is no regular file: a FIFO without a reader would hold
+/// us up.
 const FILE: OFlags = OFlags::WRONLY
+    .union(OFlags::APPEND)
     .union(OFlags::NOFOLLOW)
     .union(OFlags::NOCTTY)
     .union(OFlags::NONBLOCK)
@@ -142,6 +145,15 @@ impl Directory<'_> {
         }
     }
 
+    /// Has anything that name?
+    pub fn has(&self, name: &str) -> Result<bool, Errno> {
+        match statat(self, name, AtFlags::SYMLINK_NOFOLLOW) {
+            Ok(_) => Ok(true),
+            Err(Errno::NOENT) => Ok(false),
+            Err(errno) => Err(errno),
+        }
+    }
+
     /// A new file of that name. A file, a link or whatever else has it is
     /// removed, but not a directory.
     pub fn create(&self, name: &str) -> Result<OwnedFd, Obstacle> {
@@ -153,6 +165,17 @@ impl Directory<'_> {
             }
         }
         Err(Errno::EXIST.into())
+    }
+
+    /// A file with that content, which nobody ever sees without it: it is
+    /// written under the name of `draft`. Returns the content's length.
+    pub fn put(&self, name: &str, draft: &str, content: &[u8]) -> Result<u64, Obstacle> {
+        write_all(&self.create(draft)?, content)?;
+        match renameat(self, draft, self, name) {
+            Ok(()) => Ok(content.len() as u64),
+            Err(Errno::ISDIR | Errno::BUSY | Errno::PERM) => Err(Obstacle::Taken),
+            Err(errno) => Err(errno.into()),
+        }
     }
 
     /// Removes what has that name, but not a directory.
@@ -186,6 +209,18 @@ impl Directory<'_> {
         let size = u64::try_from(stat.st_size).unwrap_or(0);
         Ok((found == known && size >= written).then_some(file))
     }
+}
+
+fn write_all(file: &OwnedFd, mut bytes: &[u8]) -> Result<(), Errno> {
+    while !bytes.is_empty() {
+        match write(file, bytes) {
+            Ok(0) => return Err(Errno::IO),
+            Ok(written) => bytes = &bytes[written..],
+            Err(Errno::INTR) => {}
+            Err(errno) => return Err(errno),
+        }
+    }
+    Ok(())
 }
 
 /// Opens one component without following it if it is a link.

@@ -5,7 +5,7 @@ use std::os::fd::OwnedFd;
 
 use ahash::AHashMap;
 use rustix::fs::fstat;
-use rustix::io::{Errno, pwrite};
+use rustix::io::{Errno, write};
 
 use super::beneath::{Directory, Identity, Obstacle, Root};
 use super::layout;
@@ -90,7 +90,7 @@ impl Disk {
             let Some(file) = self.open.get(current.handle) else {
                 continue;
             };
-            match pwrite(file, &data[*done..], current.written) {
+            match write(file, &data[*done..]) {
                 Ok(0) => return Err(Errno::IO),
                 Ok(written) => {
                     *done += written;
@@ -119,11 +119,26 @@ impl Disk {
         let Some(current) = &stream.current else {
             return;
         };
-        if let Some(file) = self.open.take(current.handle)
-            && fstat(file).is_ok_and(|stat| stat.st_nlink == 0)
-        {
+        let Some(stat) = self
+            .open
+            .take(current.handle)
+            .and_then(|file| fstat(file).ok())
+        else {
+            return;
+        };
+        if stat.st_nlink == 0 {
             log::warn!(
                 "stream {}: its file {} was removed while it was written; what it held is gone",
+                info.name,
+                current.name,
+            );
+            return;
+        }
+        let missing = current.written.saturating_sub(stat.st_size as u64);
+        if missing > 0 {
+            log::warn!(
+                "stream {}: its file {} was truncated while it was written; {missing} bytes of it \
+                 are gone",
                 info.name,
                 current.name,
             );
@@ -158,7 +173,7 @@ impl Disk {
                 Some(file) => current.handle = self.open.put(file),
                 None => {
                     log::warn!(
-                        "stream {}: its file {} was removed or replaced; it goes on in a new one, \
+                        "stream {}: its file {} was removed, replaced or truncated; it goes on in a new one, \
                          without the first {} bytes",
                         info.name,
                         current.name,
@@ -231,7 +246,7 @@ impl Disk {
                 Err(Obstacle::Error(errno)) => return Err(errno),
             }
         }
-        let (place, ()) = self.begin(info, |_, _| Ok(()))?;
+        let (place, ()) = self.begin(info, remove_datagrams)?;
         let directory = self.walk(&place.directory).map_err(errno_of)?;
         let made = create_datagram(&directory, &place, stream.datagrams).map_err(errno_of)?;
         stream.place = Some(place);
@@ -265,7 +280,8 @@ impl Disk {
             let meta = layout::meta_file(component);
             directory.remove(&meta)?;
             let made = make(&directory, component)?;
-            *written += write_all(&directory.create(&meta)?, json.as_bytes())?;
+            let draft = layout::meta_draft(component);
+            *written += directory.put(&meta, &draft, json.as_bytes())?;
             Ok(made)
         })?;
         let place = Place {
@@ -320,8 +336,6 @@ fn claim(shortened: &mut AHashMap<String, Box<str>>, path: &str, segment: &str) 
     **owner.or_insert_with(|| segment.into()) == *segment
 }
 
-/// A new file for a datagram. That of the next is removed if an earlier run
-/// left it: readers stop at the first that is missing.
 fn create_datagram(
     directory: &Directory<'_>,
     place: &Place,
@@ -330,31 +344,28 @@ fn create_datagram(
     for displaced in 0..DISPLACED_MAX {
         let name = layout::datagram_file(&place.component, number, displaced);
         match directory.create(&name) {
-            Err(Obstacle::Taken) => continue,
-            Err(obstacle) => return Err(obstacle),
-            Ok(file) => {
-                let next = layout::datagram_file(&place.component, number + 1, 0);
-                match directory.remove(&next) {
-                    Ok(()) | Err(Obstacle::Taken) => return Ok((name, file)),
-                    Err(obstacle) => return Err(obstacle),
-                }
-            }
+            Err(Obstacle::Taken) => {}
+            created => return Ok((name, created?)),
         }
     }
     Err(Obstacle::Error(Errno::EXIST))
 }
 
-fn write_all(file: &OwnedFd, bytes: &[u8]) -> Result<u64, Errno> {
-    let mut written = 0;
-    while written < bytes.len() {
-        match pwrite(file, &bytes[written..], written as u64) {
-            Ok(0) => return Err(Errno::IO),
-            Ok(more) => written += more,
-            Err(Errno::INTR) => {}
-            Err(errno) => return Err(errno),
+/// Removes what an earlier run left, the last one first: whenever that is
+/// broken off, there is no gap. What can't be removed displaces ours.
+fn remove_datagrams(directory: &Directory<'_>, component: &str) -> Result<(), Obstacle> {
+    let file = |number| layout::datagram_file(component, number, 0);
+    let mut end = 0;
+    while directory.has(&file(end))? {
+        end += 1;
+    }
+    for number in (0..end).rev() {
+        match directory.remove(&file(number)) {
+            Ok(()) | Err(Obstacle::Taken) => {}
+            error => return error,
         }
     }
-    Ok(written as u64)
+    Ok(())
 }
 
 /// What was just made was taken from us: it may work later.

@@ -6,6 +6,8 @@ use crate::limits::COMPONENT_MAX;
 
 /// Stands before the name of a stream's descriptor.
 const META: &str = ".meta.";
+/// Stands before it while it is not complete. No stream's file begins so.
+const DRAFT: &str = ".meta~.";
 
 /// A segment's name on disk while nothing else stands there. Most are their
 /// own; one of more than 200 bytes keeps 183 of them and gets `~` and the
@@ -30,6 +32,11 @@ pub(crate) fn displaced(component: &str, times: usize) -> String {
 /// The descriptor of the stream that has that component.
 pub(crate) fn meta_file(component: &str) -> String {
     format!("{META}{component}")
+}
+
+/// Where that is written, to get its name when it is complete.
+pub(crate) fn meta_draft(component: &str) -> String {
+    format!("{DRAFT}{component}")
 }
 
 /// The other way round: the component of the stream whose descriptor that is.
@@ -72,6 +79,7 @@ mod tests {
         assert_eq!(datagram_file("b", 123_456, 2), "_123456~~.b");
         assert_eq!(component_of_meta(&meta_file("a~")), Some("a~"));
         assert_eq!(component_of_meta("a"), None);
+        assert_eq!(component_of_meta(&meta_draft("a")), None);
     }
 
     #[test]

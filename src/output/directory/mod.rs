@@ -7,10 +7,12 @@
 //!
 //! * `a/b`, if it is text or binary: what its client wrote, to the byte;
 //! * `a/_00000.b`, `a/_00001.b` and so on, if it is of datagrams: one file
-//!   each, the number with five digits or as many as it needs. The first that
-//!   is missing is the end: those behind it are of an earlier run;
+//!   each, the number with five digits or as many as it needs. Those of an
+//!   earlier run are removed when the stream begins;
 //! * `a/.meta.b`: its descriptor, as protobuf JSON. It is made with the
-//!   stream's first bundle; a stream without entries has no files at all.
+//!   stream's first bundle, and is complete from the moment it is there (a
+//!   butler that is killed may leave `a/.meta~.b`, which is none); a stream
+//!   without entries has no files at all.
 //!
 //! Two rules change a segment's name on disk, by means of `~`, which no
 //! stream name has ([`layout`] has them as functions):
@@ -36,14 +38,15 @@
 //! [`beneath`]. Files are always new ones, so a link that was put in place of
 //! one leads nowhere. No byte is lost or doubled by an error: the sink goes on
 //! behind the last one that was written, as long as it takes. A stream's file
-//! that somebody removes is missed when it is opened again or closed.
+//! that somebody removes is missed when it is opened again or closed; one that
+//! somebody truncates goes on at its new end.
 //!
 //! # Why not through the ring
 //!
-//! Writes are plain `pwrite`, on our one thread. To page cache that costs
+//! Writes are plain `write`s, on our one thread. To page cache that costs
 //! least (kernel 6.18, 2 cores, CPU of the process with its ring workers):
 //!
-//! | a bundle of | `pwrite` ext4, tmpfs | ring, 64 at a time: ext4, tmpfs |
+//! | a bundle of | `write` ext4, tmpfs | ring, 64 at a time: ext4, tmpfs |
 //! |---|---|---|
 //! | 16 streams of 64 KiB | 0.18, 0.31 s/GB | 0.30, 0.49 s/GB |
 //! | 500 streams of 500 B | 0.9, 0.7 µs a write | 3.0 to 5.3, 2.1 µs a write |

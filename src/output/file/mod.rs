@@ -2,11 +2,13 @@
 //!
 //! A regular file belongs to one butler at a time: it is locked (`flock`),
 //! and a message that an earlier butler left cut is taken away before the
-//! next is written. Every write names its offset, and a write that fails or
-//! is short goes on at the byte where it stopped, so that no message ever
-//! stands behind a cut one. A file that is moved or removed meanwhile is
-//! written on: nothing goes astray, and whoever moved it has it whole. What
-//! is written is not synced: it outlives the butler, but not the machine.
+//! next is written. A write that fails or is short goes on at the byte where
+//! it stopped, so that no message ever stands behind a cut one. A file that is
+//! moved or removed meanwhile is written on: nothing goes astray, and whoever
+//! moved it has it whole. One that is truncated (`copytruncate`, or to make
+//! room on a full disk) is gone on with at its new end, and a message that was
+//! cut by that is written again. What is written is not synced: it outlives
+//! the butler, but not the machine.
 //!
 //! What is not a regular file gets the same messages one after the other. A
 //! FIFO whose reader has gone gets the cut message once more, whole, when
@@ -117,11 +119,11 @@ impl Target {
         if fs::metadata(path).is_ok_and(|found| found.file_type().is_fifo()) {
             return Ok(Self::Fifo(Fifo::new(path)));
         }
+        // Appending, so that what is truncated meanwhile gets no hole.
         let file = OpenOptions::new()
             .read(true)
-            .write(true)
+            .append(true)
             .create(true)
-            .truncate(false)
             .mode(0o600)
             .custom_flags(OFlags::NOCTTY.bits() as i32)
             .open(path)?;
@@ -130,21 +132,12 @@ impl Target {
             return Ok(Self::Device(Unplaced(Writer::own(file)?)));
         }
         lock(&file, path)?;
-        let file_len = file.metadata()?.len();
-        let end = recover::end_of_messages(&file)?;
-        if end < file_len {
-            file.set_len(end)?;
-            log::warn!(
-                "{}: its last message was cut; {} bytes from byte {end} on are taken away",
-                path.display(),
-                file_len - end
-            );
-        }
         Ok(Self::Regular(Regular {
             path: path.to_owned(),
             identity: identity(&found),
-            file: Writer::regular(file),
-            end,
+            end: take_cut_away(&file, path)?,
+            writer: Writer::regular(file.try_clone()?),
+            file,
             checked: Instant::now(),
             replaced: false,
         }))
@@ -182,13 +175,31 @@ fn lock(file: &File, path: &Path) -> io::Result<()> {
     }
 }
 
+/// Takes a message that is cut away from the file's end, and says where that
+/// is then. An error as from [`recover::end_of_messages`], or of the file.
+fn take_cut_away(file: &File, path: &Path) -> io::Result<u64> {
+    let len = file.metadata()?.len();
+    let end = recover::end_of_messages(file)?;
+    if end < len {
+        file.set_len(end)?;
+        log::warn!(
+            "{}: its last message was cut; {} bytes from byte {end} on are taken away",
+            path.display(),
+            len - end
+        );
+    }
+    Ok(end)
+}
+
 /// A regular file.
 #[derive(Debug)]
 struct Regular {
     path: PathBuf,
     /// Its device and inode.
     identity: (u64, u64),
-    file: Writer,
+    /// To look at.
+    file: File,
+    writer: Writer,
     /// Where the last whole message ends.
     end: u64,
     /// When it was last looked whether the path still leads to the file.
@@ -208,16 +219,49 @@ impl Regular {
         }
         let mut unwritten = Unwritten::new(pieces);
         loop {
-            let write = async |slices, done| self.file.writev_at(slices, self.end + done).await;
-            match unwritten.write(&mut writer.slices, write).await {
-                Ok(()) => break,
-                Err(error) => {
-                    self.check();
-                    writer.attempts.failed(&error).await;
-                }
+            let write = async |slices, done| match self.missing(done) {
+                Ok(0) => self.writer.writev_at(slices, self.end + done).await,
+                Ok(_) => (Err(io::ErrorKind::UnexpectedEof.into()), slices),
+                Err(error) => (Err(error), slices),
+            };
+            let Err(error) = unwritten.write(&mut writer.slices, write).await else {
+                break;
+            };
+            self.check();
+            match self.go_on_if_truncated(unwritten.done()) {
+                Ok(true) => unwritten = Unwritten::new(pieces),
+                Ok(false) => writer.attempts.failed(&error).await,
+                Err(error) => writer.attempts.failed(&error).await,
             }
         }
         self.end += unwritten.done();
+    }
+
+    /// Bytes of what was written that the file has not any more, when `done`
+    /// bytes of a message were.
+    fn missing(&self, done: u64) -> io::Result<u64> {
+        Ok((self.end + done).saturating_sub(self.file.metadata()?.len()))
+    }
+
+    /// Finds the new end of a file that was truncated. True if it was: the
+    /// message must begin again.
+    fn go_on_if_truncated(&mut self, done: u64) -> io::Result<bool> {
+        let missing = self.missing(done)?;
+        if missing == 0 {
+            return Ok(false);
+        }
+        log::warn!(
+            "{}: the file was truncated, the last {missing} bytes are gone; it goes on at its new end",
+            self.path.display(),
+        );
+        self.end = match take_cut_away(&self.file, &self.path) {
+            Err(error) if error.kind() == io::ErrorKind::InvalidData => {
+                log::error!("{}: {error}", self.path.display());
+                self.file.metadata()?.len()
+            }
+            found => found?,
+        };
+        Ok(true)
     }
 
     /// Tells once if the path leads elsewhere by now.

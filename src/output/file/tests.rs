@@ -135,6 +135,42 @@ fn a_moved_file_is_written_on() {
     assert!(!path.exists());
 }
 
+/// To every length, which may cut a message, and with nothing or something of
+/// others left.
+#[test]
+fn a_truncated_file_goes_on_at_its_new_end() {
+    let dir = tempfile::tempdir().unwrap();
+    let path = dir.path().join("log");
+    let (kept, new) = (text_bundle(b"kept\n"), text_bundle(b"new\n"));
+    start(async {
+        let mut sink = FileSink::open(&path, Compress::None).unwrap();
+        let kept_len = sink.deliver(&kept).await.unwrap();
+        for len in (0..=2 * kept_len).rev() {
+            sink.deliver(&kept).await.unwrap();
+            let file = OpenOptions::new().write(true).open(&path).unwrap();
+            file.set_len(len).unwrap();
+            sink.deliver(&new).await.unwrap();
+            let file = fs::read(&path).unwrap();
+            let mut expected = vec![kept.decode(); (len / kept_len) as usize];
+            expected.push(new.decode());
+            assert_eq!(parse(&file), (expected, file.len()), "{len}");
+            // So that there are two messages and more to truncate.
+            for _ in 0..2 {
+                sink.deliver(&kept).await.unwrap();
+            }
+            fs::write(&path, fs::read(&path).unwrap().split_off(file.len())).unwrap();
+        }
+        assert_eq!(sink.health().errors(), 0);
+
+        // Nothing is taken away of what others put there.
+        fs::write(&path, "hello").unwrap();
+        sink.deliver(&new).await.unwrap();
+    });
+    let file = fs::read(&path).unwrap();
+    let rest = file.strip_prefix(b"hello").unwrap();
+    assert_eq!(parse(rest), (vec![new.decode()], rest.len()));
+}
+
 #[test]
 fn devices_take_it_or_are_tried_again() {
     let bundle = text_bundle(b"x\n");

@@ -252,6 +252,8 @@ fn what_an_earlier_run_left() {
             assert_eq!(found[name], b"old", "{name}");
         }
         assert_eq!(found["d"], b"new 0");
+        assert!(!fs::exists(temp.path().join("_00001.d")).unwrap());
+        assert!(!fs::exists(temp.path().join("_00002.d")).unwrap());
         assert!(fs::exists(temp.path().join("other~/x")).unwrap());
         assert!(fs::exists(temp.path().join("dir~")).unwrap());
     });
