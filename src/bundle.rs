@@ -333,3 +333,6 @@ impl Gather {
         self.pieces.push(piece);
     }
 }
+
+#[cfg(test)]
+mod tests;

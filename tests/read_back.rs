@@ -101,7 +101,7 @@ fn list() {
             assert_eq!(row["bytes"], sent.content().len(), "{}", sent.name);
             assert_eq!(row["tags"], serde_json::json!({"k": "v"}));
             match sent.stream_type {
-                "text" => assert_eq!(row["lines"], common::content::lines(&sent.written).len()),
+                "text" => assert_eq!(row["lines"], common::lines(&sent.written).len()),
                 "binary" => {}
                 _ => assert_eq!(row["datagrams"], sent.datagrams.len(), "{}", sent.name),
             }

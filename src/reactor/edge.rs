@@ -1,4 +1,4 @@
-//! The connections of a butler: from accepting to the last read.
+//! The connections of a butler: from the header to the last read.
 //!
 //! The edge owns the descriptors and the [`Io`]. It decides nothing about
 //! content: a [`Step`] says what came, and the engine tells the core.
@@ -6,34 +6,23 @@
 use std::collections::VecDeque;
 use std::fmt;
 use std::io;
-use std::os::fd::{AsFd, AsRawFd, OwnedFd};
+use std::os::fd::{AsFd, OwnedFd};
 use std::rc::Rc;
 
-use rustix::event::{PollFd, PollFlags, poll};
 use rustix::fs::FileType;
 use rustix::io::Errno;
-use rustix::net::{Shutdown, SocketFlags};
-use rustix::process::{Resource, getrlimit};
+use rustix::net::Shutdown;
 
-use super::door::Door;
 pub(crate) use super::io::Filled;
 use super::io::{Completion, Io, ReadBy, Token};
 use super::listener::StreamServer;
+use super::reception::{Now, Reception};
 use super::runtime;
 use super::tee::Tee;
 use crate::limits::{HEADER_SMALL_MAX, HEADER_TIMEOUT, HEADERS_BUFFERED_MAX};
 use crate::stream::arena::{Arena, Key};
 use crate::wire::descriptor::StreamProperties;
 use crate::wire::header::{HeaderError, HeaderReader};
-
-/// How long to wait before accepting again when descriptors have run out.
-const ACCEPT_RETRY_NS: u64 = 100_000_000;
-/// They have run out until there were enough for so long: whoever is at the
-/// limit for hours hears of it once.
-const DESCRIPTORS_BACK_NS: u64 = 1_000_000_000;
-/// Descriptors that are kept back from accepting: an output that is not
-/// connected yet, or not any more, must be able to.
-const SPARE_DESCRIPTORS: usize = 8;
 
 /// Reads of connections that have data, at a time.
 const READY_BATCH: usize = 4;
@@ -80,16 +69,6 @@ impl Connection {
 /// What a header came to: the stream's properties and the bytes used.
 type HeaderResult = Result<Option<(StreamProperties, usize)>, HeaderError>;
 
-#[derive(Debug)]
-struct Listener {
-    server: StreamServer,
-    armed: bool,
-    /// It takes those that wait already, then closes.
-    closing: bool,
-    /// Out of descriptors: when to try again.
-    retry_ns: Option<u64>,
-}
-
 /// What has come.
 pub(crate) enum Step {
     /// Data on a connection; give the buffer back with
@@ -112,8 +91,7 @@ pub(crate) enum NextRead {
 pub(crate) struct Edge {
     io: Io,
     connections: Arena<Connection>,
-    listeners: Arena<Listener>,
-    door: Door,
+    reception: Reception,
     /// Read, but there is no room for it now.
     parked: VecDeque<(Key, Filled, NextRead)>,
     /// Connections whose next read waits for room.
@@ -125,10 +103,6 @@ pub(crate) struct Edge {
     headers: VecDeque<(Key, u64)>,
     /// Bytes that all unfinished headers hold.
     headers_buffered: usize,
-    /// When descriptors were last found to have run out.
-    exhausted_ns: Option<u64>,
-    /// Keep the places of [`SPARE_DESCRIPTORS`] while we accept.
-    spare: Vec<OwnedFd>,
     /// Connections end after what is there, also those that come yet.
     ending: bool,
 }
@@ -137,7 +111,7 @@ impl fmt::Debug for Edge {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.debug_struct("Edge")
             .field("connections", &self.connections.len())
-            .field("listeners", &self.listeners.len())
+            .field("listeners", &self.listeners())
             .finish_non_exhaustive()
     }
 }
@@ -147,15 +121,12 @@ impl Edge {
         Ok(Self {
             io: runtime::io()?,
             connections: Arena::default(),
-            listeners: Arena::default(),
-            door: Door::default(),
+            reception: Reception::default(),
             parked: VecDeque::new(),
             waiting: VecDeque::new(),
             ready: VecDeque::new(),
             headers: VecDeque::new(),
             headers_buffered: 0,
-            exhausted_ns: None,
-            spare: Vec::new(),
             ending: false,
         })
     }
@@ -180,12 +151,12 @@ impl Edge {
     }
 
     pub fn listeners(&self) -> usize {
-        self.listeners.len()
+        self.reception.listeners()
     }
 
     /// Connections of users who may not open streams.
     pub fn peers_refused(&self) -> u64 {
-        self.door.refused()
+        self.reception.refused()
     }
 
     pub fn connection(&mut self, key: Key) -> Option<&mut Connection> {
@@ -202,13 +173,17 @@ impl Edge {
 
     /// Takes a stream server.
     pub fn add_server(&mut self, now_ns: u64, server: StreamServer) -> io::Result<()> {
-        let key = self.listeners.insert(Listener {
-            server,
-            armed: false,
-            closing: false,
-            retry_ns: None,
-        });
-        self.tend(now_ns, key)
+        let (reception, mut now) = self.reception(now_ns);
+        reception.add(&mut now, server)
+    }
+
+    fn reception(&mut self, now_ns: u64) -> (&mut Reception, Now<'_>) {
+        let now = Now {
+            io: &mut self.io,
+            ns: now_ns,
+            connections: self.connections.len(),
+        };
+        (&mut self.reception, now)
     }
 
     /// Takes a descriptor as a stream of its own.
@@ -249,7 +224,12 @@ impl Edge {
                     number,
                     result,
                     armed,
-                } => self.accepted(now_ns, Key::from_u64(number), result, armed)?,
+                } => {
+                    let mut admitted = Vec::new();
+                    let (reception, mut now) = self.reception(now_ns);
+                    reception.accepted(&mut now, number, result, armed, &mut admitted)?;
+                    self.begin(now_ns, admitted)?;
+                }
                 Completion::Read {
                     number,
                     result,
@@ -296,10 +276,7 @@ impl Edge {
                 let connection = self.connections.get(Key::from_u64(number))?;
                 Some(connection.fd.as_fd())
             }
-            Token::Accept(number) => {
-                let listener = self.listeners.get(Key::from_u64(number))?;
-                Some(listener.server.fd.as_fd())
-            }
+            Token::Accept(number) => Some(self.reception.get(number)?.as_fd()),
             Token::Cancel => None,
         })
     }
@@ -401,13 +378,7 @@ impl Edge {
         if let Phase::Header(reader) = &connection.phase {
             self.headers_buffered -= reader.buffered();
         }
-        for key in self.listeners.keys() {
-            if let Some(listener) = self.listeners.get_mut(key)
-                && listener.retry_ns.is_some()
-            {
-                listener.retry_ns = Some(0);
-            }
-        }
+        self.reception.descriptor_is_free();
         Some(connection)
     }
 
@@ -457,20 +428,21 @@ impl Edge {
 
     /// When [`tick`](Self::tick) has something to do.
     pub fn next_tick_ns(&self) -> Option<u64> {
-        let accepts = self
-            .listeners
-            .iter()
-            .filter_map(|(_, listener)| listener.retry_ns);
         let header = self.headers.front().map(|(_, deadline)| *deadline);
-        accepts.chain(header).min()
+        self.reception
+            .next_retry_ns()
+            .into_iter()
+            .chain(header)
+            .min()
     }
 
     /// Time has passed. Returns connections that took too long over their
     /// header.
     pub fn tick(&mut self, now_ns: u64, may_read: bool) -> io::Result<Vec<Key>> {
-        for key in self.listeners.keys() {
-            self.tend(now_ns, key)?;
-        }
+        let mut admitted = Vec::new();
+        let (reception, mut now) = self.reception(now_ns);
+        reception.tend(&mut now, &mut admitted)?;
+        self.begin(now_ns, admitted)?;
         let mut late = Vec::new();
         while let Some(&(key, deadline)) = self.headers.front() {
             let unfinished = matches!(
@@ -568,169 +540,23 @@ impl Edge {
 
     /// Takes those who wait to be accepted, and nobody after them.
     pub fn stop_accepting(&mut self, now_ns: u64) -> io::Result<()> {
-        for key in self.listeners.keys() {
-            let Some(listener) = self.listeners.get_mut(key) else {
-                continue;
-            };
-            if !listener.closing {
-                listener.closing = true;
-                listener.server.unlink();
-                if listener.armed {
-                    self.io.cancel_accept(key.to_u64())?;
-                }
-            }
-            self.tend(now_ns, key)?;
-        }
-        Ok(())
+        let mut admitted = Vec::new();
+        let (reception, mut now) = self.reception(now_ns);
+        reception.stop(&mut now, &mut admitted)?;
+        self.begin(now_ns, admitted)
     }
 
-    fn arm_accept(&mut self, key: Key) -> io::Result<()> {
-        if let Some(listener) = self.listeners.get_mut(key) {
-            self.io.accept(key.to_u64(), listener.server.fd.as_fd())?;
-            listener.armed = true;
-        }
-        Ok(())
-    }
-
-    /// An accept has come back.
-    fn accepted(
-        &mut self,
-        now_ns: u64,
-        key: Key,
-        result: io::Result<OwnedFd>,
-        armed: bool,
-    ) -> io::Result<()> {
-        if let Some(listener) = self.listeners.get_mut(key) {
-            listener.armed = armed;
-        }
-        match result {
-            Ok(fd) => self.welcome(now_ns, key, fd)?,
-            Err(error) => self.accept_failed(now_ns, key, error),
-        }
-        self.tend(now_ns, key)
-    }
-
-    fn welcome(&mut self, now_ns: u64, listener: Key, fd: OwnedFd) -> io::Result<()> {
-        if self
-            .exhausted_ns
-            .is_some_and(|at| now_ns > at + DESCRIPTORS_BACK_NS)
-        {
-            self.exhausted_ns = None;
-            log::warn!("connections are accepted again");
-        }
-        // The kernel gives the lowest number that is free: this was the last.
-        let limit = getrlimit(Resource::Nofile).current;
-        let last = limit.is_some_and(|limit| fd.as_raw_fd() as u64 + 1 >= limit);
-
-        let admitted = self
-            .listeners
-            .get(listener)
-            .is_some_and(|it| self.door.admits(now_ns, it.server.users(), fd.as_fd()));
-        if !admitted {
-            return Ok(());
-        }
-        let key = self.insert(fd, Phase::Header(HeaderReader::default()), None);
-        self.headers
-            .push_back((key, now_ns + HEADER_TIMEOUT.as_nanos() as u64));
-        // Clients write their header at once.
-        self.arm(key, NextRead::Ready)?;
-        if self.ending {
-            // A socket comes to its end by itself.
-            self.end_after_what_is_there(key)?;
-        }
-        if last {
-            self.exhausted(now_ns, listener, Errno::MFILE.into());
-            if self.listeners.get(listener).is_some_and(|it| it.armed) {
-                self.io.cancel_accept(listener.to_u64())?;
-            }
-        }
-        Ok(())
-    }
-
-    fn accept_failed(&mut self, now_ns: u64, key: Key, error: io::Error) {
-        if matches!(
-            Errno::from_io_error(&error),
-            Some(Errno::MFILE | Errno::NFILE | Errno::NOBUFS | Errno::NOMEM)
-        ) {
-            self.exhausted(now_ns, key, error);
-        }
-    }
-
-    /// No descriptor is left to accept with: tries again later.
-    fn exhausted(&mut self, now_ns: u64, listener: Key, error: io::Error) {
-        if self.exhausted_ns.replace(now_ns).is_none() {
-            log::error!(
-                "can't accept connections: {error}; those that are open are served on, \
-                 the others wait ({} are open)",
-                self.connections.len()
-            );
-        }
-        self.spare.clear();
-        if let Some(listener) = self.listeners.get_mut(listener) {
-            listener.retry_ns = Some(now_ns + ACCEPT_RETRY_NS);
-        }
-    }
-
-    /// Keeps descriptors back; an error if there are not as many.
-    fn take_spare(&mut self) -> io::Result<()> {
-        while self.spare.len() < SPARE_DESCRIPTORS {
-            self.spare.push(self.wait_fd()?);
-        }
-        Ok(())
-    }
-
-    fn remove_listener(&mut self, key: Key) {
-        if let Some(listener) = self.listeners.remove(key) {
-            let fd = listener.server.fd.as_fd();
-            self.io.forget(Token::Accept(key.to_u64()), fd);
-        }
-    }
-
-    /// Brings a listener to where it should be.
-    fn tend(&mut self, now_ns: u64, key: Key) -> io::Result<()> {
-        let Some(listener) = self.listeners.get_mut(key) else {
-            return Ok(());
-        };
-        let blocked = listener.retry_ns.is_some_and(|at| at > now_ns);
-        if listener.armed || blocked {
-            return Ok(());
-        }
-        listener.retry_ns = None;
-        let closing = listener.closing;
-        if let Err(error) = self.take_spare() {
-            self.spare.clear();
-            // With next to none at all it is better to accept than to wait.
-            if !self.connections.is_empty() {
-                self.exhausted(now_ns, key, error);
-                return Ok(());
-            }
-        }
-        if !closing {
-            return self.arm_accept(key);
-        }
-        while let Some(listener) = self.listeners.get(key)
-            && listener.retry_ns.is_none()
-        {
-            let mut ready = [PollFd::new(&listener.server.fd, PollFlags::IN)];
-            if !matches!(
-                poll(&mut ready, Some(&rustix::time::Timespec::default())),
-                Ok(1)
-            ) {
-                self.remove_listener(key);
-                break;
-            }
-            match rustix::net::accept_with(&listener.server.fd, SocketFlags::CLOEXEC) {
-                Ok(fd) => self.welcome(now_ns, key, fd)?,
-                Err(Errno::INTR | Errno::CONNABORTED) => {}
-                Err(error) => {
-                    self.accept_failed(now_ns, key, error.into());
-                    if let Some(listener) = self.listeners.get(key)
-                        && listener.retry_ns.is_none()
-                    {
-                        self.remove_listener(key);
-                    }
-                    break;
-                }
+    /// Begins with the headers of those who were let in.
+    fn begin(&mut self, now_ns: u64, admitted: Vec<OwnedFd>) -> io::Result<()> {
+        for fd in admitted {
+            let key = self.insert(fd, Phase::Header(HeaderReader::default()), None);
+            self.headers
+                .push_back((key, now_ns + HEADER_TIMEOUT.as_nanos() as u64));
+            // Clients write their header at once.
+            self.arm(key, NextRead::Ready)?;
+            if self.ending {
+                // A socket comes to its end by itself.
+                self.end_after_what_is_there(key)?;
             }
         }
         Ok(())

@@ -23,6 +23,7 @@ mod mapping;
 pub(crate) mod pace;
 pub(crate) mod passed;
 mod place;
+mod reception;
 mod ring;
 pub(crate) mod runtime;
 pub(crate) mod tee;

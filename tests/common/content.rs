@@ -76,7 +76,10 @@ impl Sent {
         // Not assert_eq: nobody can read megabytes of difference.
         assert!(got.bytes == self.content(), "{name}: other bytes");
         match self.stream_type {
-            "text" => assert!(got.lines == lines(&self.written), "{name}: other lines"),
+            "text" => assert!(
+                got.lines == super::lines(&self.written),
+                "{name}: other lines"
+            ),
             "binary" => {}
             _ => {
                 assert!(got.datagrams == self.datagrams, "{name}: other datagrams");
@@ -125,22 +128,6 @@ pub fn check_all(streams: &BTreeMap<String, Stream>, all: &[Sent]) {
         sent.check(got.unwrap_or_else(|| panic!("{} is not there", sent.name)));
     }
     assert_eq!(streams.len(), all.len(), "{:?}", streams.keys());
-}
-
-/// Lines as the protocol splits them.
-pub fn lines(text: &[u8]) -> Vec<(Vec<u8>, String)> {
-    text.split_inclusive(|byte| *byte == b'\n')
-        .map(|line| {
-            let (value, delimiter) = if let Some(value) = line.strip_suffix(b"\r\n") {
-                (value, "\r\n")
-            } else if let Some(value) = line.strip_suffix(b"\n") {
-                (value, "\n")
-            } else {
-                (line, "")
-            };
-            (value.to_vec(), delimiter.to_owned())
-        })
-        .collect()
 }
 
 /// Bytes that no compression makes smaller, always the same.

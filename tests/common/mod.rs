@@ -123,3 +123,19 @@ fn take_entry(stream: &mut Stream, log: &logpb::LogEntry) {
         }
     }
 }
+
+/// Lines as the protocol splits them.
+pub fn lines(text: &[u8]) -> Vec<(Vec<u8>, String)> {
+    text.split_inclusive(|byte| *byte == b'\n')
+        .map(|line| {
+            let (value, delimiter) = if let Some(value) = line.strip_suffix(b"\r\n") {
+                (value, "\r\n")
+            } else if let Some(value) = line.strip_suffix(b"\n") {
+                (value, "\n")
+            } else {
+                (line, "")
+            };
+            (value.to_vec(), delimiter.to_owned())
+        })
+        .collect()
+}

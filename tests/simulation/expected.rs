@@ -5,7 +5,7 @@ use butler::limits::DATAGRAM_MAX;
 use butler::wire::descriptor::StreamType;
 use butler::wire::varint;
 
-use crate::common::content::lines;
+use crate::common::lines;
 
 /// See the module.
 #[derive(Debug, Default)]

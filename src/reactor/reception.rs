@@ -1,0 +1,280 @@
+//! The listeners: who is let in, and what happens when descriptors run out.
+
+use std::io;
+use std::os::fd::{AsFd, AsRawFd, OwnedFd};
+
+use rustix::event::{PollFd, PollFlags, poll};
+use rustix::io::Errno;
+use rustix::net::SocketFlags;
+use rustix::process::{Resource, getrlimit};
+
+use super::door::Door;
+use super::io::{Io, Token};
+use super::listener::StreamServer;
+use crate::stream::arena::{Arena, Key};
+
+/// How long to wait before accepting again when descriptors have run out.
+const ACCEPT_RETRY_NS: u64 = 100_000_000;
+/// They have run out until there were enough for so long: whoever is at the
+/// limit for hours hears of it once.
+const DESCRIPTORS_BACK_NS: u64 = 1_000_000_000;
+/// Descriptors that are kept back from accepting: an output that is not
+/// connected yet, or not any more, must be able to.
+const SPARE_DESCRIPTORS: usize = 8;
+
+#[derive(Debug)]
+struct Listener {
+    server: StreamServer,
+    armed: bool,
+    /// It takes those that wait already, then closes.
+    closing: bool,
+    /// Out of descriptors: when to try again.
+    retry_ns: Option<u64>,
+}
+
+/// See the module.
+#[derive(Debug, Default)]
+pub(super) struct Reception {
+    listeners: Arena<Listener>,
+    door: Door,
+    /// When descriptors were last found to have run out.
+    exhausted_ns: Option<u64>,
+    /// Keep the places of [`SPARE_DESCRIPTORS`] while we accept.
+    spare: Vec<OwnedFd>,
+}
+
+/// What it needs to know of the moment.
+pub(super) struct Now<'a> {
+    pub io: &'a mut Io,
+    pub ns: u64,
+    /// Connections that are open.
+    pub connections: usize,
+}
+
+impl Reception {
+    pub fn listeners(&self) -> usize {
+        self.listeners.len()
+    }
+
+    /// Connections of users who may not open streams.
+    pub fn refused(&self) -> u64 {
+        self.door.refused()
+    }
+
+    pub fn get(&self, number: u64) -> Option<&OwnedFd> {
+        Some(&self.listeners.get(Key::from_u64(number))?.server.fd)
+    }
+
+    pub fn add(&mut self, now: &mut Now<'_>, server: StreamServer) -> io::Result<()> {
+        let key = self.listeners.insert(Listener {
+            server,
+            armed: false,
+            closing: false,
+            retry_ns: None,
+        });
+        // It does not accept by itself before it closes.
+        self.tend_one(now, key, &mut Vec::new())
+    }
+
+    /// When [`tend`](Self::tend) has something to do.
+    pub fn next_retry_ns(&self) -> Option<u64> {
+        let retries = self.listeners.iter();
+        retries.filter_map(|(_, listener)| listener.retry_ns).min()
+    }
+
+    /// A descriptor is free again.
+    pub fn descriptor_is_free(&mut self) {
+        for key in self.listeners.keys() {
+            if let Some(listener) = self.listeners.get_mut(key)
+                && listener.retry_ns.is_some()
+            {
+                listener.retry_ns = Some(0);
+            }
+        }
+    }
+
+    /// Brings all listeners to where they should be. Who is let in meanwhile
+    /// is put into `admitted`.
+    pub fn tend(&mut self, now: &mut Now<'_>, admitted: &mut Vec<OwnedFd>) -> io::Result<()> {
+        for key in self.listeners.keys() {
+            self.tend_one(now, key, admitted)?;
+        }
+        Ok(())
+    }
+
+    /// Takes those who wait to be accepted, and nobody after them.
+    pub fn stop(&mut self, now: &mut Now<'_>, admitted: &mut Vec<OwnedFd>) -> io::Result<()> {
+        for key in self.listeners.keys() {
+            if let Some(listener) = self.listeners.get_mut(key)
+                && !listener.closing
+            {
+                listener.closing = true;
+                listener.server.unlink();
+                if listener.armed {
+                    now.io.cancel_accept(key.to_u64())?;
+                }
+            }
+        }
+        self.tend(now, admitted)
+    }
+
+    /// An accept has come back; `armed`: and goes on.
+    pub fn accepted(
+        &mut self,
+        now: &mut Now<'_>,
+        number: u64,
+        result: io::Result<OwnedFd>,
+        armed: bool,
+        admitted: &mut Vec<OwnedFd>,
+    ) -> io::Result<()> {
+        let key = Key::from_u64(number);
+        if let Some(listener) = self.listeners.get_mut(key) {
+            listener.armed = armed;
+        }
+        match result {
+            Ok(fd) => self.welcome(now, key, fd, admitted)?,
+            Err(error) => self.accept_failed(now, key, &error),
+        }
+        self.tend_one(now, key, admitted)
+    }
+
+    fn welcome(
+        &mut self,
+        now: &mut Now<'_>,
+        key: Key,
+        fd: OwnedFd,
+        admitted: &mut Vec<OwnedFd>,
+    ) -> io::Result<()> {
+        let back = |at| now.ns > at + DESCRIPTORS_BACK_NS;
+        if self.exhausted_ns.is_some_and(back) {
+            self.exhausted_ns = None;
+            log::warn!("connections are accepted again");
+        }
+        let Some(listener) = self.listeners.get(key) else {
+            return Ok(());
+        };
+        // The kernel gives the lowest number that is free: this was the last.
+        let limit = getrlimit(Resource::Nofile).current;
+        let last = limit.is_some_and(|limit| fd.as_raw_fd() as u64 + 1 >= limit);
+        if !self
+            .door
+            .admits(now.ns, listener.server.users(), fd.as_fd())
+        {
+            return Ok(());
+        }
+        admitted.push(fd);
+        if last {
+            if listener.armed {
+                now.io.cancel_accept(key.to_u64())?;
+            }
+            self.exhausted(now, key, &Errno::MFILE.into());
+        }
+        Ok(())
+    }
+
+    fn accept_failed(&mut self, now: &Now<'_>, key: Key, error: &io::Error) {
+        if matches!(
+            Errno::from_io_error(error),
+            Some(Errno::MFILE | Errno::NFILE | Errno::NOBUFS | Errno::NOMEM)
+        ) {
+            self.exhausted(now, key, error);
+        }
+    }
+
+    /// No descriptor is left to accept with: tries again later.
+    fn exhausted(&mut self, now: &Now<'_>, key: Key, error: &io::Error) {
+        if self.exhausted_ns.replace(now.ns).is_none() {
+            log::error!(
+                "can't accept connections: {error}; those that are open are served on, \
+                 the others wait ({} are open)",
+                now.connections
+            );
+        }
+        self.spare.clear();
+        if let Some(listener) = self.listeners.get_mut(key) {
+            listener.retry_ns = Some(now.ns + ACCEPT_RETRY_NS);
+        }
+    }
+
+    /// Keeps descriptors back; an error if there are not as many.
+    fn take_spare(&mut self, io: &Io) -> io::Result<()> {
+        while self.spare.len() < SPARE_DESCRIPTORS {
+            self.spare.push(io.wait_fd().try_clone_to_owned()?);
+        }
+        Ok(())
+    }
+
+    fn tend_one(
+        &mut self,
+        now: &mut Now<'_>,
+        key: Key,
+        admitted: &mut Vec<OwnedFd>,
+    ) -> io::Result<()> {
+        let Some(listener) = self.listeners.get_mut(key) else {
+            return Ok(());
+        };
+        let blocked = listener.retry_ns.is_some_and(|at| at > now.ns);
+        if listener.armed || blocked {
+            return Ok(());
+        }
+        listener.retry_ns = None;
+        if let Err(error) = self.take_spare(now.io) {
+            self.spare.clear();
+            // With next to none at all it is better to accept than to wait.
+            if now.connections > 0 {
+                self.exhausted(now, key, &error);
+                return Ok(());
+            }
+        }
+        match self.listeners.get_mut(key) {
+            Some(listener) if !listener.closing => {
+                now.io.accept(key.to_u64(), listener.server.fd.as_fd())?;
+                listener.armed = true;
+                Ok(())
+            }
+            _ => self.take_the_last(now, key, admitted),
+        }
+    }
+
+    /// Accepts those who wait already, and closes the listener unless
+    /// descriptors run out meanwhile.
+    fn take_the_last(
+        &mut self,
+        now: &mut Now<'_>,
+        key: Key,
+        admitted: &mut Vec<OwnedFd>,
+    ) -> io::Result<()> {
+        while let Some(listener) = self.listeners.get(key)
+            && listener.retry_ns.is_none()
+        {
+            let mut waits = [PollFd::new(&listener.server.fd, PollFlags::IN)];
+            let polled = poll(&mut waits, Some(&rustix::time::Timespec::default()));
+            let result = match polled {
+                Ok(1) => rustix::net::accept_with(&listener.server.fd, SocketFlags::CLOEXEC),
+                // Nobody does.
+                _ => Err(Errno::AGAIN),
+            };
+            match result {
+                Ok(fd) => self.welcome(now, key, fd, admitted)?,
+                Err(Errno::INTR | Errno::CONNABORTED) => {}
+                Err(error) => {
+                    self.accept_failed(now, key, &error.into());
+                    if let Some(listener) = self.listeners.get(key)
+                        && listener.retry_ns.is_some()
+                    {
+                        return Ok(());
+                    }
+                    self.remove(now.io, key);
+                }
+            }
+        }
+        Ok(())
+    }
+
+    fn remove(&mut self, io: &mut Io, key: Key) {
+        if let Some(listener) = self.listeners.remove(key) {
+            let fd = listener.server.fd.as_fd();
+            io.forget(Token::Accept(key.to_u64()), fd);
+        }
+    }
+}
