@@ -27,5 +27,7 @@ mod reception;
 mod ring;
 pub(crate) mod runtime;
 pub(crate) mod tee;
+#[cfg(test)]
+mod testing;
 pub(crate) mod wake;
 pub(crate) mod writer;

@@ -77,56 +77,46 @@ fn a_file_that_is_removed_has_all() {
     check(&parse(&bytes));
 }
 
-/// As `logrotate` does it with `copytruncate`.
-#[test]
-fn a_file_is_copied_and_truncated() {
-    let dir = tempfile::tempdir().unwrap();
-    let (path, copy) = (dir.path().join("logs"), dir.path().join("logs.1"));
-    let output = format!("file,path={}", path.display());
-    let serve = Serve::start(dir.path(), &["--output", &output, "--output-no-buffer"]);
+/// As `logrotate` does it with `copytruncate`: returns the copy of `path`, and
+/// what was said.
+fn copied_and_truncated(dir: &Path, output: &str, path: &Path) -> (Vec<u8>, String) {
+    let serve = Serve::start(dir, &["--output", output, "--output-no-buffer"]);
     let mut stream = open(&serve.socket, "s", "text");
     stream.write_all(b"before\n").unwrap();
     serve.wait_for_counter("bytes_delivered", 7);
-    fs::copy(&path, &copy).unwrap();
-    File::options()
-        .write(true)
-        .open(&path)
-        .unwrap()
-        .set_len(0)
-        .unwrap();
+    let copy = fs::read(path).unwrap();
+    let file = File::options().write(true).open(path).unwrap();
+    file.set_len(0).unwrap();
     stream.write_all(b"after\n").unwrap();
     drop(stream);
     let ended = serve.terminate();
     ended.expect_success();
-    assert!(ended.stderr.contains("the file was truncated"), "{ended:?}");
-    let mut bundles = parse_file(&copy);
+    (copy, ended.stderr)
+}
+
+#[test]
+fn a_file_is_copied_and_truncated() {
+    let dir = tempfile::tempdir().unwrap();
+    let path = dir.path().join("logs");
+    let output = format!("file,path={}", path.display());
+    let (copy, stderr) = copied_and_truncated(dir.path(), &output, &path);
+    assert!(stderr.contains("the file was truncated"), "{stderr}");
+    let mut bundles = parse(&copy);
     bundles.extend(parse_file(&path));
     check(&bundles);
 }
 
-/// The same of a stream's file in a directory.
 #[test]
 fn a_file_in_a_directory_is_copied_and_truncated() {
     let dir = tempfile::tempdir().unwrap();
     let out = dir.path().join("out");
     let output = format!("directory,path={}", out.display());
-    let serve = Serve::start(dir.path(), &["--output", &output, "--output-no-buffer"]);
-    let mut stream = open(&serve.socket, "s", "text");
-    stream.write_all(b"before\n").unwrap();
-    serve.wait_for_counter("bytes_delivered", 7);
-    File::options()
-        .write(true)
-        .open(out.join("s"))
-        .unwrap()
-        .set_len(0)
-        .unwrap();
-    stream.write_all(b"after\n").unwrap();
-    drop(stream);
-    let ended = serve.terminate();
-    ended.expect_success();
+    let path = out.join("s");
+    let (copy, stderr) = copied_and_truncated(dir.path(), &output, &path);
     let notice = "its file s was truncated while it was written; 7 bytes of it are gone";
-    assert!(ended.stderr.contains(notice), "{ended:?}");
-    assert_eq!(fs::read(out.join("s")).unwrap(), b"after\n");
+    assert!(stderr.contains(notice), "{stderr}");
+    assert_eq!(copy, b"before\n");
+    assert_eq!(fs::read(&path).unwrap(), b"after\n");
 }
 
 /// In a directory that fate of one stream's file is no other's.

@@ -5,6 +5,7 @@ use std::os::unix::net::{UnixListener, UnixStream};
 use rustix::io::ReadWriteFlags;
 
 use super::*;
+use crate::reactor::testing::terminal;
 
 /// What came: data, the end, or an error.
 type Got = Result<Vec<u8>, Errno>;
@@ -202,20 +203,9 @@ fn a_regular_file_is_always_ready() {
 
 #[test]
 fn a_terminal() {
-    use rustix::pty::{OpenptFlags, grantpt, openpt, ptsname, unlockpt};
-    let Ok(ours) = openpt(OpenptFlags::RDWR | OpenptFlags::NOCTTY) else {
-        eprintln!("skipped: no terminals here");
+    let Some((ours, theirs)) = terminal() else {
         return;
     };
-    grantpt(&ours).unwrap();
-    unlockpt(&ours).unwrap();
-    let name = ptsname(&ours, Vec::new()).unwrap();
-    let theirs = rustix::fs::open(
-        name,
-        rustix::fs::OFlags::RDWR | rustix::fs::OFlags::NOCTTY,
-        rustix::fs::Mode::empty(),
-    )
-    .unwrap();
     let mut world = World::new();
     let number = world.add(theirs);
     world.read(number, ReadBy::Read, false);
