@@ -4,6 +4,7 @@
 #![allow(clippy::unwrap_used)]
 
 mod activation;
+mod booted;
 mod child;
 #[path = "../common/mod.rs"]
 mod common;
