@@ -141,32 +141,22 @@ impl Bundler {
     /// Bytes of payload that the stream's next entry may have in the bundle
     /// being filled; zero when it is full.
     pub fn room(&self, info: &StreamInfo, slot: Slot) -> usize {
-        self.room_within(self.limits.target, info, slot)
+        let target = self.limits.target;
+        match &self.open {
+            None => self.room_fresh(target, info),
+            Some(open) if slot.bundle == self.number => payload(target, open.size),
+            Some(open) => payload(target, open.size + entry_overhead(info)),
+        }
     }
 
     /// The same, for an entry that would have a fresh bundle to itself.
     pub fn room_alone(&self, info: &StreamInfo) -> usize {
-        let size = bundle::bundle_overhead_max(&self.identity);
-        payload(self.limits.max, size + entry_overhead(info)).max(PAYLOAD_MIN)
+        self.room_fresh(self.limits.max, info)
     }
 
-    fn room_within(&self, limit: usize, info: &StreamInfo, slot: Slot) -> usize {
-        match &self.open {
-            None => {
-                let size = bundle::bundle_overhead_max(&self.identity);
-                payload(limit, size + entry_overhead(info)).max(PAYLOAD_MIN)
-            }
-            Some(open) => {
-                let entry = if slot.bundle == self.number {
-                    0
-                } else {
-                    entry_overhead(info)
-                };
-                let in_segment = open.segment.len() - open.used;
-                payload(limit, open.size + entry)
-                    .min(in_segment.saturating_sub(crate::wire::entry::OVERHEAD_MAX))
-            }
-        }
+    fn room_fresh(&self, limit: usize, info: &StreamInfo) -> usize {
+        let size = bundle::bundle_overhead_max(&self.identity);
+        payload(limit, size + entry_overhead(info)).max(PAYLOAD_MIN)
     }
 
     /// Stages an entry of `len` bytes, which [`room`](Self::room) or
@@ -389,3 +379,6 @@ fn entry_overhead(info: &StreamInfo) -> usize {
 fn payload(limit: usize, taken: usize) -> usize {
     limit.saturating_sub(taken + crate::wire::entry::OVERHEAD_MAX)
 }
+
+#[cfg(test)]
+mod tests;

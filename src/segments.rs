@@ -60,6 +60,12 @@ impl SegmentPool {
         self.shrink(KEPT);
     }
 
+    /// Free segments.
+    #[cfg(test)]
+    pub fn free(&self) -> usize {
+        self.free.len()
+    }
+
     fn shrink(&mut self, max: usize) {
         let mut gone = 0;
         while self.bytes > max.max(KEPT) && gone < self.free.len() {

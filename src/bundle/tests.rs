@@ -155,7 +155,7 @@ fn it_is_what_prost_would_encode() {
         assert_eq!(gather.len(), message.len());
     }
     gather.clear();
-    assert!(gather.is_empty() && gather.len() == 0 && gather.pieces().is_empty());
+    assert!(gather.is_empty() && gather.pieces().is_empty());
     assert_eq!(bundle.len(), bytes.len());
     assert_eq!(bundle.decode(), expected);
 }
