@@ -101,15 +101,7 @@ impl MessageHead {
     /// more bytes are needed to tell.
     pub fn parse(bytes: &[u8]) -> Result<Option<Self>, MessageError> {
         let Some((metadata, metadata_end)) = frame(bytes, METADATA_MAX)? else {
-            // Any byte is a length; what is cut must be what we write.
-            let cut = [Compression::None, Compression::Zlib]
-                .iter()
-                .any(|compression| metadata_frame(*compression).starts_with(bytes));
-            return if cut {
-                Ok(None)
-            } else {
-                Err(MessageError::Metadata)
-            };
+            return Ok(None);
         };
         let metadata =
             logpb::ButlerMetadata::decode(metadata).map_err(|_| MessageError::Metadata)?;
@@ -127,6 +119,16 @@ impl MessageHead {
             data_start: metadata_end + used,
             data_len,
         }))
+    }
+
+    /// Is that the beginning of a message, cut anywhere in its head? Any byte
+    /// is a length, so [`parse`](Self::parse) waits for more of what is no
+    /// message at all. Metadata that is cut itself must be what we write.
+    pub fn is_begun(bytes: &[u8]) -> bool {
+        matches!(frame(bytes, METADATA_MAX), Ok(Some(_)))
+            || [Compression::None, Compression::Zlib]
+                .iter()
+                .any(|compression| metadata_frame(*compression).starts_with(bytes))
     }
 
     /// Bytes of the whole message.
@@ -276,6 +278,7 @@ mod tests {
             message.extend(b"\x05next");
             let view = MessageView::parse(&message).unwrap().unwrap();
             assert_eq!((view.len, view.compression), (len, compression));
+            assert_eq!(view.data, data);
             assert_eq!(view.bundle().unwrap(), bundle);
             for cut in 0..view.data.len() {
                 let data = &view.data[..cut];
@@ -285,6 +288,35 @@ mod tests {
                 }
             }
         }
+    }
+
+    /// Other writers may encode the same metadata otherwise.
+    #[test]
+    fn metadata_of_others() {
+        let message = b"\x07\x08\x01\x10\x00\x1a\x011\x02\x22\x00";
+        for cut in 0..message.len() {
+            assert_eq!(MessageHead::parse(&message[..cut]).map(|_| ()), Ok(()));
+            // What may be theirs or anything is not taken for theirs.
+            let begun = cut <= 4 || cut >= 8;
+            assert_eq!(MessageHead::is_begun(&message[..cut]), begun, "{cut}");
+        }
+        let view = MessageView::parse(message).unwrap().unwrap();
+        assert_eq!(view.compression, Compression::None);
+        assert_eq!(view.bundle(), Ok(logpb::ButlerLogBundle::default()));
+
+        for other in [
+            &b"\x05\x08\x02\x1a\x011"[..],
+            b"\x05\x08\x01\x1a\x012",
+            b"\x07\x08\x01\x10\x02\x1a\x011",
+            b"\x03\x1a\x011",
+            b"\x02\xff\xff",
+        ] {
+            assert_eq!(MessageHead::parse(other), Err(MessageError::Metadata));
+        }
+        for frame in [b"\x81\x08", b"\x80\x09"] {
+            assert_eq!(MessageHead::parse(frame), Err(MessageError::Frame));
+        }
+        assert_eq!(MessageHead::parse(b"\x80\x08"), Ok(None));
     }
 
     #[test]

@@ -35,9 +35,14 @@ impl MessageReader {
         self.offset
     }
 
-    /// Bytes that came of the message that is not whole yet.
-    pub fn pending(&self) -> usize {
-        self.end - self.start
+    /// The source has ended: how many bytes are there of a message that is
+    /// cut. An error if no message begins so.
+    pub fn tail(&self) -> Result<usize, MessageError> {
+        let rest = &self.buffer[self.start..self.end];
+        match MessageHead::parse(rest)? {
+            None if !MessageHead::is_begun(rest) => Err(MessageError::Metadata),
+            _ => Ok(rest.len()),
+        }
     }
 
     /// Room for the bytes that the source has next. After putting some there
@@ -119,8 +124,13 @@ pub fn scan(file: &mut (impl Read + Seek)) -> io::Result<Scan> {
             break Tail::Nothing;
         }
         let bytes = len - end;
-        match MessageHead::parse(window.at(file, end, len)?) {
+        let head = window.at(file, end, len)?;
+        match MessageHead::parse(head) {
             Err(error) => break Tail::Corrupt { bytes, error },
+            Ok(None) if !MessageHead::is_begun(head) => {
+                let error = MessageError::Metadata;
+                break Tail::Corrupt { bytes, error };
+            }
             Ok(None) => break Tail::Torn { bytes },
             Ok(Some(head)) if head.message_len() as u64 > bytes => break Tail::Torn { bytes },
             Ok(Some(head)) => {
@@ -220,7 +230,7 @@ mod tests {
             let (found, reader, ok) = read(&bytes[..cut], 7);
             assert!(ok);
             assert_eq!((found.len(), reader.offset()), (whole, ends[whole] as u64));
-            assert_eq!(reader.pending(), cut - ends[whole]);
+            assert_eq!(reader.tail(), Ok(cut - ends[whole]));
 
             let torn = (cut - ends[whole]) as u64;
             let tail = match torn {
@@ -239,7 +249,7 @@ mod tests {
         for step in [1000, 65_536, 262_144] {
             let (found, reader, ok) = read(&bytes, step);
             assert!(ok);
-            assert_eq!((found.len(), reader.pending()), (3, 0));
+            assert_eq!((found.len(), reader.tail()), (3, Ok(0)));
             assert_eq!(reader.offset(), bytes.len() as u64);
         }
         let end = bytes.len() as u64;

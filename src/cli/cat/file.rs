@@ -89,16 +89,26 @@ impl FileOutput {
     }
 
     /// Reports what is left of a message that the end of the file cuts.
-    pub fn report_tail(&self, report: &mut Report<'_>) {
-        let pending = self.reader.pending();
-        if pending > 0 && !self.is_broken {
-            report.note(format_args!(
-                "{}: the file ends inside the message at offset {}: {pending} bytes of it are \
-                 there and are left out",
+    pub fn report_tail(&mut self, report: &mut Report<'_>) {
+        let offset = self.reader.offset();
+        match self.reader.tail() {
+            _ if self.is_broken => {}
+            Ok(0) => {}
+            Ok(pending) => report.note(format_args!(
+                "{}: the file ends inside the message at offset {offset}: {pending} bytes of it \
+                 are there and are left out",
                 self.path.display(),
-                self.reader.offset()
-            ));
+            )),
+            Err(error) => self.breaks(report, offset, &error),
         }
+    }
+
+    fn breaks(&mut self, report: &mut Report<'_>, offset: u64, error: &MessageError) {
+        self.is_broken = true;
+        report.error(format_args!(
+            "{}: at offset {offset}: {error}; nothing after it can be read",
+            self.path.display()
+        ));
     }
 
     /// Was the file replaced or truncated since it was opened?
@@ -126,11 +136,7 @@ impl FileOutput {
                     Err(_) => Err(FeedError::Malformed),
                 },
                 Err(error) => {
-                    self.is_broken = true;
-                    report.error(format_args!(
-                        "{}: at offset {offset}: {error}; nothing after it can be read",
-                        self.path.display()
-                    ));
+                    self.breaks(report, offset, &error);
                     return Ok(());
                 }
             };

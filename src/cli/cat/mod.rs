@@ -252,7 +252,7 @@ impl Cat {
 
     fn show(&mut self, report: &mut Report<'_>, sink: &mut dyn Sink) -> io::Result<()> {
         self.read_files(report, sink)?;
-        for file in &self.files {
+        for file in &mut self.files {
             file.report_tail(report);
         }
         self.pipeline.finish(&self.streams, sink, report)?;
