@@ -573,3 +573,6 @@ impl Core {
         }
     }
 }
+
+#[cfg(test)]
+mod tests;

@@ -1,0 +1,318 @@
+use super::*;
+use crate::proto::logpb::log_entry::Content;
+use crate::wire::descriptor::StreamType;
+use prost_types::Timestamp;
+
+const AGE_NS: u64 = 1_000;
+const BUFFERED_MAX: u64 = 2_000_000;
+
+fn at(mono_ns: u64) -> Moment {
+    Moment {
+        mono_ns,
+        wall: Timestamp::default(),
+    }
+}
+
+fn config() -> CoreConfig {
+    CoreConfig {
+        bundle_limits: BundleLimits {
+            target: 10_000,
+            max: 100_000,
+        },
+        text_in_lines: true,
+        identity: Identity::default(),
+        global_tags: Tags::default(),
+        age_max_ns: AGE_NS,
+        buffered_max: BUFFERED_MAX,
+        stream_size_max: u64::MAX,
+    }
+}
+
+fn core() -> Core {
+    Core::new(config())
+}
+
+fn open(core: &mut Core, name: &str, stream_type: StreamType) -> Key {
+    let properties = StreamProperties::new(name.parse().unwrap(), stream_type);
+    core.open(&at(0), &properties).unwrap()
+}
+
+fn text(core: &mut Core, name: &str) -> Key {
+    open(core, name, StreamType::Text)
+}
+
+fn names(core: &Core, keys: &[Key]) -> Vec<String> {
+    let mut names: Vec<_> = keys
+        .iter()
+        .map(|key| core.name(*key).unwrap().to_string())
+        .collect();
+    names.sort();
+    names
+}
+
+/// The text of all entries of all streams, in order.
+fn text_in(bundle: &Bundle) -> String {
+    let entries = bundle.decode().entries;
+    let logs = entries.iter().flat_map(|entry| &entry.logs);
+    let lines = logs.flat_map(|log| match &log.content {
+        Some(Content::Text(text)) => text.lines.clone(),
+        _ => Vec::new(),
+    });
+    lines
+        .map(|line| String::from_utf8(line.value.to_vec()).unwrap() + &line.delimiter)
+        .collect()
+}
+
+#[test]
+fn why_a_stream_is_not_opened() {
+    let mut core = core();
+    let key = text(&mut core, "a/b");
+    core.end(&at(0), key);
+    let mut refused = |name: &str| {
+        let properties = StreamProperties::new(name.parse().unwrap(), StreamType::Text);
+        core.open(&at(0), &properties).unwrap_err().to_string()
+    };
+    assert_eq!(refused("a/b"), "the stream name a/b was used before");
+    core.drain(Namespace::new("c").unwrap());
+    let mut refused = |name: &str| {
+        let properties = StreamProperties::new(name.parse().unwrap(), StreamType::Text);
+        core.open(&at(0), &properties).unwrap_err().to_string()
+    };
+    assert_eq!(
+        refused("c/d"),
+        "stream c/d: the namespace c/ takes no new streams"
+    );
+    core.drain(Namespace::new("").unwrap());
+    let properties = StreamProperties::new("e".parse().unwrap(), StreamType::Text);
+    assert_eq!(
+        core.open(&at(0), &properties).unwrap_err().to_string(),
+        "stream e: no new streams are taken any more"
+    );
+    assert_eq!((core.stats().streams, core.stats().streams_refused), (1, 3));
+}
+
+#[test]
+fn what_is_known_of_streams() {
+    let mut core = core();
+    let keys = ["a/b", "a/c", "ab"].map(|name| text(&mut core, name));
+    assert_eq!(core.open_streams(), 3);
+    assert_eq!(names(&core, &keys), ["a/b", "a/c", "ab"]);
+    let namespace = Namespace::new("a").unwrap();
+    assert_eq!(names(&core, &core.open_in(&namespace)), ["a/b", "a/c"]);
+    assert_eq!(core.find("a/c"), Some(keys[1]));
+    assert_eq!(core.descriptor(keys[1]).unwrap().name, "a/c");
+    let info = core.info(keys[1]).unwrap();
+    core.data(&at(0), keys[1], b"line\n").unwrap();
+    assert_eq!(info.account().accepted(), 5);
+
+    core.end(&at(0), keys[1]);
+    assert_eq!(core.find("a/c"), None);
+    assert_eq!(core.find("nowhere"), None);
+    assert!(core.name(keys[1]).is_none() && core.descriptor(keys[1]).is_none());
+    assert_eq!(core.open_streams(), 2);
+    let all: Vec<_> = core.names().iter().map(ToString::to_string).collect();
+    assert_eq!(all, ["a/b", "a/c", "ab"]);
+    // A key that is gone does nothing.
+    core.data(&at(0), keys[1], b"more").unwrap();
+    core.end(&at(0), keys[1]);
+    assert_eq!((core.account().accepted(), core.stats().reads), (5, 1));
+}
+
+#[test]
+fn watched_entries_and_the_end() {
+    let mut config = config();
+    // Lines for the callback, whatever the output wants.
+    config.text_in_lines = false;
+    let mut core = Core::new(config);
+    let watched = text(&mut core, "watched");
+    let other = text(&mut core, "other");
+    core.watch(watched);
+    for key in [other, watched] {
+        core.data(&at(1), key, b"one\ntwo").unwrap();
+        core.end(&at(2), key);
+    }
+    let mut seen = Vec::new();
+    while let Some((key, entry)) = core.poll_watched() {
+        assert_eq!(key, watched);
+        seen.push(entry.map(|entry| match entry.content {
+            Some(Content::Text(text)) => text.lines[0].value.to_vec(),
+            other => panic!("{other:?}"),
+        }));
+    }
+    assert_eq!(seen, [Some(b"one".to_vec()), Some(b"two".to_vec()), None]);
+}
+
+/// An unfinished line leaves when it is old enough: at a tick, or when more
+/// of it comes.
+#[test]
+fn a_line_that_waits() {
+    for ticks in [true, false] {
+        let mut core = core();
+        let key = text(&mut core, "s");
+        core.data(&at(10), key, b"pass 1").unwrap();
+        assert_eq!(core.next_tick_ns(&at(10)), Some(10 + AGE_NS));
+        core.data(&at(9 + AGE_NS), key, b", 2").unwrap();
+        core.tick(&at(9 + AGE_NS));
+        assert_eq!(core.next_tick_ns(&at(9 + AGE_NS)), Some(10 + AGE_NS));
+        assert!(!core.has_bundle(&at(9 + AGE_NS)));
+
+        let due = at(10 + AGE_NS);
+        if ticks {
+            core.tick(&due);
+        } else {
+            core.data(&due, key, b", 3").unwrap();
+        }
+        assert!(core.has_bundle(&due), "it is as old as its bundle may be");
+        // It waits for the output, not for the clock.
+        assert_eq!(core.next_tick_ns(&due), None);
+        let bundle = core.poll_bundle(&due).unwrap();
+        let expected = if ticks { "pass 1, 2" } else { "pass 1, 2, 3" };
+        assert_eq!(text_in(&bundle), expected);
+        assert!(core.poll_bundle(&due).is_none());
+        core.delivered(&due, bundle, 1);
+    }
+}
+
+#[test]
+fn a_bundle_leaves_when_it_is_due() {
+    let mut core = core();
+    let key = text(&mut core, "s");
+    core.data(&at(5), key, b"line\n").unwrap();
+    assert_eq!(core.next_tick_ns(&at(5)), Some(5 + AGE_NS));
+    assert!(core.poll_bundle(&at(4 + AGE_NS)).is_none());
+    let bundle = core.poll_bundle(&at(5 + AGE_NS)).unwrap();
+    assert!(!core.is_settled());
+    core.delivered(&at(5 + AGE_NS), bundle, 77);
+    assert_eq!(core.account().delivered(), 5);
+    assert_eq!(core.stats().bytes_out, 77);
+
+    // Or at once, when no more is awaited.
+    core.data(&at(6 + AGE_NS), key, b"last\n").unwrap();
+    assert!(!core.has_bundle(&at(6 + AGE_NS)));
+    core.flush();
+    assert!(core.has_bundle(&at(6 + AGE_NS)));
+    let bundle = core.poll_bundle(&at(6 + AGE_NS)).unwrap();
+    core.end(&at(6 + AGE_NS), key);
+    let end = core.poll_bundle(&at(6 + AGE_NS)).unwrap();
+    assert_eq!(end.streams()[0].terminal, Some(1));
+    assert!(core.open_streams() == 0 && !core.is_settled());
+    core.lost(bundle, DropReason::Undelivered);
+    core.lost(end, DropReason::Undelivered);
+    assert!(core.is_settled());
+    assert_eq!(core.stats().bundles_lost, 2);
+    let losses: Vec<_> = core
+        .losses()
+        .iter()
+        .map(|(name, account)| (name.to_string(), account.dropped(DropReason::Undelivered)))
+        .collect();
+    assert_eq!(losses, [("s".to_owned(), 5)]);
+    assert_eq!(core.account().pending(), 0);
+}
+
+#[test]
+fn age_zero_is_eager() {
+    assert!(!core().is_eager());
+    let mut config = config();
+    config.age_max_ns = 0;
+    let mut core = Core::new(config);
+    assert!(core.is_eager());
+    let key = text(&mut core, "s");
+    core.data(&at(5), key, b"unfinished").unwrap();
+    let bundle = core.poll_bundle(&at(5)).unwrap();
+    assert_eq!(text_in(&bundle), "unfinished");
+    core.delivered(&at(5), bundle, 1);
+}
+
+/// Past the bound nothing is read, and what holds the memory leaves: whole
+/// bundles first, then unfinished lines, the oldest first.
+#[test]
+fn when_memory_is_short() {
+    let mut config = config();
+    config.bundle_limits.max = 1_000_000;
+    let mut core = Core::new(config);
+    let (old, young) = (text(&mut core, "old"), text(&mut core, "young"));
+    assert!(core.may_read());
+    assert!(!core.has_bundle(&at(1)));
+    let line = vec![b'x'; 900_000];
+    core.data(&at(1), old, &line).unwrap();
+    assert!(core.may_read());
+    assert!(core.buffered() >= 900_000);
+    core.data(&at(2), young, &line).unwrap();
+    core.data(&at(3), young, &vec![b'y'; 90_000]).unwrap();
+    while core.may_read() {
+        core.data(&at(3), old, &vec![b'z'; 10_000]).unwrap();
+    }
+    assert!(core.buffered() >= BUFFERED_MAX);
+    assert_eq!(core.stats().peak_buffered, core.buffered());
+    assert!(core.has_bundle(&at(3)));
+    let bundle = core.poll_bundle(&at(3)).unwrap();
+    assert!(text_in(&bundle).starts_with("xxxx"));
+    assert_eq!(bundle.streams()[0].info.name.as_str(), "old");
+    core.delivered(&at(3), bundle, 1);
+    assert!(core.may_read());
+}
+
+/// Buffers of streams that hold nothing are kept for a while; those of
+/// streams that have ended are not.
+#[test]
+fn idle_buffers() {
+    let mut core = core();
+    let keys: Vec<_> = (0..100)
+        .map(|at| text(&mut core, &format!("s/{at}")))
+        .collect();
+    for key in &keys {
+        core.data(&at(1), *key, &[b'x'; 90_000]).unwrap();
+        core.data(&at(1), *key, b"\n").unwrap();
+        assert!(core.idle <= IDLE_BUFFERS_MAX, "{}", core.idle);
+        assert_eq!(core.carried, 0);
+        while let Some(bundle) = core.poll_bundle(&at(1)) {
+            core.delivered(&at(1), bundle, 1);
+        }
+    }
+    assert!(core.idle >= IDLE_BUFFERS_MAX / 2, "{}", core.idle);
+    for key in keys {
+        core.end(&at(2), key);
+    }
+    assert_eq!(core.idle, 0);
+}
+
+/// What is beyond a stream's size is dropped and told in it.
+#[test]
+fn a_stream_that_is_too_large() {
+    let mut config = config();
+    config.stream_size_max = 8;
+    let mut core = Core::new(config);
+    let key = text(&mut core, "s");
+    core.data(&at(1), key, b"12345\n").unwrap();
+    core.data(&at(1), key, b"7\nbeyond").unwrap();
+    core.data(&at(1), key, b"all of it").unwrap();
+    let info = core.info(key).unwrap();
+    core.end(&at(1), key);
+    assert_eq!(info.account().dropped(DropReason::OverLimit), 15);
+    assert_eq!(core.account().dropped(DropReason::OverLimit), 15);
+    core.flush();
+    let bundle = core.poll_bundle(&at(1)).unwrap();
+    let text = text_in(&bundle);
+    assert!(text.starts_with("12345\n7\n"), "{text}");
+    assert!(text.contains("15"), "{text}");
+    core.delivered(&at(1), bundle, 1);
+    assert_eq!(core.account().delivered(), 8);
+    assert!(core.is_settled());
+}
+
+/// What an output makes of a bundle counts instead of its entries.
+#[cfg(feature = "logdog")]
+#[test]
+fn what_is_encoded() {
+    let mut core = core();
+    assert_eq!(core.buffered_max(), BUFFERED_MAX);
+    let key = text(&mut core, "s");
+    core.data(&at(1), key, b"line\n").unwrap();
+    core.flush();
+    let mut bundle = core.poll_bundle(&at(1)).unwrap();
+    core.encoded(&mut bundle, 1_500_000);
+    assert_eq!(core.buffered(), 1_500_000);
+    assert_eq!(core.stats().peak_buffered, 1_500_000);
+    core.delivered(&at(1), bundle, 1);
+    assert_eq!(core.buffered(), 0);
+}
