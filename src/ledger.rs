@@ -114,3 +114,52 @@ impl Account {
             .expect("no byte is delivered or dropped twice")
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn reasons() {
+        let told: Vec<_> = DropReason::ALL
+            .iter()
+            .map(|reason| (reason.as_str(), reason.to_string(), reason.is_loss()))
+            .collect();
+        let expected = [
+            ("over_limit", "beyond the stream's maximum size", false),
+            ("framing", "not a datagram", false),
+            ("undelivered", "not delivered in time", true),
+            ("refused", "refused by the output", true),
+        ];
+        assert_eq!(
+            told,
+            expected.map(|(name, text, loss)| (name, text.to_owned(), loss))
+        );
+    }
+
+    #[test]
+    fn what_is_pending() {
+        let account = Account::default();
+        account.accept(100);
+        account.accept(11);
+        account.deliver(50);
+        for (reason, bytes) in DropReason::ALL.into_iter().zip(1..) {
+            account.drop(reason, bytes);
+            account.drop(reason, bytes);
+            assert_eq!(account.dropped(reason), 2 * bytes);
+        }
+        assert_eq!((account.accepted(), account.delivered()), (111, 50));
+        assert_eq!(account.dropped_in_all(), 20);
+        assert_eq!(account.pending(), 41);
+    }
+
+    #[test]
+    #[should_panic(expected = "no byte is delivered or dropped twice")]
+    fn more_than_came() {
+        let account = Account::default();
+        account.accept(1);
+        account.deliver(1);
+        account.drop(DropReason::Refused, 1);
+        account.pending();
+    }
+}

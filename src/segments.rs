@@ -68,8 +68,10 @@ impl SegmentPool {
 
     fn shrink(&mut self, max: usize) {
         let mut gone = 0;
-        while self.bytes > max.max(KEPT) && gone < self.free.len() {
-            self.bytes -= self.free[gone].len();
+        while let Some(segment) = self.free.get(gone)
+            && self.bytes > max.max(KEPT)
+        {
+            self.bytes -= segment.len();
             gone += 1;
         }
         self.free.drain(..gone);
@@ -80,7 +82,7 @@ impl SegmentPool {
 /// without an allocation: once split off something, a `BytesMut` stays
 /// reference-counted.
 fn new_segment(len: usize) -> BytesMut {
-    let mut segment = BytesMut::zeroed(len + 1);
+    let mut segment = BytesMut::zeroed(len);
     drop(segment.split_off(len));
     segment
 }
@@ -107,5 +109,26 @@ mod tests {
         pool.rest();
         assert_eq!(pool.bytes, KEPT);
         assert_eq!(pool.take(1, 0).len(), 1 << 20);
+    }
+
+    /// Each has its own use: a usual one is not taken for less, nor a large
+    /// one for what a usual one would do.
+    #[test]
+    fn what_fits() {
+        const USUAL: usize = 1000;
+        let mut pool = SegmentPool::new(USUAL);
+        let sizes = [USUAL, 5 * USUAL, 3 * USUAL];
+        let segments = sizes.map(|len| pool.take(len, 0));
+        for segment in segments {
+            pool.put(segment.freeze(), 0);
+        }
+        assert_eq!(pool.bytes, 9 * USUAL);
+        let mut take = |len| pool.take(len, 1 << 20).len();
+        assert_eq!(take(USUAL), USUAL);
+        assert_eq!(take(USUAL), USUAL, "a new one, beside the large ones");
+        assert_eq!(take(3 * USUAL), 3 * USUAL);
+        assert_eq!(take(2 * USUAL), 5 * USUAL);
+        assert_eq!(take(2 * USUAL), 2 * USUAL);
+        assert_eq!((pool.bytes, pool.free()), (0, 0));
     }
 }

@@ -35,6 +35,7 @@ mod tests {
         let at = |seconds, nanos| Timestamp { seconds, nanos };
         assert_eq!(offset(&at(5, 900), &at(7, 100)), (1, 999_999_200));
         assert_eq!(offset(&at(5, 900), &at(5, 901)), (0, 1));
+        assert_eq!(offset(&at(5, 900), &at(6, 900)), (1, 0));
         assert_eq!(offset(&at(5, 900), &at(5, 899)), (0, 0));
         assert_eq!(offset(&at(i64::MAX, 0), &at(i64::MIN, 0)), (0, 0));
         assert_eq!(

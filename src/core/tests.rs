@@ -180,7 +180,9 @@ fn a_bundle_leaves_when_it_is_due() {
     core.data(&at(5), key, b"line\n").unwrap();
     assert_eq!(core.next_tick_ns(&at(5)), Some(5 + AGE_NS));
     assert!(core.poll_bundle(&at(4 + AGE_NS)).is_none());
+    assert_eq!(core.bundles_waiting(), 0);
     let bundle = core.poll_bundle(&at(5 + AGE_NS)).unwrap();
+    assert_eq!(core.bundles_waiting(), 1);
     assert!(!core.is_settled());
     core.delivered(&at(5 + AGE_NS), bundle, 77);
     assert_eq!(core.account().delivered(), 5);
@@ -196,10 +198,14 @@ fn a_bundle_leaves_when_it_is_due() {
     let end = core.poll_bundle(&at(6 + AGE_NS)).unwrap();
     assert_eq!(end.streams()[0].terminal, Some(1));
     assert!(core.open_streams() == 0 && !core.is_settled());
+    assert_eq!(core.bundles_waiting(), 2);
     core.lost(bundle, DropReason::Undelivered);
+    assert!(!core.is_settled());
     core.lost(end, DropReason::Undelivered);
     assert!(core.is_settled());
     assert_eq!(core.stats().bundles_lost, 2);
+    core.stats_mut().peers_refused += 1;
+    assert_eq!(core.stats().peers_refused, 1);
     let losses: Vec<_> = core
         .losses()
         .iter()
@@ -207,6 +213,57 @@ fn a_bundle_leaves_when_it_is_due() {
         .collect();
     assert_eq!(losses, [("s".to_owned(), 5)]);
     assert_eq!(core.account().pending(), 0);
+}
+
+#[test]
+fn when_all_is_settled() {
+    let mut core = core();
+    assert!(core.is_settled());
+    let key = text(&mut core, "s");
+    assert!(!core.is_settled(), "a stream is open");
+    core.data(&at(1), key, b"line\n").unwrap();
+    core.end(&at(1), key);
+    assert!(!core.is_settled(), "it is not sent");
+    core.flush();
+    let bundle = core.poll_bundle(&at(1)).unwrap();
+    assert!(!core.is_settled(), "it is not delivered");
+    core.delivered(&at(1), bundle, 1);
+    assert!(core.is_settled());
+}
+
+/// The stream whose line waits longest is due first, and a character that was
+/// cut and goes on is as old as its first byte.
+#[test]
+fn the_oldest_line_is_due_first() {
+    let mut core = core();
+    let keys = ["a", "b", "c"].map(|name| text(&mut core, name));
+    core.data(&at(1), keys[0], b"snow \xe2\x98").unwrap();
+    core.data(&at(2), keys[1], b"b").unwrap();
+    assert_eq!(core.next_tick_ns(&at(2)), Some(1 + AGE_NS));
+    let now = at(1 + AGE_NS);
+    core.tick(&now);
+    core.flush();
+    let bundle = core.poll_bundle(&now).unwrap();
+    assert_eq!(text_in(&bundle), "snow ");
+    core.delivered(&now, bundle, 1);
+    // The character must wait for its end.
+    assert_eq!(core.next_tick_ns(&now), Some(2 + AGE_NS));
+    core.data(&now, keys[2], b"c").unwrap();
+    assert_eq!(core.next_tick_ns(&now), Some(2 + AGE_NS));
+    // The age of what goes on is that of its first byte: it goes in front.
+    core.config.age_max_ns = 2 * AGE_NS;
+    core.data(&now, keys[0], b"\x83").unwrap();
+    assert_eq!(core.next_tick_ns(&now), Some(1 + 2 * AGE_NS));
+    let mut order = Vec::new();
+    for due in [1 + 2 * AGE_NS, 2 + 2 * AGE_NS, 1 + 3 * AGE_NS] {
+        core.tick(&at(due - 1));
+        assert!(core.poll_bundle(&at(due - 1)).is_none());
+        core.tick(&at(due));
+        let bundle = core.poll_bundle(&at(due)).unwrap();
+        order.push(text_in(&bundle));
+        core.delivered(&at(due), bundle, 1);
+    }
+    assert_eq!(order, ["\u{2603}", "b", "c"]);
 }
 
 #[test]
@@ -250,6 +307,10 @@ fn when_memory_is_short() {
     assert_eq!(bundle.streams()[0].info.name.as_str(), "old");
     core.delivered(&at(3), bundle, 1);
     assert!(core.may_read());
+    core.config.buffered_max = core.buffered() + 1;
+    assert!(core.may_read());
+    core.config.buffered_max = core.buffered();
+    assert!(!core.may_read(), "the bound is kept, not passed");
 }
 
 /// Buffers of streams that hold nothing are kept for a while; those of
@@ -270,6 +331,26 @@ fn idle_buffers() {
         }
     }
     assert!(core.idle >= IDLE_BUFFERS_MAX / 2, "{}", core.idle);
+    let kept = |core: &Core| -> usize {
+        let streams = core.streams.iter();
+        streams.map(|(_, stream)| stream.carry.capacity()).sum()
+    };
+    assert_eq!(core.idle, kept(&core));
+
+    // Up to the last byte.
+    let Some((key, capacity)) = core.streams.iter().find_map(|(key, stream)| {
+        let capacity = stream.carry.capacity();
+        (capacity > 0).then_some((key, capacity))
+    }) else {
+        panic!("nothing is kept")
+    };
+    let others = core.idle - capacity;
+    for (more, kept) in [(0, capacity), (1, 0)] {
+        core.idle = IDLE_BUFFERS_MAX + more;
+        core.data(&at(1), key, b"short\n").unwrap();
+        assert_eq!(core.streams.get(key).unwrap().carry.capacity(), kept);
+        core.idle = others + kept;
+    }
     for key in keys {
         core.end(&at(2), key);
     }

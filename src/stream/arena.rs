@@ -139,5 +139,25 @@ mod tests {
         assert_eq!(arena.get(Key::from_u64(c.to_u64())), Some(&"c"));
         assert_eq!(arena.keys(), [c, b]);
         assert_eq!(arena.len(), 2);
+        assert!(!arena.is_empty());
+        arena.remove(b);
+        arena.remove(c);
+        assert!(arena.is_empty());
+    }
+
+    #[test]
+    fn generations_begin_again() {
+        let mut arena = Arena::default();
+        arena.insert("a");
+        arena.places[0].generation = 0x00ff_ffff;
+        let last = arena.keys()[0];
+        assert_eq!(last.to_u64(), 0x00ff_ffff_0000_0000);
+        arena.remove(last);
+        let first = arena.insert("b");
+        assert_eq!(first.to_u64(), 0);
+        assert_eq!((arena.get(first), arena.get(last)), (Some(&"b"), None));
+        // Below that, one after the other.
+        arena.remove(first);
+        assert_eq!(arena.insert("c").to_u64(), 1 << 32);
     }
 }
