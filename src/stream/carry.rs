@@ -85,3 +85,71 @@ impl Carry {
         self.bytes.shrink_to_fit();
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn at(mono_ns: u64) -> Moment {
+        Moment {
+            mono_ns,
+            wall: prost_types::Timestamp::default(),
+        }
+    }
+
+    fn carry(pieces: &[(&[u8], u64)]) -> Carry {
+        let mut carry = Carry::default();
+        for (data, read_ns) in pieces {
+            carry.extend(data, &at(*read_ns));
+        }
+        carry
+    }
+
+    #[test]
+    fn it_waits_since_its_first_byte() {
+        let mut carry = carry(&[(b"", 1)]);
+        assert!(carry.is_empty() && carry.read().is_none());
+        assert_eq!(carry.waiting_since(), None);
+        for (data, read_ns) in [(b"ab", 2), (b"cd", 3)] {
+            carry.extend(data, &at(read_ns));
+            assert_eq!(carry.waiting_since(), Some(2));
+        }
+        assert_eq!((carry.bytes(), carry.len()), (&b"abcd"[..], 4));
+        assert!(!carry.is_empty());
+        carry.clear();
+        assert!(carry.is_empty() && carry.read().is_none());
+        assert_eq!(carry.waiting_since(), None);
+        carry.extend(b"e", &at(4));
+        assert_eq!(carry.waiting_since(), Some(4));
+    }
+
+    /// A tail is as old as its first byte, and waits for its next one.
+    #[test]
+    fn a_tail_is_held() {
+        for (tail, left, read_ns) in [
+            (1, &b"e"[..], 9),
+            (2, b"de", 9),
+            (3, b"cde", 5),
+            (5, b"abcde", 5),
+        ] {
+            let mut carry = carry(&[(b"abc", 5), (b"de", 9)]);
+            carry.keep_tail(tail);
+            assert_eq!(carry.bytes(), left);
+            assert_eq!(carry.read().unwrap().mono_ns, read_ns, "{tail}");
+            assert_eq!(carry.waiting_since(), None);
+            carry.extend(b"", &at(11));
+            assert_eq!(carry.waiting_since(), None);
+            carry.extend(b"f", &at(11));
+            assert_eq!(carry.waiting_since(), Some(read_ns));
+        }
+    }
+
+    #[test]
+    fn memory_without_data_is_given_back() {
+        let mut carry = carry(&[(&[b'x'; 1000], 1)]);
+        carry.keep_tail(10);
+        assert!(carry.capacity() >= 1000);
+        carry.shrink();
+        assert!((10..1000).contains(&carry.capacity()));
+    }
+}

@@ -1,8 +1,8 @@
 //! One stream's machine: what its bytes become.
 //!
-//! Text, binary and datagram streams are machines with the same four moves: take bytes, give out what has waited too long, stop at the size
-//! limit, end. They keep what is unfinished in a carry and put entries on
-//! a stage.
+//! Text, binary and datagram streams are machines with the same four moves:
+//! take bytes, give out what has waited too long, stop at the size limit, end.
+//! They keep what is unfinished in a carry and put entries on a stage.
 
 pub mod arena;
 mod binary;
@@ -11,6 +11,8 @@ mod datagram;
 mod notice;
 mod raw;
 mod stage;
+#[cfg(test)]
+mod testing;
 mod text;
 
 pub(crate) use carry::Carry;

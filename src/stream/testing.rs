@@ -1,0 +1,82 @@
+//! What a stream's machine needs in tests, and what it puts out.
+
+use std::rc::Rc;
+
+use prost_types::Timestamp;
+
+use super::{Carry, Progress, Stage};
+use crate::bundle::{BundleLimits, Identity, StreamInfo};
+use crate::bundler::{Bundler, Slot};
+use crate::ledger::Account;
+use crate::proto::logpb::{LogEntry, LogStreamDescriptor};
+use crate::time::Moment;
+use crate::wire::descriptor::StreamType;
+
+/// One stream's stage and carry.
+pub(super) struct Bench {
+    pub bundler: Bundler,
+    pub carry: Carry,
+    pub now: Moment,
+    info: Rc<StreamInfo>,
+    progress: Progress,
+    total: Account,
+}
+
+impl Bench {
+    /// Bundles of `target` bytes, and at most of `max`.
+    pub fn new(stream_type: StreamType, target: usize, max: usize) -> Self {
+        let limits = BundleLimits { target, max };
+        let descriptor = LogStreamDescriptor::default();
+        let name = "s".parse().unwrap();
+        Self {
+            bundler: Bundler::new(limits, usize::MAX, &Identity::default()),
+            carry: Carry::default(),
+            now: Moment {
+                mono_ns: 1,
+                wall: Timestamp::default(),
+            },
+            info: Rc::new(StreamInfo::new(name, stream_type, &descriptor)),
+            progress: Progress {
+                base: Timestamp::default(),
+                next_index: 0,
+                last_offset: (0, 0),
+                slot: Slot::default(),
+            },
+            total: Account::default(),
+        }
+    }
+
+    /// Has something put on the stage.
+    pub fn run<R>(&mut self, run: impl FnOnce(&mut Stage<'_>, &mut Carry) -> R) -> R {
+        let mut stage = Stage {
+            bundler: &mut self.bundler,
+            info: &self.info,
+            progress: &mut self.progress,
+            watch: None,
+            total: &self.total,
+            now: &self.now,
+        };
+        run(&mut stage, &mut self.carry)
+    }
+
+    pub fn room(&mut self) -> usize {
+        self.run(|stage, _| stage.room())
+    }
+
+    pub fn account(&self) -> &Account {
+        self.info.account()
+    }
+
+    /// The entries of every bundle, that which is being filled included.
+    pub fn bundles(&mut self) -> Vec<Vec<LogEntry>> {
+        self.bundler.seal();
+        let mut all = Vec::new();
+        while let Some(bundle) = self.bundler.pop() {
+            let mut entries = bundle.decode().entries;
+            assert_eq!(entries.len(), 1, "there is one stream");
+            all.push(entries.remove(0).logs);
+            self.bundler.recycle(bundle);
+        }
+        all
+    }
+}
