@@ -41,3 +41,57 @@ impl Raw {
         }
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::proto::logpb::log_entry;
+    use crate::stream::testing::Bench;
+    use crate::wire::descriptor::StreamType;
+
+    /// The bytes with both notices, which are lines of their own.
+    #[test]
+    fn the_size_limit() {
+        for (pieces, start) in [
+            (&["one\n"][..], ""),
+            (&["one\ntwo"], "\n"),
+            (&["two", "", "\n"], ""),
+            (&[], ""),
+        ] {
+            let mut bench = Bench::new(StreamType::Text, 10_000, 10_000);
+            let mut raw = Raw::default();
+            for piece in pieces {
+                bench.run(|stage, carry| raw.push(stage, carry, piece.as_bytes()));
+            }
+            bench.run(|stage, carry| raw.cut(stage, carry, 8));
+            bench.run(|stage, carry| raw.finish(stage, carry, 92, 100));
+            let entries = bench.bundles().concat();
+            let bytes: Vec<_> = entries
+                .iter()
+                .flat_map(|entry| match &entry.content {
+                    Some(log_entry::Content::Binary(binary)) => binary.data.to_vec(),
+                    other => panic!("{other:?}"),
+                })
+                .collect();
+            let written = pieces.concat();
+            let notices = [notice::at_the_cut(8), notice::at_the_end(92, 100)].join("\n");
+            assert_eq!(
+                String::from_utf8(bytes).unwrap(),
+                format!("{written}{start}{notices}\n")
+            );
+            assert_eq!(bench.client_bytes, written.len() as u64);
+        }
+    }
+
+    #[test]
+    fn nothing_is_added_below_it() {
+        let mut bench = Bench::new(StreamType::Text, 10_000, 10_000);
+        let mut raw = Raw::default();
+        bench.run(|stage, carry| raw.push(stage, carry, b"all"));
+        bench.run(|stage, carry| raw.expire(stage, carry));
+        assert!(bench.carry.is_empty());
+        bench.run(|stage, carry| raw.finish(stage, carry, 0, 3));
+        assert_eq!(bench.bundles().concat().len(), 1);
+        assert_eq!(bench.client_bytes, 3);
+    }
+}

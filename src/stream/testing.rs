@@ -17,6 +17,8 @@ pub(super) struct Bench {
     pub bundler: Bundler,
     pub carry: Carry,
     pub now: Moment,
+    /// Of the client, in what [`bundles`](Self::bundles) has given.
+    pub client_bytes: u64,
     info: Rc<StreamInfo>,
     progress: Progress,
     total: Account,
@@ -35,6 +37,7 @@ impl Bench {
                 mono_ns: 1,
                 wall: Timestamp::default(),
             },
+            client_bytes: 0,
             info: Rc::new(StreamInfo::new(name, stream_type, &descriptor)),
             progress: Progress {
                 base: Timestamp::default(),
@@ -72,6 +75,7 @@ impl Bench {
         self.bundler.seal();
         let mut all = Vec::new();
         while let Some(bundle) = self.bundler.pop() {
+            self.client_bytes += bundle.streams()[0].client_bytes;
             let mut entries = bundle.decode().entries;
             assert_eq!(entries.len(), 1, "there is one stream");
             all.push(entries.remove(0).logs);
