@@ -170,6 +170,11 @@ fn small_parts_are_copied() {
     assert_eq!(lens.len(), 3, "{lens:?}");
     assert_eq!(lens[1], COPY_MAX + 1);
     assert_eq!(bundle.heads_len(), lens[0] + lens[2]);
+
+    // No more memory is taken than what is copied needs.
+    let mut gather = Gather::default();
+    gather.message(&bundle);
+    assert!(gather.heads.capacity() < message::FRAMES_LEN_MAX);
 }
 
 #[test]

@@ -6,6 +6,7 @@ use crate::wire::entry::OVERHEAD_MAX;
 const TARGET: usize = 10_000;
 const MAX: usize = 50_000;
 const MEMORY_MAX: usize = 1_000_000;
+const STREAMS: usize = 30;
 
 /// A bundler, and streams with what they remember.
 struct Bench {
@@ -36,7 +37,7 @@ impl Bench {
         };
         Self {
             bundler: Bundler::new(limits, memory_max, &identity),
-            streams: (0..3).map(|at| (info(at), Slot::default())).collect(),
+            streams: (0..STREAMS).map(|at| (info(at), Slot::default())).collect(),
             read: Moment {
                 mono_ns: 7,
                 wall: Timestamp::default(),
@@ -236,9 +237,9 @@ fn memory_is_counted_until_it_is_free() {
     assert_eq!(bench.bundler.held(), 0);
     for at in 0..60 {
         // Parts, because the streams take turns.
-        bench.stage(at % 3, 10);
+        bench.stage(at % STREAMS, 10);
     }
-    let noted = 60 * size_of::<Part>() + 3 * size_of::<BundleStream>();
+    let noted = 60 * size_of::<Part>() + STREAMS * size_of::<BundleStream>();
     let held = bench.bundler.held();
     // Lists grow by doubling.
     assert!(held >= TARGET + noted, "{held}");
