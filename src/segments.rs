@@ -123,8 +123,9 @@ mod tests {
             pool.put(segment.freeze(), 0);
         }
         assert_eq!(pool.bytes, 9 * USUAL);
+        assert_eq!(pool.take(USUAL, 0).len(), USUAL);
+        assert_eq!(pool.bytes, 8 * USUAL);
         let mut take = |len| pool.take(len, 1 << 20).len();
-        assert_eq!(take(USUAL), USUAL);
         assert_eq!(take(USUAL), USUAL, "a new one, beside the large ones");
         assert_eq!(take(3 * USUAL), 3 * USUAL);
         assert_eq!(take(2 * USUAL), 5 * USUAL);

@@ -361,24 +361,47 @@ fn idle_buffers() {
 #[test]
 fn a_stream_that_is_too_large() {
     let mut config = config();
-    config.stream_size_max = 8;
+    config.stream_size_max = 9;
     let mut core = Core::new(config);
     let key = text(&mut core, "s");
-    core.data(&at(1), key, b"12345\n").unwrap();
-    core.data(&at(1), key, b"7\nbeyond").unwrap();
-    core.data(&at(1), key, b"all of it").unwrap();
     let info = core.info(key).unwrap();
+    let dropped = || info.account().dropped(DropReason::OverLimit);
+    core.data(&at(1), key, b"12345\n").unwrap();
+    core.data(&at(1), key, b"7\n").unwrap();
+    assert_eq!(dropped(), 0);
+    core.data(&at(1), key, b"9beyond").unwrap();
+    assert_eq!(dropped(), 6);
+    core.data(&at(1), key, b"all of it").unwrap();
     core.end(&at(1), key);
-    assert_eq!(info.account().dropped(DropReason::OverLimit), 15);
+    assert_eq!(dropped(), 15);
     assert_eq!(core.account().dropped(DropReason::OverLimit), 15);
     core.flush();
     let bundle = core.poll_bundle(&at(1)).unwrap();
     let text = text_in(&bundle);
-    assert!(text.starts_with("12345\n7\n"), "{text}");
-    assert!(text.contains("15"), "{text}");
+    assert!(text.starts_with("12345\n7\n9\n[butler]"), "{text}");
+    // Where it was cut, and at the end.
+    assert_eq!(text.matches("[butler]").count(), 2, "{text}");
+    assert!(text.contains("maximum of 9 bytes"), "{text}");
+    assert!(text.contains("15 bytes were omitted"), "{text}");
     core.delivered(&at(1), bundle, 1);
-    assert_eq!(core.account().delivered(), 8);
+    assert_eq!(core.account().delivered(), 9);
     assert!(core.is_settled());
+}
+
+/// What breaks the framing where the size limit is, breaks it; that is all.
+#[test]
+fn a_datagram_that_is_wrong_and_too_much() {
+    let mut config = config();
+    config.stream_size_max = 11;
+    let mut core = Core::new(config);
+    let key = open(&mut core, "s", StreamType::Datagram);
+    core.data(&at(1), key, &[&[0xff; 11][..], b"beyond"].concat())
+        .unwrap_err();
+    let account = core.info(key).unwrap();
+    core.end(&at(1), key);
+    assert_eq!(account.account().dropped(DropReason::Framing), 11);
+    assert_eq!(account.account().dropped(DropReason::OverLimit), 6);
+    assert!(core.is_settled(), "there is no entry");
 }
 
 /// What an output makes of a bundle counts instead of its entries.

@@ -204,6 +204,30 @@ mod tests {
     use super::*;
     use proptest::prelude::*;
 
+    #[test]
+    fn malformed_content_is_seen() {
+        for (entry, good) in [
+            (&b""[..], true),
+            // Text with a line, whole and cut.
+            (b"\x52\x06\x0a\x04\x0a\x02ab", true),
+            (b"\x52\x06\x0a\x04\x0a\x03ab", false),
+            (b"\x52\x06\x0a\x05\x0a\x02ab", false),
+            // A part of a datagram, whole and cut.
+            (b"\x62\x04\x12\x02\x08\x01", true),
+            (b"\x62\x04\x12\x02\x08\x80", false),
+        ] {
+            let checked = LogView::parse(entry).and_then(|log| log.check());
+            assert_eq!(checked.is_ok(), good, "{entry:?}");
+        }
+        let part = LogView::parse(b"\x62\x08\x12\x06\x08\x07\x10\x09\x18\x01").unwrap();
+        let expected = Partial {
+            index: 7,
+            size: 9,
+            last: true,
+        };
+        assert_eq!(part.partial(), Ok(Some(expected)));
+    }
+
     fn bundle() -> logpb::ButlerLogBundle {
         let log = logpb::LogEntry {
             time_offset: Some(Duration {

@@ -230,6 +230,41 @@ mod tests {
         );
     }
 
+    #[test]
+    fn one_fits_or_does_not() {
+        let whole = b"\x05abcde";
+        for (room, data, fits) in [
+            (FRONT_LEN_MAX + 5, &whole[..], true),
+            (FRONT_LEN_MAX + 4, whole, false),
+            (FRONT_LEN_MAX - 1, whole, false),
+            (1000, &whole[..5], false),
+            (1000, &whole[..1], false),
+            (1000, b"", false),
+            (1000, b"\x80", false),
+            (1000, b"\0more", false),
+            (1000, &[0xff; 11], false),
+        ] {
+            assert_eq!(one_fits(room, data), fits, "{room} {data:?}");
+        }
+    }
+
+    /// The bound is that of the longest indices and sizes.
+    #[test]
+    fn what_stands_before_is_not_longer() {
+        let head = EntryHead {
+            offset_seconds: u64::MAX,
+            offset_nanos: u32::MAX,
+            prefix_index: u64::MAX,
+            stream_index: u64::MAX,
+            sequence: u64::MAX,
+        };
+        let size = u64::MAX >> 2;
+        let longest = put_front(&mut [0; 200], &Head::new(head), size as usize);
+        // Each of three sizes could have a byte more.
+        assert!(longest + 3 <= FRONT_LEN_MAX);
+        assert!(FRONT_LEN_MAX <= longest + 3 + HEAD_LEN_MAX - Head::new(head).len);
+    }
+
     proptest! {
         #[test]
         fn equals_the_plain_way(
