@@ -258,11 +258,11 @@ mod tests {
             stream_index: u64::MAX,
             sequence: u64::MAX,
         };
-        let size = u64::MAX >> 2;
-        let longest = put_front(&mut [0; 200], &Head::new(head), size as usize);
-        // Each of three sizes could have a byte more.
-        assert!(longest + 3 <= FRONT_LEN_MAX);
-        assert!(FRONT_LEN_MAX <= longest + 3 + HEAD_LEN_MAX - Head::new(head).len);
+        let head = Head::new(head);
+        assert_eq!(head.len, HEAD_LEN_MAX);
+        // Of three sizes each has a byte less than it could.
+        let size = usize::MAX >> 2;
+        assert_eq!(put_front(&mut [0; 200], &head, size) + 3, FRONT_LEN_MAX);
     }
 
     proptest! {

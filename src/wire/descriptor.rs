@@ -177,3 +177,92 @@ impl StreamProperties {
         }
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    const NOW: Timestamp = Timestamp {
+        seconds: 77,
+        nanos: 7,
+    };
+
+    #[test]
+    fn types() {
+        let told = StreamType::ALL.map(|kind| {
+            assert_eq!(StreamType::from_name(kind.as_str()), Some(kind));
+            assert_eq!(StreamType::from_proto(kind.to_proto()), kind);
+            (kind.to_string(), kind.default_content_type())
+        });
+        let expected = [
+            ("text", "text/plain; charset=utf-8"),
+            ("binary", "application/octet-stream"),
+            ("datagram", "application/x-logdog-datagram"),
+        ];
+        assert_eq!(told, expected.map(|(name, kind)| (name.to_owned(), kind)));
+        assert_eq!(StreamType::from_name("Text"), None);
+    }
+
+    #[test]
+    fn tags_have_bounds() {
+        let mut tags = Tags::default();
+        tags.insert("b", "x".repeat(TAG_VALUE_MAX)).unwrap();
+        let error = tags.insert("a", "x".repeat(TAG_VALUE_MAX + 1)).unwrap_err();
+        assert_eq!(
+            error.to_string(),
+            "the value of tag a has 4097 bytes, more than 4096"
+        );
+        let error = tags.insert("no key", "").unwrap_err();
+        assert!(
+            error
+                .to_string()
+                .starts_with("the tag key \"no key\" is not valid: "),
+            "{error}"
+        );
+        tags.insert("a", "").unwrap();
+        let keys: Vec<_> = tags.iter().map(|(key, _)| key).collect();
+        assert_eq!(keys, ["a", "b"]);
+    }
+
+    /// What the client gives wins over defaults.
+    #[test]
+    fn descriptors() {
+        let mut global = Tags::default();
+        global.insert("both", "butler's").unwrap();
+        global.insert("butler", "1").unwrap();
+        let mut properties = StreamProperties::new("a/b".parse().unwrap(), StreamType::Binary);
+        let absent = properties.descriptor(NOW, &Tags::default());
+        assert_eq!(absent.name, "a/b");
+        assert_eq!(absent.content_type, "application/octet-stream");
+        assert_eq!(absent.timestamp, Some(NOW));
+        assert!(absent.tags.is_empty());
+
+        properties.content_type = "image/png".into();
+        properties.tags.insert("both", "the client's").unwrap();
+        let given = properties.descriptor(NOW, &global);
+        assert_eq!(given.content_type, "image/png");
+        let tags: Vec<_> = given.tags.iter().collect();
+        let pairs = [("both", "the client's"), ("butler", "1")];
+        let pairs = pairs.map(|(key, value)| (key.to_owned(), value.to_owned()));
+        assert_eq!(tags, pairs.each_ref().map(|(key, value)| (key, value)));
+    }
+
+    /// The year 1 is how clients write no time at all.
+    #[test]
+    fn times_that_are_none() {
+        let mut properties = StreamProperties::new("s".parse().unwrap(), StreamType::Text);
+        let first = timestamp::SECONDS_MIN;
+        for (seconds, nanos, given) in [
+            (first, 0, false),
+            (first, 1, true),
+            (first + 1, 0, true),
+            (5, 5, true),
+        ] {
+            let time = Timestamp { seconds, nanos };
+            properties.timestamp = Some(time);
+            let descriptor = properties.descriptor(NOW, &Tags::default());
+            let expected = if given { time } else { NOW };
+            assert_eq!(descriptor.timestamp, Some(expected));
+        }
+    }
+}
