@@ -297,6 +297,16 @@ mod tests {
     }
 
     #[test]
+    fn what_is_held_counts() {
+        let mut reader = HeaderReader::default();
+        assert_eq!(reader.buffered(), 0);
+        let bytes = header(r#"{"name":"a"}"#);
+        assert!(reader.push(&bytes[..17]).unwrap().is_none());
+        assert!(reader.buffered() >= 17);
+        assert!(matches!(reader.end(), HeaderError::Truncated(17)));
+    }
+
+    #[test]
     fn errors_say_what_and_where() {
         for (json, part) in [
             (r#"{}"#, "no \"name\""),

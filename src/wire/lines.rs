@@ -34,7 +34,7 @@ pub fn put_lines(out: &mut [u8], data: &[u8]) -> LinesPut {
 #[inline(always)]
 fn put_lines_with<S: Simd>(simd: S, out: &mut [u8], data: &[u8]) -> LinesPut {
     let mut put = LinesPut::default();
-    let mut ends = [0; ENDS_MAX];
+    let mut ends = [0; PIECE];
     for start in (0..data.len()).step_by(PIECE) {
         let piece = &data[start..data.len().min(start + PIECE)];
         let count = if put.lines * SPARSE < start as u64 {
@@ -145,9 +145,8 @@ const fn head(value_len: usize, cr: usize) -> u64 {
     let value_head_len = value_head >> HEAD_LEN_SHIFT;
     let line_head = field_head(value_head_len as usize + value_len + 3 + cr);
     let line_head_len = line_head >> HEAD_LEN_SHIFT;
-    let value_head_bytes = value_head & !(0xff << HEAD_LEN_SHIFT);
-    // The lengths add up.
-    line_head + (value_head_bytes << (8 * line_head_len)) + (value_head_len << HEAD_LEN_SHIFT)
+    // The lengths add up; that in the value's head is shifted out.
+    line_head + (value_head << (8 * line_head_len)) + (value_head_len << HEAD_LEN_SHIFT)
 }
 
 const fn field_head(len: usize) -> u64 {
@@ -158,15 +157,14 @@ const fn field_head(len: usize) -> u64 {
     }
 }
 
-/// Data is searched in pieces of this many bytes.
+/// Data is searched in pieces of this many bytes. There are no more ends in
+/// one, nor are more noted in vain.
 const PIECE: usize = 1024;
-/// As many ends as there can be in one, and those noted in vain.
-const ENDS_MAX: usize = PIECE + 2;
 
 /// Notes where the line ends in `piece` are, counted from `base`; returns how
 /// many there are.
 #[inline(always)]
-fn find_ends<S: Simd>(simd: S, piece: &[u8], base: u32, ends: &mut [u32; ENDS_MAX]) -> usize {
+fn find_ends<S: Simd>(simd: S, piece: &[u8], base: u32, ends: &mut [u32; PIECE]) -> usize {
     let mut count = 0;
     let mut at = base;
     let (blocks, rest) = piece.as_chunks::<64>();
@@ -191,7 +189,7 @@ fn newlines<S: Simd>(simd: S, block: &[u8; 64]) -> u64 {
 
 /// Notes the ends in a block that begins at `at`.
 #[inline(always)]
-fn note_ends(mut mask: u64, at: u32, ends: &mut [u32; ENDS_MAX], count: &mut usize) {
+fn note_ends(mut mask: u64, at: u32, ends: &mut [u32; PIECE], count: &mut usize) {
     let mut next = *count;
     *count += mask.count_ones() as usize;
     // Two are noted whether they are there or not: what is past the last one
@@ -213,7 +211,7 @@ fn note_ends(mut mask: u64, at: u32, ends: &mut [u32; ENDS_MAX], count: &mut usi
 const SPARSE: u64 = 512;
 
 /// As [`find_ends`], for ends that are far apart.
-fn find_sparse_ends(piece: &[u8], base: u32, ends: &mut [u32; ENDS_MAX]) -> usize {
+fn find_sparse_ends(piece: &[u8], base: u32, ends: &mut [u32; PIECE]) -> usize {
     let found = memchr::memchr_iter(b'\n', piece).zip(ends.iter_mut());
     found.map(|(at, end)| *end = base + at as u32).count()
 }
@@ -246,12 +244,23 @@ mod tests {
         }
     }
 
+    #[test]
+    fn nothing_but_ends() {
+        for len in [0, 1, 63, 64, 65, PIECE - 1, PIECE, 5 * PIECE] {
+            let mut out = vec![0; 10 * len];
+            let put = put_lines(&mut out, &vec![b'\n'; len]);
+            assert_eq!((put.lines, put.bytes), (len as u64, len));
+            let empty = [0x0a, 3, 0x12, 1, b'\n'];
+            assert!(out[..put.len] == empty.repeat(len));
+        }
+    }
+
     proptest! {
         #[test]
         fn the_ends_are_all_found(
             data in prop::collection::vec(prop_oneof![Just(b'\n'), any::<u8>()], 0..PIECE),
         ) {
-            let mut ends = [0; ENDS_MAX];
+            let mut ends = [0; PIECE];
             let count =
                 dispatch!(Level::new(), simd => find_ends(simd, &data, 7, &mut ends));
             let found = ends[..count].to_vec();

@@ -320,6 +320,55 @@ mod tests {
     }
 
     #[test]
+    fn the_longest_of_all() {
+        assert_eq!(frames_len(Compression::Zlib, usize::MAX), FRAMES_LEN_MAX);
+        // A size in as many bytes as it may have.
+        let longest = |size: u64| {
+            let mut bytes = [0x80; varint::MAX_LEN];
+            varint::put(&mut bytes, size);
+            for byte in &mut bytes[..varint::MAX_LEN - 1] {
+                *byte |= 0x80;
+            }
+            bytes[varint::MAX_LEN - 1] = 0;
+            bytes
+        };
+        let data_max = BUNDLE_MAX as u64 + 65_536;
+        for (len, fits) in [(data_max, true), (data_max + 1, false)] {
+            let mut head = longest(1024).to_vec();
+            head.extend(&metadata_frame(Compression::None)[1..]);
+            // A field that nobody knows fills it up.
+            let filler = 1024 - 5 - 3;
+            head.extend([0x7a, (filler & 0x7f) as u8 | 0x80, (filler >> 7) as u8]);
+            head.resize(varint::MAX_LEN + 1024, 0);
+            head.extend(longest(len));
+            match MessageHead::parse(&head) {
+                Ok(Some(parsed)) if fits => {
+                    assert_eq!(parsed.data_start, MessageHead::LEN_MAX);
+                    assert_eq!(parsed.message_len(), MESSAGE_LEN_MAX);
+                }
+                other => assert!(!fits && other == Err(MessageError::Frame), "{other:?}"),
+            }
+        }
+    }
+
+    #[test]
+    fn errors_are_told() {
+        let errors = [
+            MessageError::Frame,
+            MessageError::Metadata,
+            MessageError::Data,
+        ];
+        assert_eq!(
+            errors.map(|error| error.to_string()),
+            [
+                "a frame's length is not possible",
+                "the metadata is not that of a bundle",
+                "the data is not a bundle"
+            ]
+        );
+    }
+
+    #[test]
     fn what_inflates_to_more_than_a_bundle_is_refused() {
         for (len, fits) in [(BUNDLE_MAX, true), (BUNDLE_MAX + 1, false)] {
             let mut encoder =
