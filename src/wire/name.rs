@@ -274,10 +274,37 @@ mod tests {
         }
         assert!(TagKey::new("k".repeat(64)).is_ok());
         assert!(TagKey::new("k".repeat(65)).is_err());
-        assert!(ProjectName::new("infra-x_9").is_ok());
+        let project = ProjectName::new("infra-x_9").unwrap();
+        assert_eq!(project.as_str(), "infra-x_9");
+        assert_eq!(project.to_string(), "infra-x_9");
         for bad in ["", "9a", "A", "a/b", "a.b"] {
             assert!(ProjectName::new(bad).is_err(), "{bad}");
         }
+    }
+
+    #[test]
+    fn errors_say_what_and_where() {
+        let character = |found, at, at_start| NameError::Character {
+            found,
+            at,
+            at_start,
+        };
+        for (bad, error) in [
+            ("", NameError::Empty),
+            ("/x", NameError::EmptySegment { at: 0 }),
+            ("a//b", NameError::EmptySegment { at: 2 }),
+            ("x/", NameError::EmptySegment { at: 2 }),
+            ("-a", character('-', 0, true)),
+            ("a/.b", character('.', 2, true)),
+            (" a", character(' ', 0, false)),
+            ("a+", character('+', 1, false)),
+            ("ab\u{e9}", character('\u{e9}', 2, false)),
+        ] {
+            assert_eq!(StreamName::new(bad), Err(error), "{bad}");
+        }
+        let error = StreamName::new("n".repeat(4097)).unwrap_err();
+        let (len, max) = (4097, 4096);
+        assert_eq!(error, NameError::TooLong { len, max });
     }
 
     #[test]

@@ -160,11 +160,12 @@ struct Window {
 }
 
 impl Window {
-    /// What stands at `at`: a message's head, or all up to the file's end.
+    /// What stands at `at`, which is not before the last: a message's head, or
+    /// all up to the file's end.
     fn at(&mut self, file: &mut (impl Read + Seek), at: u64, len: u64) -> io::Result<&[u8]> {
         const WINDOW: u64 = 16 * 1024;
         let need = at + (len - at).min(MessageHead::LEN_MAX as u64);
-        if at < self.start || need > self.start + self.bytes.len() as u64 {
+        if need > self.start + self.bytes.len() as u64 {
             self.bytes = read_at(file, at, (len - at).min(WINDOW))?;
             self.start = at;
         }
@@ -251,10 +252,59 @@ mod tests {
             assert!(ok);
             assert_eq!((found.len(), reader.tail()), (3, Ok(0)));
             assert_eq!(reader.offset(), bytes.len() as u64);
+            assert!(reader.buffer.len() <= 2 * 3_000_000 + READ_MIN);
         }
         let end = bytes.len() as u64;
         let tail = Tail::Nothing;
         assert_eq!(scan(&mut Cursor::new(bytes)).unwrap(), Scan { end, tail });
+    }
+
+    /// Counts how often it is read from another place.
+    struct Seeking(Cursor<Vec<u8>>, usize);
+
+    impl Read for Seeking {
+        fn read(&mut self, buffer: &mut [u8]) -> io::Result<usize> {
+            self.0.read(buffer)
+        }
+    }
+
+    impl Seek for Seeking {
+        fn seek(&mut self, to: SeekFrom) -> io::Result<u64> {
+            self.1 += 1;
+            self.0.seek(to)
+        }
+    }
+
+    #[test]
+    fn small_messages_are_scanned_many_at_a_time() {
+        let bytes = message(10).repeat(8000);
+        let end = bytes.len() as u64;
+        let mut file = Seeking(Cursor::new(bytes), 0);
+        assert_eq!(scan(&mut file).unwrap().end, end);
+        assert!(file.1 < 16, "{}", file.1);
+    }
+
+    #[test]
+    fn memory_is_that_of_a_message() {
+        let bytes = message(1000).repeat(2000);
+        let (found, reader, _) = read(&bytes, READ_MIN);
+        assert_eq!(found.len(), 2000);
+        assert!(reader.buffer.len() <= 2 * READ_MIN + 2000);
+    }
+
+    #[test]
+    fn what_is_no_message_is_not_waited_for() {
+        for bytes in [&b"hello"[..], b"\x05hell"] {
+            let (_, reader, ok) = read(bytes, 100);
+            assert!(ok);
+            assert_eq!(reader.tail(), Err(MessageError::Metadata));
+            let tail = Tail::Corrupt {
+                bytes: 5,
+                error: MessageError::Metadata,
+            };
+            let found = scan(&mut Cursor::new(bytes)).unwrap();
+            assert_eq!(found, Scan { end: 0, tail });
+        }
     }
 
     #[test]
