@@ -193,6 +193,27 @@ mod tests {
         value.bytes().unwrap().to_vec()
     }
 
+    /// Of every wire type there is, also those that we never write.
+    #[test]
+    fn fields() {
+        let bytes = b"\x08\x96\x01\x11abcdefgh\x1a\x02xy\x25wxyz";
+        let found: Vec<_> = Fields(bytes).collect();
+        let expected = [
+            (1, Value::Uint(150)),
+            (2, Value::Fixed(b"abcdefgh")),
+            (3, Value::Bytes(b"xy")),
+            (4, Value::Fixed(b"wxyz")),
+        ];
+        assert_eq!(found, expected.map(Ok));
+        for cut in [2, 11, 14, 20] {
+            assert_eq!(Fields(&bytes[..cut]).last(), Some(Err(Malformed)), "{cut}");
+        }
+        for kind in [3, 4, 6, 7] {
+            assert_eq!(Fields(&[8 | kind, 0]).next(), Some(Err(Malformed)));
+        }
+        assert_eq!(Malformed.to_string(), "malformed protobuf");
+    }
+
     #[test]
     fn reads_back_what_we_write() {
         let entry = log_entry(&Content::Line([b"ab", b"c"], Delimiter::CrLf));
