@@ -357,35 +357,39 @@ fn idle_buffers() {
     assert_eq!(core.idle, 0);
 }
 
-/// What is beyond a stream's size is dropped and told in it.
+/// What is beyond a stream's size is dropped and told in it: where it was cut,
+/// and at the end.
 #[test]
 fn a_stream_that_is_too_large() {
-    let mut config = config();
-    config.stream_size_max = 9;
-    let mut core = Core::new(config);
-    let key = text(&mut core, "s");
-    let info = core.info(key).unwrap();
-    let dropped = || info.account().dropped(DropReason::OverLimit);
-    core.data(&at(1), key, b"12345\n").unwrap();
-    core.data(&at(1), key, b"7\n").unwrap();
-    assert_eq!(dropped(), 0);
-    core.data(&at(1), key, b"9beyond").unwrap();
-    assert_eq!(dropped(), 6);
-    core.data(&at(1), key, b"all of it").unwrap();
-    core.end(&at(1), key);
-    assert_eq!(dropped(), 15);
-    assert_eq!(core.account().dropped(DropReason::OverLimit), 15);
-    core.flush();
-    let bundle = core.poll_bundle(&at(1)).unwrap();
-    let text = text_in(&bundle);
-    assert!(text.starts_with("12345\n7\n9\n[butler]"), "{text}");
-    // Where it was cut, and at the end.
-    assert_eq!(text.matches("[butler]").count(), 2, "{text}");
-    assert!(text.contains("maximum of 9 bytes"), "{text}");
-    assert!(text.contains("15 bytes were omitted"), "{text}");
-    core.delivered(&at(1), bundle, 1);
-    assert_eq!(core.account().delivered(), 9);
-    assert!(core.is_settled());
+    for more in [&b"all of it"[..], b""] {
+        let mut config = config();
+        config.stream_size_max = 9;
+        let mut core = Core::new(config);
+        let key = text(&mut core, "s");
+        let info = core.info(key).unwrap();
+        let dropped = || info.account().dropped(DropReason::OverLimit);
+        core.data(&at(1), key, b"12345\n").unwrap();
+        core.data(&at(1), key, b"7\n").unwrap();
+        assert_eq!(dropped(), 0);
+        core.data(&at(1), key, b"9beyond").unwrap();
+        assert_eq!(dropped(), 6);
+        core.data(&at(1), key, more).unwrap();
+        core.end(&at(1), key);
+        let omitted = 6 + more.len() as u64;
+        assert_eq!(dropped(), omitted);
+        assert_eq!(core.account().dropped(DropReason::OverLimit), omitted);
+        core.flush();
+        let bundle = core.poll_bundle(&at(1)).unwrap();
+        let text = text_in(&bundle);
+        assert!(text.starts_with("12345\n7\n9\n[butler]"), "{text}");
+        assert_eq!(text.matches("[butler]").count(), 2, "{text}");
+        assert!(text.contains("maximum of 9 bytes"), "{text}");
+        let at_the_end = format!("{omitted} bytes were omitted");
+        assert!(text.contains(&at_the_end), "{text}");
+        core.delivered(&at(1), bundle, 1);
+        assert_eq!(core.account().delivered(), 9);
+        assert!(core.is_settled());
+    }
 }
 
 /// What breaks the framing where the size limit is, breaks it; that is all.

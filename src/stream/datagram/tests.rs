@@ -9,6 +9,8 @@ type Part = (u32, u64, bool);
 struct Pushed {
     bench: Bench,
     datagram: Datagram,
+    /// Entries that were looked at.
+    given: u64,
 }
 
 impl Pushed {
@@ -16,6 +18,7 @@ impl Pushed {
         Self {
             bench: Bench::new(StreamType::Datagram, target, max),
             datagram: Datagram::default(),
+            given: 0,
         }
     }
 
@@ -37,15 +40,21 @@ impl Pushed {
     /// Of every entry: the datagram, its bytes, and the part that it is.
     fn entries(&mut self) -> Vec<(u64, usize, Option<Part>)> {
         let entries = self.bench.bundles().concat();
-        let entries = entries.into_iter().map(|entry| match entry.content {
-            Some(log_entry::Content::Datagram(datagram)) => {
-                let partial = datagram
-                    .partial
-                    .map(|part| (part.index, part.size, part.last));
-                (entry.sequence, datagram.data.len(), partial)
-            }
-            other => panic!("{other:?}"),
-        });
+        let first = self.given;
+        self.given += entries.len() as u64;
+        let entries = entries
+            .into_iter()
+            .zip(first..)
+            .map(|(entry, index)| match entry.content {
+                _ if entry.stream_index != index => panic!("{entry:?}"),
+                Some(log_entry::Content::Datagram(datagram)) => {
+                    let partial = datagram
+                        .partial
+                        .map(|part| (part.index, part.size, part.last));
+                    (entry.sequence, datagram.data.len(), partial)
+                }
+                other => panic!("{other:?}"),
+            });
         entries.collect()
     }
 }
@@ -66,7 +75,7 @@ fn size(size: u64) -> Vec<u8> {
 #[test]
 fn whole_in_any_reads() {
     let data = [frame(0), frame(1), frame(300), frame(0)].concat();
-    for step in [1, 2, 3, 7, 1000] {
+    for step in [1, 2, 3, 4, 7, 1000] {
         let mut pushed = Pushed::new(10_000, 10_000);
         for piece in data.chunks(step) {
             pushed.push(piece).unwrap();
@@ -75,6 +84,7 @@ fn whole_in_any_reads() {
         assert_eq!(pushed.dropped(), 0);
         let expected = [(0, 0, None), (1, 1, None), (2, 300, None), (3, 0, None)];
         assert_eq!(pushed.entries(), expected, "{step}");
+        assert_eq!(pushed.bench.client_bytes, data.len() as u64);
     }
 }
 
@@ -143,6 +153,17 @@ fn larger_than_a_bundle() {
     let mut pushed = Pushed::new(1000, 2000);
     pushed.push(&[frame(500), frame(600)].concat()).unwrap();
     assert_eq!(pushed.bench.bundles().len(), 2);
+
+    // Up to the last byte.
+    for (more, bundles) in [(0, 1), (1, 2)] {
+        let mut pushed = Pushed::new(1000, 2000);
+        pushed.push(&frame(300)).unwrap();
+        let datagram = frame(pushed.bench.room() + more);
+        let (head, body) = datagram.split_at(100);
+        pushed.push(head).unwrap();
+        pushed.push(body).unwrap();
+        assert_eq!(pushed.bench.bundles().len(), bundles);
+    }
 
     let mut pushed = Pushed::new(1000, 2000);
     let alone = pushed.bench.run(|stage, _| stage.room_alone());

@@ -93,8 +93,11 @@ fn lines_and_parts_of_lines() {
     }
     pushed.expire();
     pushed.push(" 2\r");
-    pushed.expire();
-    assert_eq!(pushed.bench.carry.bytes(), b"\r");
+    for _ in 0..2 {
+        // It may be the half of a line's end, which is not cut.
+        pushed.expire();
+        assert_eq!(pushed.bench.carry.bytes(), b"\r");
+    }
     pushed.push("\nlast");
     pushed.finish(0);
     let expected = [
@@ -252,5 +255,6 @@ fn characters_are_not_cut() {
     assert_eq!(unfinished_tail(b"a\r"), 1);
     assert_eq!(cut_point([b"ab\xe2", b"\x98\x83"], 4), 2);
     assert_eq!(cut_point([b"ab\xe2", b"\x98\x83"], 5), 5);
+    assert_eq!(cut_point([b"ab\xf0\x9f", b"\x98\x80"], 5), 2);
     assert_eq!(cut_point([b"\xe2\x98\x83", b""], 2), 2);
 }
