@@ -142,11 +142,15 @@ impl Bundler {
     /// being filled; zero when it is full.
     pub fn room(&self, info: &StreamInfo, slot: Slot) -> usize {
         let target = self.limits.target;
-        match &self.open {
-            None => self.room_fresh(target, info),
-            Some(open) if slot.bundle == self.number => payload(target, open.size),
-            Some(open) => payload(target, open.size + entry_overhead(info)),
-        }
+        let Some(open) = &self.open else {
+            return self.room_fresh(target, info);
+        };
+        let entry = match slot.bundle == self.number {
+            true => 0,
+            false => entry_overhead(info),
+        };
+        // Entries leave gaps in the segment, which do not go on the wire.
+        payload(target, open.size + entry).min(payload(open.segment.len(), open.used))
     }
 
     /// The same, for an entry that would have a fresh bundle to itself.

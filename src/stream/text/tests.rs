@@ -140,6 +140,20 @@ fn a_line_goes_where_it_fits() {
     }
 }
 
+/// Each read is an entry: all of them fit in their bundles' segments.
+#[test]
+fn many_reads_of_a_line() {
+    let mut pushed = Pushed::with_limits(100_000, 100_000);
+    for at in 0..10_000 {
+        pushed.push(format!("{at}\n"));
+    }
+    let lines = pushed.lines();
+    assert_eq!(lines.len(), 10_000);
+    for (at, (number, value, _)) in lines.iter().enumerate() {
+        assert_eq!((*number, value), (at as u64, &at.to_string()));
+    }
+}
+
 /// A line that fits in no bundle is cut, between characters.
 #[test]
 fn a_line_that_is_larger_than_a_bundle() {
