@@ -179,13 +179,35 @@ impl Serve {
         wait_until(name, || self.statistics()[name] == value);
     }
 
+    /// What the kernel says of it and of its children: above all which signals
+    /// wait, and which are handled.
+    fn processes(&self) -> String {
+        let pid = self.pid();
+        let children = std::fs::read_to_string(format!("/proc/{pid}/task/{pid}/children"));
+        let children = children.unwrap_or_default();
+        let pids = std::iter::once(pid.to_string()).chain(children.split(' ').map(str::to_owned));
+        let statuses = pids.map(|pid| std::fs::read_to_string(format!("/proc/{pid}/status")));
+        statuses
+            .flatten()
+            .map(|status| {
+                let lines = status.lines().filter(|line| {
+                    ["Name", "State", "Pid", "Sig", "ShdPnd"]
+                        .iter()
+                        .any(|key| line.starts_with(key))
+                });
+                lines.collect::<Vec<_>>().join(" ") + "\n"
+            })
+            .collect()
+    }
+
     /// Panics, with what it knows of itself.
     fn fail(&mut self, what: &str) -> ! {
         let descriptors = self.descriptors();
+        let processes = self.processes();
         self.signal(rustix::process::Signal::USR1);
         std::thread::sleep(Duration::from_secs(1));
         panic!(
-            "{what}, with {descriptors} descriptors open; its log: {:#?}",
+            "{what}, with {descriptors} descriptors open; its log: {:#?}\n{processes}",
             self.stderr()
         );
     }
