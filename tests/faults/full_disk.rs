@@ -7,6 +7,7 @@ use std::path::{Path, PathBuf};
 use std::process::Command;
 use std::time::{Duration, Instant};
 
+use rustix::process::Signal;
 use serde_json::Value;
 use tempfile::TempDir;
 
@@ -79,6 +80,14 @@ impl Bench {
             serve: Serve::start(dir.path(), &[&common, options].concat()),
             stats,
             _dir: dir,
+        }
+    }
+
+    /// Fails when it is too late. A client may be waiting for it.
+    fn must_end_before(&self, late: Instant) {
+        if Instant::now() >= late {
+            self.serve.signal(Signal::KILL);
+            panic!("it is stuck: {}", self.serve.stderr());
         }
     }
 
@@ -167,14 +176,15 @@ fn a_file_goes_on_when_it_is_truncated() {
         };
         let delivered = || bench.serve.statistics()["bytes_delivered"].as_u64();
         let late = Instant::now() + Duration::from_secs(120);
+        let errors = || bench.serve.statistics()["output_errors"].as_u64();
         while !client.is_finished() || delivered() != Some(data.len() as u64) {
-            assert!(Instant::now() < late, "it is stuck");
+            bench.must_end_before(late);
             let full = fs::read(&path).unwrap();
-            let errors = bench.serve.statistics()["output_errors"].as_u64();
+            let before = errors();
             std::thread::sleep(Duration::from_millis(50));
-            // It has failed since, and written nothing.
-            let still = fs::read(&path).unwrap() == full;
-            if still && bench.serve.statistics()["output_errors"].as_u64() > errors {
+            // It has failed between two looks that saw the same: not a byte
+            // more fits, whenever it tries again.
+            if errors() > before && fs::read(&path).unwrap() == full {
                 truncate(&full);
             }
         }
@@ -187,6 +197,46 @@ fn a_file_goes_on_when_it_is_truncated() {
     assert!(reassemble(&bundles)["large"].bytes == data, "other bytes");
     println!("truncated with {cut} messages cut");
     assert!(cut > 0);
+}
+
+/// Also between two writes of one message, and while one is under way: what
+/// remains is whole messages.
+#[test]
+fn a_file_is_truncated_at_any_moment() {
+    // One message fits, and of the next a part.
+    let Some(disk) = Disk::mount("size=1200k") else {
+        return;
+    };
+    let (path, output) = file_on(&disk, "none");
+    let bench = Bench::new(&output, &["--flush-timeout=60s"]);
+    let data = noise(20_000_000);
+    let mut stream = open(&bench.serve.socket, "large", "binary");
+    let mut pauses = noise(5000).into_iter().cycle();
+    std::thread::scope(|scope| {
+        let client = scope.spawn(|| stream.write_all(&data).unwrap());
+        let delivered = || bench.serve.statistics()["bytes_delivered"].as_u64();
+        let late = Instant::now() + Duration::from_secs(120);
+        while !client.is_finished() || delivered() != Some(data.len() as u64) {
+            bench.must_end_before(late);
+            for pause in pauses.by_ref().take(20) {
+                let file = fs::File::options().write(true).open(&path).unwrap();
+                file.set_len(0).unwrap();
+                std::thread::sleep(Duration::from_micros(20 * u64::from(pause)));
+            }
+        }
+    });
+    disk.grow();
+    drop(stream);
+    let ended = bench.serve.terminate();
+    ended.expect_success();
+    assert!(ended.stderr.contains("the file was truncated"), "{ended:?}");
+    assert!(!ended.stderr.contains("is left alone"), "{ended:?}");
+    let bytes = fs::read(&path).unwrap();
+    let left = messages::parse(&bytes);
+    assert_eq!((left.end, left.torn), (bytes.len(), 0));
+    // Whatever else it has: its end was delivered after all that.
+    let last = left.bundles.last().unwrap().entries.last().unwrap();
+    assert!(last.terminal);
 }
 
 /// What was delivered is in the file, the rest is told, and the next butler

@@ -29,6 +29,7 @@ use std::time::{Duration, Instant};
 
 use bytes::Bytes;
 use rustix::fs::OFlags;
+use tokio_uring::BufResult;
 
 use self::fifo::Fifo;
 use super::Sink;
@@ -212,29 +213,51 @@ fn identity(found: &Metadata) -> (u64, u64) {
     (found.dev(), found.ino())
 }
 
+/// What [`Unwritten::write`] is told of one write.
+type Written = BufResult<usize, Vec<Bytes>>;
+
 impl Regular {
     async fn append(&mut self, pieces: &[Bytes], writer: &mut Writing) {
         if self.checked.elapsed() >= FILE_CHECK_INTERVAL {
             self.check();
         }
         let mut unwritten = Unwritten::new(pieces);
+        let mut last = 0;
         loop {
-            let write = async |slices, done| match self.missing(done) {
-                Ok(0) => self.writer.writev_at(slices, self.end + done).await,
-                Ok(_) => (Err(io::ErrorKind::UnexpectedEof.into()), slices),
-                Err(error) => (Err(error), slices),
-            };
+            let write = async |slices, done| self.write(slices, done, &mut last).await;
             let Err(error) = unwritten.write(&mut writer.slices, write).await else {
                 break;
             };
             self.check();
-            match self.go_on_if_truncated(unwritten.done()) {
-                Ok(true) => unwritten = Unwritten::new(pieces),
+            match self.go_on_if_truncated(unwritten.done(), last) {
+                Ok(true) => (unwritten, last) = (Unwritten::new(pieces), 0),
                 Ok(false) => writer.attempts.failed(&error).await,
                 Err(error) => writer.attempts.failed(&error).await,
             }
         }
         self.end += unwritten.done();
+    }
+
+    /// Writes what follows `done` bytes of a message. An error of kind
+    /// `UnexpectedEof` says that the file was truncated; if that was while it
+    /// was written to, `last` has the bytes that were.
+    async fn write(&self, slices: Vec<Bytes>, done: u64, last: &mut u64) -> Written {
+        let truncated = || io::Error::from(io::ErrorKind::UnexpectedEof);
+        match self.missing(done) {
+            Ok(0) => {}
+            Ok(_) => return (Err(truncated()), slices),
+            Err(error) => return (Err(error), slices),
+        }
+        let (result, slices) = self.writer.writev_at(slices, self.end + done).await;
+        if let Ok(written) = result
+            && self
+                .missing(done + written as u64)
+                .is_ok_and(|missing| missing > 0)
+        {
+            *last = written as u64;
+            return (Err(truncated()), slices);
+        }
+        (result, slices)
     }
 
     /// Bytes of what was written that the file has not any more, when `done`
@@ -243,10 +266,11 @@ impl Regular {
         Ok((self.end + done).saturating_sub(self.file.metadata()?.len()))
     }
 
-    /// Finds the new end of a file that was truncated. True if it was: the
-    /// message must begin again.
-    fn go_on_if_truncated(&mut self, done: u64) -> io::Result<bool> {
-        let missing = self.missing(done)?;
+    /// Finds the new end of a file that was truncated, after `done` bytes of a
+    /// message and the `last` ones. True if it was: the message must begin
+    /// again.
+    fn go_on_if_truncated(&mut self, done: u64, last: u64) -> io::Result<bool> {
+        let missing = self.missing(done + last)?;
         if missing == 0 {
             return Ok(false);
         }
@@ -254,6 +278,11 @@ impl Regular {
             "{}: the file was truncated, the last {missing} bytes are gone; it goes on at its new end",
             self.path.display(),
         );
+        if last > 0 && self.file.metadata()?.len() == last {
+            // It was emptied just before they were written: they may be the
+            // rest of a message whose beginning is gone.
+            self.file.set_len(0)?;
+        }
         self.end = match take_cut_away(&self.file, &self.path) {
             Err(error) if error.kind() == io::ErrorKind::InvalidData => {
                 log::error!("{}: {error}", self.path.display());
