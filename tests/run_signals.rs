@@ -7,13 +7,48 @@ mod common;
 
 use std::fs;
 use std::path::Path;
+use std::sync::Once;
 
 use common::process::{self, Serve, parse_file};
 use common::reassemble;
 use rustix::process::{Pid, Signal, kill_process};
+use tokio::signal::unix::{SignalKind, signal as listen};
+
+const SIGNALS: [(Signal, &str); 6] = [
+    (Signal::TERM, "TERM"),
+    (Signal::INT, "INT"),
+    (Signal::HUP, "HUP"),
+    (Signal::QUIT, "QUIT"),
+    (Signal::USR1, "USR1"),
+    (Signal::USR2, "USR2"),
+];
+
+/// Whoever runs these tests in the background of a script has SIGINT and
+/// SIGQUIT ignored. The command would find them so, as it should, and a shell
+/// can't trap what it finds ignored. What has a handler is not passed on.
+fn ignore_nothing() {
+    static DONE: Once = Once::new();
+    DONE.call_once(|| {
+        let status = fs::read_to_string("/proc/self/status").unwrap();
+        let mask = status.lines().find_map(|line| line.strip_prefix("SigIgn:"));
+        let mask = u64::from_str_radix(mask.unwrap().trim(), 16).unwrap();
+        let runtime = tokio::runtime::Builder::new_current_thread()
+            .enable_all()
+            .build()
+            .unwrap();
+        let _entered = runtime.enter();
+        for (signal, _) in SIGNALS {
+            if mask >> (signal.as_raw() - 1) & 1 == 1 {
+                // The handler stays when this is dropped.
+                drop(listen(SignalKind::from_raw(signal.as_raw())).unwrap());
+            }
+        }
+    });
+}
 
 /// `butler OPTIONS run -- sh -c SCRIPT`, running in `dir`.
 fn start(dir: &Path, options: &[&str], script: &str) -> Serve {
+    ignore_nothing();
     let socket = dir.join("streams.sock");
     let mut command = process::command(["--log-level=info", "--output=file,path=logs"]);
     command
@@ -43,14 +78,7 @@ const FOREVER: &str = "while :; do sleep 0.02; done";
 
 #[test]
 fn signals_go_to_the_child() {
-    for (signal, name) in [
-        (Signal::TERM, "TERM"),
-        (Signal::INT, "INT"),
-        (Signal::HUP, "HUP"),
-        (Signal::QUIT, "QUIT"),
-        (Signal::USR1, "USR1"),
-        (Signal::USR2, "USR2"),
-    ] {
+    for (signal, name) in SIGNALS {
         let dir = tempfile::tempdir().unwrap();
         let script = format!("trap 'echo got {name}; exit 7' {name}; : > ready; {FOREVER}");
         let butler = start(dir.path(), &[], &script);
