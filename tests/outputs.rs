@@ -12,6 +12,7 @@ use butler::wire::message::{Compression, MessageView};
 use common::content::{Sent, check_all, every_kind, noise, send_all};
 use common::process::{self, Collector, Listener, Serve, open, parse, parse_file};
 use common::reassemble;
+use rustix::process::Signal;
 
 /// Serves all kinds of streams with that output, to a good end.
 fn serve_all(dir: &Path, output: &str) -> Vec<Sent> {
@@ -367,4 +368,39 @@ fn fifo_waits_for_its_reader() {
     });
     serve.terminate().expect_success();
     check_all(&reassemble(&parse(&reader.join().unwrap())), &all);
+}
+
+/// Signals interrupt calls: that is no reason to think that the reader has
+/// gone, and to send what follows over another connection.
+#[test]
+fn signals_break_no_connection() {
+    for tcp in [false, true] {
+        let dir = tempfile::tempdir().unwrap();
+        let listener = match tcp {
+            true => Listener::tcp(),
+            false => Listener::unix(dir.path()),
+        };
+        let collector = Collector::new(listener);
+        let options = ["--output", &collector.output(), "--output-no-buffer"];
+        let serve = Serve::start(dir.path(), &options);
+        let line = b"a line of some length, which goes out as a message of its own\n";
+        let data = line.repeat(20_000);
+        let mut stream = open(&serve.socket, "s", "text");
+        std::thread::scope(|scope| {
+            let client = scope.spawn(|| {
+                for line in data.chunks(line.len()) {
+                    stream.write_all(line).unwrap();
+                }
+            });
+            while !client.is_finished() {
+                serve.signal(Signal::USR1);
+                std::thread::sleep(std::time::Duration::from_micros(20));
+            }
+        });
+        drop(stream);
+        serve.terminate().expect_success();
+        let connections = collector.connections();
+        assert_eq!(connections.len(), 1);
+        assert!(reassemble(&parse(&connections[0]))["s"].bytes == data);
+    }
 }

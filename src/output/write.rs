@@ -50,9 +50,12 @@ impl<'a> Unwritten<'a> {
             // They keep the bundle's memory from being used again.
             batch.clear();
             *slices = batch;
-            match result? {
-                0 => return Err(io::ErrorKind::WriteZero.into()),
-                written => self.advance(written),
+            match result {
+                Ok(0) => return Err(io::ErrorKind::WriteZero.into()),
+                Ok(written) => self.advance(written),
+                // A signal came; nothing is wrong.
+                Err(error) if error.kind() == io::ErrorKind::Interrupted => {}
+                Err(error) => return Err(error),
             }
         }
         Ok(())
@@ -136,6 +139,18 @@ mod tests {
         let error =
             start(unwritten.write(&mut Vec::new(), async |batch: Vec<Bytes>, _| (Ok(0), batch)));
         assert_eq!(error.unwrap_err().kind(), io::ErrorKind::WriteZero);
+    }
+
+    #[test]
+    fn an_interrupted_write_is_made_again() {
+        let pieces = [Bytes::from_static(b"xy")];
+        let mut results = [Ok(1), Err(io::ErrorKind::Interrupted.into()), Ok(1)].into_iter();
+        let mut unwritten = Unwritten::new(&pieces);
+        start(unwritten.write(&mut Vec::new(), async |batch, _| {
+            (results.next().unwrap(), batch)
+        }))
+        .unwrap();
+        assert_eq!(unwritten.done(), 2);
     }
 
     proptest! {

@@ -250,12 +250,14 @@ impl Reception {
             let mut waits = [PollFd::new(&listener.server.fd, PollFlags::IN)];
             let polled = poll(&mut waits, Some(&rustix::time::Timespec::default()));
             let result = match polled {
-                Ok(1) => rustix::net::accept_with(&listener.server.fd, SocketFlags::CLOEXEC),
-                // Nobody does.
-                _ => Err(Errno::AGAIN),
+                Ok(0) => Err(Errno::AGAIN),
+                Ok(_) => rustix::net::accept_with(&listener.server.fd, SocketFlags::CLOEXEC),
+                Err(error) => Err(error),
             };
             match result {
                 Ok(fd) => self.welcome(now, key, fd, admitted)?,
+                // Signals come at the end, and interrupt also what does not
+                // wait.
                 Err(Errno::INTR | Errno::CONNABORTED) => {}
                 Err(error) => {
                     self.accept_failed(now, key, &error.into());

@@ -72,7 +72,13 @@ impl Sent {
     pub fn check(&self, got: &Stream) {
         let name = self.name;
         assert_eq!(got.desc.name, name);
-        assert_eq!(got.terminal, Some(got.entries - 1), "{name}");
+        assert_eq!(
+            got.terminal,
+            Some(got.entries - 1),
+            "{name}: {} of {} bytes",
+            got.bytes.len(),
+            self.content().len()
+        );
         // Not assert_eq: nobody can read megabytes of difference.
         assert!(got.bytes == self.content(), "{name}: other bytes");
         match self.stream_type {

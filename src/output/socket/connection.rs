@@ -14,6 +14,7 @@ use std::time::Duration;
 
 use bytes::Bytes;
 use rustix::event::{PollFd, PollFlags, Timespec, poll};
+use rustix::io::retry_on_intr;
 use rustix::net::{RecvFlags, SendAncillaryBuffer, SendFlags, recv, sendmsg, sockopt};
 use tokio::io::Interest;
 use tokio::io::unix::AsyncFd;
@@ -156,7 +157,8 @@ impl Connection {
             Self::Tcp(..) => PollFlags::HUP | PollFlags::ERR | PollFlags::RDHUP,
         };
         let mut fds = [PollFd::new(self, PollFlags::IN | PollFlags::RDHUP)];
-        poll(&mut fds, Some(&Timespec::default()))?;
+        // A signal interrupts it, though it does not wait.
+        retry_on_intr(|| poll(&mut fds, Some(&Timespec::default())))?;
         let found = fds[0].revents();
         if found.intersects(gone) {
             return Err(io::Error::new(
