@@ -404,3 +404,37 @@ fn signals_break_no_connection() {
         assert!(reassemble(&parse(&connections[0]))["s"].bytes == data);
     }
 }
+
+/// On a local port where nobody listens, TCP may connect a socket with itself:
+/// in a network of its own that has no other port, it always does.
+#[test]
+fn nobody_but_itself_listens() {
+    let script = "ip link set lo up && echo 40000 40000 >/proc/sys/net/ipv4/ip_local_port_range";
+    let unshared = |rest: &str| {
+        let mut command = std::process::Command::new("unshare");
+        command.args(["-n", "sh", "-c", &format!("{script} && {rest}"), "sh"]);
+        command
+    };
+    match unshared("true").output() {
+        Ok(output) if output.status.success() => {}
+        other => return println!("skipped: no network of our own: {other:?}"),
+    }
+    let dir = tempfile::tempdir().unwrap();
+    let source = dir.path().join("source");
+    std::fs::write(&source, "for nobody\n").unwrap();
+    let butler = process::command([
+        "--output=tcp:127.0.0.1:40000",
+        "--flush-timeout=500ms",
+        "stream",
+        "--stream=name=s",
+        "--source",
+    ]);
+    let mut command = unshared("exec \"$@\"");
+    command.arg(butler.get_program()).args(butler.get_args());
+    command.arg(&source);
+    let output = command.output().unwrap();
+    let stderr = String::from_utf8_lossy(&output.stderr);
+    assert!(stderr.contains("; trying again"), "{stderr}");
+    assert!(stderr.contains("stream s: 11 bytes lost"), "{stderr}");
+    assert_eq!(output.status.code(), Some(250), "{stderr}");
+}

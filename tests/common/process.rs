@@ -388,11 +388,12 @@ impl Collector {
         let thread = std::thread::spawn(move || {
             let mut connections = Vec::new();
             loop {
-                let connection = listener.accept();
-                if stopped.load(Ordering::SeqCst) {
+                let read = listener.accept().read_all();
+                // The one that ends it comes after those that wait.
+                if read.is_empty() && stopped.load(Ordering::SeqCst) {
                     return connections;
                 }
-                connections.push(connection.read_all());
+                connections.push(read);
             }
         });
         Self {

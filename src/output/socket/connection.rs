@@ -63,6 +63,13 @@ pub(super) enum Connection {
     Tcp(Room<tokio_uring::net::TcpStream>, TcpStream),
 }
 
+/// Where nobody listens on a local port, the kernel may give a connection to
+/// it that very port for its own end: it connects with itself (TCP's
+/// simultaneous open), and what is sent goes nowhere.
+fn is_with_itself(socket: &tokio::net::TcpStream) -> bool {
+    matches!((socket.local_addr(), socket.peer_addr()), (Ok(ours), Ok(theirs)) if ours == theirs)
+}
+
 impl fmt::Debug for Connection {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         match self {
@@ -104,6 +111,9 @@ impl Connection {
         for address in resolve(host, port).await? {
             let connecting = tokio::net::TcpStream::connect(address);
             match tokio::time::timeout(CONNECT_TIMEOUT, connecting).await {
+                Ok(Ok(socket)) if is_with_itself(&socket) => {
+                    last_error = io::ErrorKind::ConnectionRefused.into();
+                }
                 Ok(Ok(socket)) => return Self::from_tcp(socket.into_std()?),
                 Ok(Err(error)) => last_error = error,
                 Err(_) => last_error = io::ErrorKind::TimedOut.into(),
