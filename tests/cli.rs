@@ -115,6 +115,27 @@ fn usage_errors() {
     }
 }
 
+/// Under whatever name.
+#[test]
+fn the_output_is_not_the_stream_server() {
+    let dir = tempfile::tempdir().unwrap();
+    for output in ["s.sock", "./s.sock", "link"] {
+        let _ = std::os::unix::fs::symlink("s.sock", dir.path().join("link"));
+        let mut command = process::command([&*format!("--output=unix:{output}")]);
+        let command = command
+            .arg("--stream-server=unix:s.sock")
+            .current_dir(dir.path());
+        let output = command.output().unwrap();
+        let stderr = text(output.stderr);
+        assert!(
+            stderr.contains("--output is the socket at which"),
+            "{stderr}"
+        );
+        assert_eq!(output.status.code(), Some(250));
+        assert!(!dir.path().join("s.sock").exists());
+    }
+}
+
 fn stream(dir: &Path, args: &[&str], stdin: Stdio) -> Output {
     let mut command = process::command(["-output=file,path=logs", "stream"]);
     let command = command.args(args).current_dir(dir).stdin(stdin);

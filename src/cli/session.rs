@@ -15,6 +15,7 @@ use tokio::signal::unix::{Signal, SignalKind, signal};
 use super::notify::Notifier;
 use super::options::Common;
 use super::passed::Passed;
+use crate::output::Output;
 #[cfg(feature = "logdog")]
 use crate::output::logdog::RegistrationError;
 use crate::{Butler, Report, StreamServer, Users};
@@ -120,6 +121,15 @@ pub(super) fn listen(common: &Common, passed: Passed) -> Result<StreamServer, St
         (Passed::Nothing, None) => StreamServer::bind_private_for(users)
             .map_err(|error| format!("can't listen at a private path: {error}")),
     }?;
+    // What it sent would come back as connections without a header.
+    if let Output::Unix { path, .. } = &common.config.output
+        && is_same(path, server.path())
+    {
+        return Err(format!(
+            "--output is the socket at which streams are taken: {}",
+            server.path().display()
+        ));
+    }
     log::info!("streams are taken at {}", server.uri());
     Ok(server)
 }
@@ -128,18 +138,23 @@ pub(super) fn listen(common: &Common, passed: Passed) -> Result<StreamServer, St
 fn take(socket: OwnedFd, path: Option<&Path>, users: Users) -> Result<StreamServer, String> {
     let server = StreamServer::from_listening(socket, users)
         .map_err(|error| format!("the socket that the service manager passes: {error}"))?;
-    let inode = |path: &Path| {
-        let found = std::fs::metadata(path).ok()?;
-        Some((found.dev(), found.ino()))
-    };
     match path {
-        Some(path) if path != server.path() && inode(path) != inode(server.path()) => Err(format!(
+        Some(path) if !is_same(path, server.path()) => Err(format!(
             "the socket that the service manager passes is at {}, and --stream-server says {}",
             server.path().display(),
             path.display()
         )),
         _ => Ok(server),
     }
+}
+
+/// Do both lead to the same file?
+fn is_same(one: &Path, other: &Path) -> bool {
+    let inode = |path| {
+        let found = std::fs::metadata(path).ok()?;
+        Some((found.dev(), found.ino()))
+    };
+    one == other || inode(one).is_some_and(|found| inode(other) == Some(found))
 }
 
 /// Allows as many descriptors as the system lets us have.
