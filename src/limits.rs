@@ -15,6 +15,9 @@ pub const HEADERS_BUFFERED_MAX: usize = 8 * 1024 * 1024;
 pub const HEADER_SMALL_MAX: usize = 16 * 1024;
 /// How long a client may take over its header.
 pub const HEADER_TIMEOUT: Duration = Duration::from_secs(30);
+/// The last part of that time: it does not begin before we have run, so that
+/// what was written in time is read.
+pub const HEADER_LAST_LOOK: Duration = Duration::from_secs(1);
 /// How long, once the butler is to end: whoever stalls does not hold it up.
 pub const HEADER_GRACE: Duration = Duration::from_secs(1);
 

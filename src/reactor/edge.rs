@@ -13,13 +13,14 @@ use rustix::fs::FileType;
 use rustix::io::Errno;
 use rustix::net::Shutdown;
 
+use super::headers::Headers;
 pub(crate) use super::io::Filled;
 use super::io::{Completion, Io, ReadBy, Token};
 use super::listener::StreamServer;
 use super::reception::{Now, Reception};
 use super::runtime;
 use super::tee::Tee;
-use crate::limits::{HEADER_SMALL_MAX, HEADER_TIMEOUT, HEADERS_BUFFERED_MAX};
+use crate::limits::{HEADER_SMALL_MAX, HEADERS_BUFFERED_MAX};
 use crate::stream::arena::{Arena, Key};
 use crate::wire::descriptor::StreamProperties;
 use crate::wire::header::{HeaderError, HeaderReader};
@@ -64,6 +65,11 @@ impl Connection {
     pub fn given_up(&self) -> bool {
         self.left == Some(0)
     }
+
+    /// Its header is not complete.
+    fn is_unfinished(&self) -> bool {
+        matches!(self.phase, Phase::Header(_))
+    }
 }
 
 /// What a header came to: the stream's properties and the bytes used.
@@ -98,9 +104,8 @@ pub(crate) struct Edge {
     waiting: VecDeque<Key>,
     /// Connections that have data, in the order of their turns.
     ready: VecDeque<Key>,
-    /// Connections without a complete header, the oldest first, and until
-    /// when they may take.
-    headers: VecDeque<(Key, u64)>,
+    /// Connections without a complete header.
+    headers: Headers,
     /// Bytes that all unfinished headers hold.
     headers_buffered: usize,
     /// Connections end after what is there, also those that come yet.
@@ -125,7 +130,7 @@ impl Edge {
             parked: VecDeque::new(),
             waiting: VecDeque::new(),
             ready: VecDeque::new(),
-            headers: VecDeque::new(),
+            headers: Headers::default(),
             headers_buffered: 0,
             ending: false,
         })
@@ -420,19 +425,17 @@ impl Edge {
             _ => 0,
         };
         self.headers
-            .iter()
-            .map(|(key, _)| *key)
+            .keys()
             .max_by_key(buffered)
             .filter(|key| buffered(key) > HEADER_SMALL_MAX)
     }
 
     /// When [`tick`](Self::tick) has something to do.
     pub fn next_tick_ns(&self) -> Option<u64> {
-        let header = self.headers.front().map(|(_, deadline)| *deadline);
         self.reception
             .next_retry_ns()
             .into_iter()
-            .chain(header)
+            .chain(self.headers.next_ns())
             .min()
     }
 
@@ -443,24 +446,10 @@ impl Edge {
         let (reception, mut now) = self.reception(now_ns);
         reception.tend(&mut now, &mut admitted)?;
         self.begin(now_ns, admitted)?;
-        let mut late = Vec::new();
-        while let Some(&(key, deadline)) = self.headers.front() {
-            let unfinished = matches!(
-                self.connections.get(key).map(|it| &it.phase),
-                Some(Phase::Header(_))
-            );
-            if unfinished && deadline > now_ns {
-                break;
-            }
-            self.headers.pop_front();
-            if unfinished && may_read {
-                late.push(key);
-            } else if unfinished {
-                // We did not read; it is not the client that is slow.
-                self.headers
-                    .push_back((key, now_ns + HEADER_TIMEOUT.as_nanos() as u64));
-            }
-        }
+        let connections = &self.connections;
+        let late = self.headers.late(now_ns, may_read, |key| {
+            connections.get(key).is_some_and(Connection::is_unfinished)
+        });
         Ok(late)
     }
 
@@ -481,13 +470,11 @@ impl Edge {
     /// Ends the connections without a complete header after what was written
     /// to them so far. Returns those that can end at once.
     pub fn end_headers(&mut self) -> io::Result<Vec<Key>> {
-        let keys: Vec<_> = self.headers.iter().map(|(key, _)| *key).collect();
+        let keys: Vec<_> = self.headers.keys().collect();
         let mut ends = Vec::new();
         for key in keys {
-            let unfinished = matches!(
-                self.connections.get(key).map(|it| &it.phase),
-                Some(Phase::Header(_))
-            );
+            let connection = self.connections.get(key);
+            let unfinished = connection.is_some_and(Connection::is_unfinished);
             if unfinished && self.end_after_what_is_there(key)? {
                 ends.push(key);
             }
@@ -550,8 +537,7 @@ impl Edge {
     fn begin(&mut self, now_ns: u64, admitted: Vec<OwnedFd>) -> io::Result<()> {
         for fd in admitted {
             let key = self.insert(fd, Phase::Header(HeaderReader::default()), None);
-            self.headers
-                .push_back((key, now_ns + HEADER_TIMEOUT.as_nanos() as u64));
+            self.headers.begin(key, now_ns);
             // Clients write their header at once.
             self.arm(key, NextRead::Ready)?;
             if self.ending {

@@ -16,6 +16,7 @@ mod credentials;
 pub(crate) mod door;
 pub(crate) mod edge;
 mod epoll;
+mod headers;
 pub(crate) mod ignored;
 mod io;
 pub(crate) mod listener;

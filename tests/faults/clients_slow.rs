@@ -7,6 +7,8 @@ use std::time::{Duration, Instant};
 
 use butler::limits::{HEADER_TIMEOUT, HEADERS_BUFFERED_MAX};
 
+use rustix::process::Signal;
+
 use crate::common::process::{Serve, open, parse_file, wait_until};
 use crate::common::reassemble;
 
@@ -84,9 +86,40 @@ fn finish(serve: Serve, dir: &std::path::Path, passed: usize) {
     }
 }
 
-/// A byte now and then does not give them more time.
+/// A butler that does not run while its client writes a header.
+struct Stopped {
+    serve: Serve,
+    dir: tempfile::TempDir,
+    client: UnixStream,
+}
+
+impl Stopped {
+    fn start() -> Self {
+        let dir = tempfile::tempdir().unwrap();
+        let serve = start(dir.path());
+        let mut client = UnixStream::connect(&serve.socket).unwrap();
+        // Whoever connected before is accepted then.
+        pass(&serve, 0);
+        serve.signal(Signal::STOP);
+        client
+            .write_all(b"BTLR1\x1e\x13{\"name\":\"passes/1\"}passes number 1\n")
+            .unwrap();
+        Self { serve, dir, client }
+    }
+
+    /// It was in time.
+    fn goes_on(self) {
+        self.serve.signal(Signal::CONT);
+        drop(self.client);
+        finish(self.serve, self.dir.path(), 2);
+    }
+}
+
+/// A byte now and then does not give them more time; that a butler was stopped
+/// takes nobody's.
 #[test]
 fn sixty_four_that_never_finish() {
+    let stopped = Stopped::start();
     let dir = tempfile::tempdir().unwrap();
     let serve = start(dir.path());
     pass(&serve, 0);
@@ -114,6 +147,8 @@ fn sixty_four_that_never_finish() {
     assert!(serve.stderr().contains("30 s"), "{}", serve.stderr());
     // Their descriptors are free again.
     wait_until("they are closed", || serve.descriptors() <= descriptors);
+    assert!(connected.elapsed() > HEADER_TIMEOUT);
+    stopped.goes_on();
     println!("{passed} streams passed by 64 slow headers");
     finish(serve, dir.path(), passed);
 }
