@@ -21,6 +21,11 @@ pub const HEADER_LAST_LOOK: Duration = Duration::from_secs(1);
 /// How long, once the butler is to end: whoever stalls does not hold it up.
 pub const HEADER_GRACE: Duration = Duration::from_secs(1);
 
+/// Bytes of its own log that a butler keeps for a stderr that takes nothing.
+pub const LOG_KEPT_MAX: usize = 64 * 1024;
+/// How long it waits at its end for somebody to read them.
+pub const LOG_LAST_WAIT: Duration = Duration::from_secs(1);
+
 /// A stream name or a prefix at most (protocol).
 pub const STREAM_NAME_MAX: usize = 4096;
 /// A tag key at most (protocol).

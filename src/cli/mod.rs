@@ -37,6 +37,12 @@ const EXIT_USAGE: u8 = 2;
 /// the first that a process does: descriptors that it was started with are
 /// taken, or kept from children.
 pub fn main(args: impl IntoIterator<Item = OsString>) -> ExitCode {
+    let code = execute(args);
+    logger::finish();
+    code
+}
+
+fn execute(args: impl IntoIterator<Item = OsString>) -> ExitCode {
     let passed = Passed::take();
     let invocation = match args::parse(args) {
         Ok(invocation) => invocation,
@@ -74,7 +80,13 @@ pub fn main(args: impl IntoIterator<Item = OsString>) -> ExitCode {
 
 fn start(io: IoMode, subcommand: impl Future<Output = ExitCode>) -> ExitCode {
     crate::reactor::allocator::keep_no_large_holes();
-    crate::start_with(io, subcommand).unwrap_or_else(session::fail)
+    let logging = async {
+        tokio::select! {
+            code = subcommand => code,
+            never = logger::offer_again() => match never {},
+        }
+    };
+    crate::start_with(io, logging).unwrap_or_else(session::fail)
 }
 
 fn print(text: &str) -> ExitCode {

@@ -7,7 +7,7 @@ use std::os::unix::fs::OpenOptionsExt;
 
 use bytes::Bytes;
 use rustix::event::{PollFd, PollFlags, Timespec, poll};
-use rustix::fs::{OFlags, fcntl_getfl, fcntl_setfl};
+use rustix::fs::{FileType, OFlags, fcntl_getfl, fcntl_setfl, fstat};
 use rustix::io::{Errno, ReadWriteFlags};
 use smallvec::SmallVec;
 use tokio::io::Interest;
@@ -82,7 +82,9 @@ impl Writer {
                 at => rustix::io::pwritev(file, &io_slices(&slices), at),
             }
             .map_err(io::Error::from),
-            Self::Polled(watched) => when_ready(watched, || write_now(watched, &slices)).await,
+            Self::Polled(watched) => {
+                when_ready(watched, || write_now(watched, &io_slices(&slices))).await
+            }
         };
         (result, slices)
     }
@@ -108,23 +110,32 @@ pub(crate) fn io_slices(slices: &[Bytes]) -> SmallVec<[IoSlice<'_>; 64]> {
     slices.iter().map(|it| IoSlice::new(it)).collect()
 }
 
+/// Writes what is taken at once, to a file that others have too. A regular
+/// file takes all.
+pub(crate) fn write_without_waiting(fd: impl AsFd, bytes: &[u8]) -> rustix::io::Result<usize> {
+    let stat = fstat(&fd)?;
+    if FileType::from_raw_mode(stat.st_mode) == FileType::RegularFile {
+        return rustix::io::write(fd, bytes);
+    }
+    write_now(fd, &[IoSlice::new(bytes)])
+}
+
 /// Writes without waiting, to what may be set to block.
-fn write_now(fd: impl AsFd, slices: &[Bytes]) -> rustix::io::Result<usize> {
+fn write_now(fd: impl AsFd, all: &[IoSlice<'_>]) -> rustix::io::Result<usize> {
     let fd = fd.as_fd();
-    let all = io_slices(slices);
-    match rustix::io::pwritev2(fd, &all, AT_POSITION, ReadWriteFlags::NOWAIT) {
+    match rustix::io::pwritev2(fd, all, AT_POSITION, ReadWriteFlags::NOWAIT) {
         // Terminals and pipes of old kernels know no such flag.
         Err(Errno::OPNOTSUPP | Errno::NOSYS) => {}
         result => return result,
     }
     if fcntl_getfl(fd)?.contains(OFlags::NONBLOCK) {
-        return rustix::io::writev(fd, &all);
+        return rustix::io::writev(fd, all);
     }
-    write_some(fd, slices)
+    write_some(fd, all)
 }
 
 /// Writes as little as can't block, to a pipe that is set to block.
-fn write_some(fd: BorrowedFd<'_>, slices: &[Bytes]) -> rustix::io::Result<usize> {
+fn write_some(fd: BorrowedFd<'_>, slices: &[IoSlice<'_>]) -> rustix::io::Result<usize> {
     let mut ready = [PollFd::from_borrowed_fd(fd, PollFlags::OUT)];
     if poll(&mut ready, Some(&Timespec::default()))? == 0 {
         return Err(Errno::AGAIN);
@@ -205,7 +216,8 @@ mod tests {
     #[test]
     fn as_little_as_never_blocks() {
         let (reader, writer) = io::pipe().unwrap();
-        let data = [Bytes::new(), much()];
+        let much = much();
+        let data = [IoSlice::new(&[]), IoSlice::new(&much)];
         let mut written = 0;
         loop {
             match write_some(writer.as_fd(), &data) {

@@ -21,6 +21,7 @@ mod file_replaced;
 mod full_disk;
 mod messages;
 mod readers;
+mod stderr;
 
 use std::hash::{BuildHasher, RandomState};
 
