@@ -5,7 +5,9 @@
 //! and again. What is beyond [`LOG_KEPT_MAX`] is left out, and counted.
 
 use std::convert::Infallible;
-use std::sync::{Mutex, MutexGuard, PoisonError};
+use std::fs::File;
+use std::io;
+use std::sync::{Mutex, MutexGuard, OnceLock, PoisonError};
 use std::thread;
 use std::time::{Duration, Instant};
 
@@ -14,17 +16,20 @@ use rustix::io::Errno;
 use tokio::sync::Notify;
 
 use crate::limits::{LOG_KEPT_MAX, LOG_LAST_WAIT};
-use crate::reactor::writer::write_without_waiting;
+use crate::reactor::writer::{reopen_terminal, write_without_waiting};
 
 /// How often what is kept is offered again.
 const OFFER_INTERVAL: Duration = Duration::from_millis(50);
 
 static STDERR: Stderr = Stderr {
+    terminal: OnceLock::new(),
     kept: Mutex::new(Kept::new()),
     is_kept: Notify::const_new(),
 };
 
 struct Stderr {
+    /// Its own, if it is one.
+    terminal: OnceLock<Option<File>>,
     kept: Mutex<Kept>,
     /// There is something to offer again.
     is_kept: Notify,
@@ -66,7 +71,10 @@ impl Stderr {
 }
 
 fn to_stderr(bytes: &[u8]) -> rustix::io::Result<usize> {
-    write_without_waiting(std::io::stderr(), bytes)
+    match STDERR.terminal.get() {
+        Some(Some(terminal)) => rustix::io::write(terminal, bytes),
+        _ => write_without_waiting(io::stderr(), bytes),
+    }
 }
 
 /// What is still to be written.
@@ -135,6 +143,10 @@ fn escape(text: &str) -> String {
 pub(super) fn init(level: LevelFilter) {
     // An embedding program may have set a logger of its own: it stays.
     if log::set_logger(&STDERR).is_ok() {
+        // Before there is a sandbox.
+        STDERR
+            .terminal
+            .get_or_init(|| reopen_terminal(io::stderr()));
         log::set_max_level(level);
     }
 }

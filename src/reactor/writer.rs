@@ -149,14 +149,20 @@ fn write_some(fd: BorrowedFd<'_>, slices: &[IoSlice<'_>]) -> rustix::io::Result<
 /// us wait; and that it must not would hold for all who have it. So it is
 /// opened once more, if we may.
 fn own_terminal(file: File) -> File {
-    if !rustix::termios::isatty(&file) {
-        return file;
+    reopen_terminal(&file).unwrap_or(file)
+}
+
+/// The same for what is not ours to close. `None`: it is no terminal, or can't
+/// be opened.
+pub(crate) fn reopen_terminal(fd: impl AsFd) -> Option<File> {
+    if !rustix::termios::isatty(&fd) {
+        return None;
     }
     OpenOptions::new()
         .write(true)
         .custom_flags((OFlags::NONBLOCK | OFlags::NOCTTY).bits() as i32)
-        .open(format!("/proc/self/fd/{}", file.as_raw_fd()))
-        .unwrap_or(file)
+        .open(format!("/proc/self/fd/{}", fd.as_fd().as_raw_fd()))
+        .ok()
 }
 
 #[cfg(test)]

@@ -1,28 +1,45 @@
 //! Nobody reads what a butler says on stderr.
 
+use std::fs::{File, OpenOptions};
 use std::io::{Read, Write};
+use std::os::unix::fs::OpenOptionsExt;
 use std::os::unix::net::UnixStream;
-use std::process::ExitStatus;
+use std::process::{Child, ExitStatus, Stdio};
 use std::time::{Duration, Instant};
 
+use rustix::fs::OFlags;
 use rustix::process::{Pid, Signal, kill_process};
+use rustix::pty::{OpenptFlags, grantpt, openpt, ptsname, unlockpt};
 
 use crate::common::process::{command, open, parse_file, wait_until};
 use crate::common::reassemble;
 
+/// Killed when dropped: one that waits for its stderr does not end.
+struct Running(Child);
+
+impl Drop for Running {
+    fn drop(&mut self) {
+        let _ = self.0.kill();
+        let _ = self.0.wait();
+    }
+}
+
 /// Has clients cause more messages than a pipe and the butler keep, and another
 /// deliver a line meanwhile. Returns how the butler ended, and its stderr, read
 /// either before it is told to end or only after.
-fn unread(read_before: bool) -> (ExitStatus, String) {
+fn unread(
+    (mut reader, writer): (impl Read + Send + 'static, impl Into<Stdio>),
+    read_before: bool,
+) -> (ExitStatus, String) {
     let dir = tempfile::tempdir().unwrap();
     let (socket, logs) = (dir.path().join("s.sock"), dir.path().join("logs"));
-    let (mut reader, writer) = std::io::pipe().unwrap();
     let mut butler = command(["--output-no-buffer"]);
     butler
         .arg(format!("--output=file,path={}", logs.display()))
         .arg(format!("--stream-server=unix:{}", socket.display()))
         .stderr(writer);
-    let mut child = butler.spawn().unwrap();
+    let mut running = Running(butler.spawn().unwrap());
+    let child = &mut running.0;
     // The writing end that is still here.
     drop(butler);
     wait_until("it listens", || UnixStream::connect(&socket).is_ok());
@@ -38,11 +55,12 @@ fn unread(read_before: bool) -> (ExitStatus, String) {
         delivered.get("s").is_some_and(|it| it.terminal.is_some())
     });
     let mut read = move || {
-        let mut all = String::new();
-        reader.read_to_string(&mut all).unwrap();
-        all
+        let mut all = Vec::new();
+        // A terminal ends with an error.
+        let _ = reader.read_to_end(&mut all);
+        String::from_utf8(all).unwrap()
     };
-    let pid = Pid::from_child(&child);
+    let pid = Pid::from_child(child);
     let end = || kill_process(pid, Signal::TERM).unwrap();
     if read_before {
         let reading = std::thread::spawn(read);
@@ -58,15 +76,36 @@ fn unread(read_before: bool) -> (ExitStatus, String) {
 #[test]
 fn nobody_reads_it() {
     let begun = Instant::now();
-    let (status, said) = unread(false);
+    let (status, said) = unread(std::io::pipe().unwrap(), false);
     assert!(status.success(), "{status}");
     assert!(begun.elapsed() < Duration::from_secs(60));
     assert!(said.contains("stream refused"), "{said:.200}");
 }
 
+/// As where somebody has typed Ctrl-S.
+#[test]
+fn a_terminal_that_stands_still() {
+    let open = || -> std::io::Result<(File, File)> {
+        let ours = openpt(OpenptFlags::RDWR | OpenptFlags::NOCTTY)?;
+        grantpt(&ours)?;
+        unlockpt(&ours)?;
+        let name = ptsname(&ours, Vec::new())?;
+        let mut theirs = OpenOptions::new();
+        theirs
+            .read(true)
+            .write(true)
+            .custom_flags(OFlags::NOCTTY.bits() as i32);
+        Ok((ours.into(), theirs.open(name.to_str().unwrap())?))
+    };
+    match open() {
+        Ok(terminal) => assert!(unread(terminal, false).0.success()),
+        Err(error) => println!("skipped: no terminals here: {error}"),
+    }
+}
+
 #[test]
 fn somebody_reads_it_later() {
-    let (status, said) = unread(true);
+    let (status, said) = unread(std::io::pipe().unwrap(), true);
     assert!(status.success(), "{status}");
     let (before, after) = said
         .split_once(" messages are left out: nobody took them\n")
