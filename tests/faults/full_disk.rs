@@ -3,6 +3,7 @@
 use std::collections::BTreeMap;
 use std::fs;
 use std::io::Write;
+use std::os::unix::net::UnixStream;
 use std::path::{Path, PathBuf};
 use std::process::Command;
 use std::time::{Duration, Instant};
@@ -83,12 +84,27 @@ impl Bench {
         }
     }
 
-    /// Fails when it is too late. A client may be waiting for it.
-    fn must_end_before(&self, late: Instant) {
-        if Instant::now() >= late {
-            self.serve.signal(Signal::KILL);
-            panic!("it is stuck: {}", self.serve.stderr());
-        }
+    /// Has a client write `data`, and calls `meanwhile` again and again until
+    /// all of it is delivered. Returns the stream, which is still open.
+    fn deliver(&self, data: &[u8], mut meanwhile: impl FnMut()) -> UnixStream {
+        let mut stream = open(&self.serve.socket, "large", "binary");
+        let late = Instant::now() + Duration::from_secs(120);
+        std::thread::scope(|scope| {
+            let client = scope.spawn(|| stream.write_all(data).unwrap());
+            while !client.is_finished() || self.count("bytes_delivered") != data.len() as u64 {
+                if Instant::now() >= late {
+                    // The client waits for it.
+                    self.serve.signal(Signal::KILL);
+                    panic!("it is stuck: {}", self.serve.stderr());
+                }
+                meanwhile();
+            }
+        });
+        stream
+    }
+
+    fn count(&self, name: &str) -> u64 {
+        self.serve.statistics()[name].as_u64().unwrap()
     }
 
     /// Ends with a loss, which the ledger has to the byte; returns the
@@ -113,6 +129,11 @@ fn file_on(disk: &Disk, compress: &str) -> (PathBuf, String) {
     let path = disk.path().join("logs");
     let output = format!("file,path={},compress={compress}", path.display());
     (path, output)
+}
+
+fn truncate(path: &Path) {
+    let file = fs::File::options().write(true).open(path).unwrap();
+    file.set_len(0).unwrap();
 }
 
 #[test]
@@ -163,30 +184,18 @@ fn a_file_goes_on_when_it_is_truncated() {
     let (path, output) = file_on(&disk, "none");
     let bench = Bench::new(&output, &["--flush-timeout=60s"]);
     let data = noise(6_000_000);
-    let mut stream = open(&bench.serve.socket, "large", "binary");
     let (mut bundles, mut cut) = (Vec::new(), 0);
-    std::thread::scope(|scope| {
-        let client = scope.spawn(|| stream.write_all(&data).unwrap());
-        let mut truncate = |full: &[u8]| {
-            let found = messages::parse(full);
+    let stream = bench.deliver(&data, || {
+        let full = fs::read(&path).unwrap();
+        let before = bench.count("output_errors");
+        std::thread::sleep(Duration::from_millis(50));
+        // It has failed between two looks that saw the same: not a byte more
+        // fits, whenever it tries again.
+        if bench.count("output_errors") > before && fs::read(&path).unwrap() == full {
+            let found = messages::parse(&full);
             bundles.extend(found.bundles);
             cut += usize::from(found.torn > 0);
-            let file = fs::File::options().write(true).open(&path).unwrap();
-            file.set_len(0).unwrap();
-        };
-        let delivered = || bench.serve.statistics()["bytes_delivered"].as_u64();
-        let late = Instant::now() + Duration::from_secs(120);
-        let errors = || bench.serve.statistics()["output_errors"].as_u64();
-        while !client.is_finished() || delivered() != Some(data.len() as u64) {
-            bench.must_end_before(late);
-            let full = fs::read(&path).unwrap();
-            let before = errors();
-            std::thread::sleep(Duration::from_millis(50));
-            // It has failed between two looks that saw the same: not a byte
-            // more fits, whenever it tries again.
-            if errors() > before && fs::read(&path).unwrap() == full {
-                truncate(&full);
-            }
+            truncate(&path);
         }
     });
     drop(stream);
@@ -210,19 +219,11 @@ fn a_file_is_truncated_at_any_moment() {
     let (path, output) = file_on(&disk, "none");
     let bench = Bench::new(&output, &["--flush-timeout=60s"]);
     let data = noise(20_000_000);
-    let mut stream = open(&bench.serve.socket, "large", "binary");
     let mut pauses = noise(5000).into_iter().cycle();
-    std::thread::scope(|scope| {
-        let client = scope.spawn(|| stream.write_all(&data).unwrap());
-        let delivered = || bench.serve.statistics()["bytes_delivered"].as_u64();
-        let late = Instant::now() + Duration::from_secs(120);
-        while !client.is_finished() || delivered() != Some(data.len() as u64) {
-            bench.must_end_before(late);
-            for pause in pauses.by_ref().take(20) {
-                let file = fs::File::options().write(true).open(&path).unwrap();
-                file.set_len(0).unwrap();
-                std::thread::sleep(Duration::from_micros(20 * u64::from(pause)));
-            }
+    let stream = bench.deliver(&data, || {
+        for pause in pauses.by_ref().take(20) {
+            truncate(&path);
+            std::thread::sleep(Duration::from_micros(20 * u64::from(pause)));
         }
     });
     disk.grow();
