@@ -3,6 +3,7 @@
 use std::ffi::OsStr;
 use std::io::{BufRead, BufReader, Read, Write};
 use std::net::{TcpListener, TcpStream};
+use std::os::fd::OwnedFd;
 use std::os::unix::net::{UnixListener, UnixStream};
 use std::path::{Path, PathBuf};
 use std::process::{Child, ChildStderr, Command, ExitStatus, Output, Stdio};
@@ -281,6 +282,18 @@ pub fn open(socket: &Path, name: &str, stream_type: &str) -> UnixStream {
     let json = format!(r#"{{"name":"{name}","type":"{stream_type}"}}"#);
     stream.write_all(&header(&json)).expect("it reads headers");
     stream
+}
+
+/// A new terminal: the end that reads what is shown, and that of a program in
+/// it. Neither is left to children.
+pub fn terminal() -> std::io::Result<(OwnedFd, OwnedFd)> {
+    use rustix::pty::{OpenptFlags, grantpt, ioctl_tiocgptpeer, openpt, unlockpt};
+    let flags = OpenptFlags::RDWR | OpenptFlags::NOCTTY | OpenptFlags::CLOEXEC;
+    let ours = openpt(flags)?;
+    grantpt(&ours)?;
+    unlockpt(&ours)?;
+    let theirs = ioctl_tiocgptpeer(&ours, flags)?;
+    Ok((ours, theirs))
 }
 
 /// A datagram as a client writes it.

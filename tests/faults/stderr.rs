@@ -1,17 +1,14 @@
 //! Nobody reads what a butler says on stderr.
 
-use std::fs::{File, OpenOptions};
+use std::fs::File;
 use std::io::{Read, Write};
-use std::os::unix::fs::OpenOptionsExt;
 use std::os::unix::net::UnixStream;
 use std::process::{Child, ExitStatus, Stdio};
 use std::time::{Duration, Instant};
 
-use rustix::fs::OFlags;
 use rustix::process::{Pid, Signal, kill_process};
-use rustix::pty::{OpenptFlags, grantpt, openpt, ptsname, unlockpt};
 
-use crate::common::process::{command, open, parse_file, wait_until};
+use crate::common::process::{command, open, parse_file, terminal, wait_until};
 use crate::common::reassemble;
 
 /// Killed when dropped: one that waits for its stderr does not end.
@@ -85,20 +82,11 @@ fn nobody_reads_it() {
 /// As where somebody has typed Ctrl-S.
 #[test]
 fn a_terminal_that_stands_still() {
-    let open = || -> std::io::Result<(File, File)> {
-        let ours = openpt(OpenptFlags::RDWR | OpenptFlags::NOCTTY)?;
-        grantpt(&ours)?;
-        unlockpt(&ours)?;
-        let name = ptsname(&ours, Vec::new())?;
-        let mut theirs = OpenOptions::new();
-        theirs
-            .read(true)
-            .write(true)
-            .custom_flags(OFlags::NOCTTY.bits() as i32);
-        Ok((ours.into(), theirs.open(name.to_str().unwrap())?))
-    };
-    match open() {
-        Ok(terminal) => assert!(unread(terminal, false).0.success()),
+    match terminal() {
+        Ok((ours, theirs)) => {
+            let (status, _) = unread((File::from(ours), theirs), false);
+            assert!(status.success(), "{status}");
+        }
         Err(error) => println!("skipped: no terminals here: {error}"),
     }
 }

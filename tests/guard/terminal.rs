@@ -6,9 +6,7 @@ use std::os::fd::OwnedFd;
 use std::path::Path;
 use std::process::Stdio;
 
-use rustix::pty::{OpenptFlags, grantpt, ioctl_tiocgptpeer, openpt, unlockpt};
-
-use crate::common::process::command;
+use crate::common::process::{command, terminal as terminal_of_its_own};
 
 /// A colour, a title, a bell, one of the C1 set, DEL; and what may stay.
 const NASTY: &[u8] = b"red \x1b[31m \x1b]0;title\x07 \xc2\x9b1m \x7f\ttab \xc3\xa9\n";
@@ -19,12 +17,7 @@ fn shown(dir: &Path, args: &[&str], terminal: bool) -> Vec<u8> {
     let mut command = command(args);
     command.current_dir(dir).stdin(Stdio::piped());
     let (controller, stdout): (OwnedFd, OwnedFd) = if terminal {
-        let flags = OpenptFlags::RDWR | OpenptFlags::NOCTTY | OpenptFlags::CLOEXEC;
-        let controller = openpt(flags).unwrap();
-        grantpt(&controller).unwrap();
-        unlockpt(&controller).unwrap();
-        let ours = ioctl_tiocgptpeer(&controller, flags).unwrap();
-        (controller, ours)
+        terminal_of_its_own().unwrap()
     } else {
         let (reader, writer) = std::io::pipe().unwrap();
         (reader.into(), writer.into())
