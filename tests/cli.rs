@@ -35,6 +35,8 @@ fn help_and_version() {
         (&["serve", "--help"], "LOGDOG_STREAM_SERVER_PATH"),
         (&["--output", "help"], "tcp:HOST:PORT[,compress=none|zlib]"),
         (&["run", "-output=help", "x"], "unix:PATH"),
+        (&["help", "environment"], "\n  LOGDOG_STREAM_SERVER_PATH\n"),
+        (&["help", "glossary"], "\n  bundle "),
         (&["version"], version),
         (&["--version"], version),
         (&["-V"], version),
@@ -55,7 +57,10 @@ fn usage_errors() {
             &["--outptu=null"] as &[&str],
             "--outptu; did you mean --output?",
         ),
-        (&["-x"], "--x"),
+        (&["-x"], "unknown option -x; the only ones of one letter"),
+        (&["cat", "-f", "x"], "-f; did you mean --follow?"),
+        (&["run", "-v", "x"], "-v; did you mean --log-level debug or"),
+        (&["help", "glosary"], "did you mean glossary?"),
         (&["--output"], "--output needs a value"),
         (&["--output=nul"], "--output: there is no output \"nul\""),
         (&["--output=null,path=x"], "--output: the null output"),
@@ -69,6 +74,11 @@ fn usage_errors() {
         (
             &["--output=logdog", "--project=p"],
             "the logdog output needs the option --coordinator-host",
+        ),
+        #[cfg(feature = "logdog")]
+        (
+            &["--output=logdog"],
+            "the logdog output needs the options --project and --coordinator-host",
         ),
         (&["--output=tcp:host"], "--output: the tcp output"),
         (&["--stream-server=tcp:x"], "--stream-server"),

@@ -145,14 +145,14 @@ impl CommandLine {
                 Some(Arg::Short('h')) => return Err(self.help()),
                 Some(Arg::Short('V')) => return Err(Stop::Version),
                 Some(Arg::Short(letter)) => {
-                    return Err(Problem::unknown_option(letter.to_string()).into());
+                    return Err(self.unknown_option(&letter.to_string()).into());
                 }
                 Some(Arg::Value(word)) => {
                     self.word(word)?;
                     continue;
                 }
                 Some(Arg::Long(name)) => {
-                    table::find(name).ok_or_else(|| Problem::unknown_option(name.to_owned()))?
+                    table::find(name).ok_or_else(|| self.unknown_option(name))?
                 }
             };
             self.seen.push(option);
@@ -174,6 +174,10 @@ impl CommandLine {
                 }
             }
         }
+    }
+
+    fn unknown_option(&self, name: &str) -> Problem {
+        Problem::unknown_option(name.to_owned(), self.subcommand)
     }
 
     fn word(&mut self, word: OsString) -> Result<(), Problem> {
@@ -308,15 +312,18 @@ impl CommandLine {
     fn finish_logdog(&mut self) -> Result<(), Problem> {
         #[cfg(feature = "logdog")]
         if let Output::Logdog(settings) = &mut self.common.config.output {
-            let needed = |option| Problem::Needed {
-                option,
-                by: "logdog",
-            };
-            let host = self.common.coordinator_host.clone();
-            settings.coordinator_host = host.ok_or(needed("coordinator-host"))?;
-            if !self.project_given {
-                return Err(needed("project"));
+            let host = self.common.coordinator_host.clone().unwrap_or_default();
+            let needed = [
+                ("project", self.project_given),
+                ("coordinator-host", !host.is_empty()),
+            ];
+            let missing = needed.iter().filter(|(_, given)| !given);
+            let options: Vec<_> = missing.map(|(option, _)| *option).collect();
+            if !options.is_empty() {
+                let by = "logdog";
+                return Err(Problem::Needed { options, by });
             }
+            settings.coordinator_host = host;
             settings.credentials = match self.service_account.take() {
                 None => Credentials::Ambient,
                 Some(gce) if gce == ":gce" => Credentials::Gce,
@@ -353,8 +360,11 @@ impl CommandLine {
     fn finish_help(self) -> Result<Invocation, Problem> {
         match self.words.as_slice() {
             [] => Ok(Invocation::Help(help::text(None))),
-            [topic] if topic == "outputs" => Ok(Invocation::Help(help::outputs())),
-            [topic] => Ok(Invocation::Help(help::text(Some(subcommand(topic)?)))),
+            [topic] => {
+                let name = topic.to_string_lossy();
+                let text = help::named(&name).ok_or_else(|| Problem::unknown_topic(name.into()))?;
+                Ok(Invocation::Help(text))
+            }
             [_, more, ..] => Err(Problem::Argument {
                 given: more.to_string_lossy().into_owned(),
                 subcommand: Subcommand::Help,

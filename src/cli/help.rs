@@ -1,6 +1,26 @@
 //! The help texts, at most 80 columns wide.
 
+mod topics;
+
 use super::table::Subcommand;
+
+/// The help of that name: of a subcommand, or of what concerns several.
+pub fn named(name: &str) -> Option<String> {
+    if let Some(one) = Subcommand::from_name(name) {
+        return Some(text(Some(one)));
+    }
+    let found = topics::TOPICS.iter().find(|(known, _)| *known == name);
+    found.map(|(_, text)| text.trim_start().into())
+}
+
+/// What [`named`] knows.
+pub fn names() -> impl Iterator<Item = &'static str> {
+    let topics = topics::TOPICS.iter().map(|(name, _)| *name);
+    Subcommand::ALL
+        .into_iter()
+        .map(Subcommand::as_str)
+        .chain(topics)
+}
 
 /// The help of a subcommand, or of butler as a whole.
 pub fn text(topic: Option<Subcommand>) -> String {
@@ -34,7 +54,8 @@ Usage:
                                                 run COMMAND, capture its output
   butler [OPTIONS] stream [STREAM-OPTIONS]      deliver one file, or stdin
   butler cat [CAT-OPTIONS] PATH...              read back what was written
-  butler help [SUBCOMMAND]                      explain a subcommand
+  butler help [SUBCOMMAND|TOPIC]                explain one: the topics are
+                                                outputs, environment, glossary
   butler version                                print the version
 
 To begin with, this puts what make prints into the directory butler-logs:
@@ -251,14 +272,54 @@ mod tests {
 
     #[test]
     fn fits_a_terminal() {
-        let topics = Subcommand::ALL.into_iter().map(|one| text(Some(one)));
-        for text in topics.chain([text(None), outputs()]) {
+        let named = names().filter_map(named);
+        for text in named.chain([text(None), outputs()]) {
             for line in text.lines() {
                 assert!(line.chars().count() <= 80, "{line}");
                 assert_eq!(line, line.trim_end());
             }
             assert!(text.ends_with('\n') && !text.starts_with('\n'));
         }
+    }
+
+    #[test]
+    fn every_topic_is_in_the_overview() {
+        for name in names() {
+            assert!(named(name).is_some());
+            assert!(text(None).contains(name), "{name}");
+        }
+        assert_eq!(named("x"), None);
+    }
+
+    /// Every `.rs` file below, but for tests.
+    fn sources(directory: &std::path::Path, each: &mut dyn FnMut(&str)) {
+        for found in std::fs::read_dir(directory).unwrap() {
+            let path = found.unwrap().path();
+            if path.is_dir() {
+                sources(&path, each);
+            } else if path.extension().is_some_and(|it| it == "rs") {
+                each(&std::fs::read_to_string(&path).unwrap());
+            }
+        }
+    }
+
+    #[test]
+    fn explains_every_variable() {
+        let help = named("environment").unwrap();
+        let mut count = 0;
+        let mut check = |source: &str| {
+            for call in ["var(\"", "var_os(\"", "variable(\""] {
+                for after in source.split(call).skip(1) {
+                    let name = after.split('"').next().unwrap();
+                    count += 1;
+                    let is_known = help.contains(name) || name.starts_with("BUTLER_");
+                    assert!(is_known, "{name} is not in the help");
+                }
+            }
+        };
+        let src = std::path::Path::new(env!("CARGO_MANIFEST_DIR")).join("src");
+        sources(&src, &mut check);
+        assert!(count > 5, "{count}");
     }
 
     #[test]

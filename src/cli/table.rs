@@ -253,6 +253,38 @@ fn as_long(arg: &OsStr) -> Option<(OsString, bool)> {
     Some((OsString::from_vec([b"--", body].concat()), wants_value))
 }
 
+/// Names that other programs have for what an option here does.
+const ELSEWHERE: [(&str, &str); 4] = [
+    ("C", "chdir"),
+    ("v", "log-level debug"),
+    ("debug", "log-level debug"),
+    ("verbose", "log-level debug"),
+];
+
+/// At most so many options are suggested.
+const MEANT_MAX: usize = 4;
+
+/// Which options may be meant by `name`, which is none: those that it is the
+/// beginning of, as a single letter is, or else the one whose name is close to
+/// it. Only options of the subcommand, if that is known.
+pub fn meant(name: &str, subcommand: Option<Subcommand>) -> Vec<&'static str> {
+    let knows = |option: &&Opt| subcommand.is_none_or(|one| option.of.contains(&one));
+    let names = || OPTIONS.iter().filter(knows).map(|option| option.name);
+    let elsewhere = ELSEWHERE.into_iter().filter(|(known, _)| *known == name);
+    let longer = names().filter(|known| !name.is_empty() && known.starts_with(name));
+    let known = |option: &str| names().any(|known| option.split(' ').next() == Some(known));
+    let begun: Vec<_> = elsewhere
+        .map(|(_, option)| option)
+        .filter(|option| known(option))
+        .chain(longer)
+        .take(MEANT_MAX)
+        .collect();
+    match begun.as_slice() {
+        [] => nearest(name, names()).into_iter().collect(),
+        _ => begun,
+    }
+}
+
 /// Which of `candidates` is meant by `name`, if one is close enough to it.
 pub fn nearest<'a>(name: &str, candidates: impl Iterator<Item = &'a str>) -> Option<&'a str> {
     // One letter is close to every other one.
@@ -349,6 +381,26 @@ mod tests {
         assert_eq!(nearest("verbose"), None);
         assert_eq!(distance("kitten", "sitting"), 3);
         assert_eq!(distance("", "abc"), 3);
+    }
+
+    #[test]
+    fn letters_and_beginnings() {
+        for (name, subcommand, options) in [
+            ("f", Some(Cat), &["follow"] as &[&str]),
+            ("C", Some(Run), &["chdir"]),
+            ("C", Some(Cat), &[]),
+            ("v", Some(Serve), &["log-level debug", "version"]),
+            ("verbose", Some(Subcommand::Help), &[]),
+            ("time", Some(Cat), &["timestamps"]),
+            ("max", None, &["max-buffered", "max-stream-size"]),
+            ("outptu", Some(Run), &["output"]),
+            ("outptu", Some(Cat), &[]),
+            ("z", None, &[]),
+            ("", None, &[]),
+        ] {
+            assert_eq!(meant(name, subcommand), options, "{name}");
+        }
+        assert_eq!(meant("s", None).len(), MEANT_MAX);
     }
 
     #[test]

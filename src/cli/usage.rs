@@ -2,6 +2,7 @@
 
 use std::fmt;
 
+use super::help;
 use super::pairs::PairError;
 use super::table::{self, Subcommand};
 use crate::ConfigError;
@@ -24,8 +25,8 @@ pub enum Problem {
     UnknownOption {
         /// As given.
         option: String,
-        /// An option of a similar name.
-        suggestion: Option<&'static str>,
+        /// Options that may be meant.
+        suggestions: Vec<&'static str>,
     },
     /// An option of the reference that this butler does not have.
     NotSupported {
@@ -48,11 +49,11 @@ pub enum Problem {
         /// The output that it is for.
         of: &'static str,
     },
-    /// An option that the output needs is not given.
+    /// Options that the output needs are not given.
     #[cfg(feature = "logdog")]
     Needed {
-        /// The option.
-        option: &'static str,
+        /// All of them.
+        options: Vec<&'static str>,
         /// The output that needs it.
         by: &'static str,
     },
@@ -88,6 +89,13 @@ pub enum Problem {
         /// A subcommand of a similar name.
         suggestion: Option<&'static str>,
     },
+    /// `help` knows no such subcommand or topic.
+    UnknownTopic {
+        /// As given.
+        name: String,
+        /// One of a similar name.
+        suggestion: Option<&'static str>,
+    },
     /// A subcommand of the reference that is about logins.
     Login {
         /// The subcommand.
@@ -120,14 +128,23 @@ pub enum Problem {
 }
 
 impl Problem {
-    /// There is no such option: by accident, or on purpose.
-    pub fn unknown_option(option: String) -> Self {
+    /// There is no such option: by accident, or on purpose. `subcommand` is
+    /// the one that it was given to, if that is known yet.
+    pub fn unknown_option(option: String, subcommand: Option<Subcommand>) -> Self {
         if table::NOT_SUPPORTED.contains(&option.as_str()) {
             return Self::NotSupported { option };
         }
-        let names = table::OPTIONS.iter().map(|known| known.name);
-        let suggestion = table::nearest(&option, names);
-        Self::UnknownOption { option, suggestion }
+        let suggestions = table::meant(&option, subcommand);
+        Self::UnknownOption {
+            option,
+            suggestions,
+        }
+    }
+
+    /// `help` was asked for what it does not know.
+    pub fn unknown_topic(name: String) -> Self {
+        let suggestion = table::nearest(&name, help::names());
+        Self::UnknownTopic { name, suggestion }
     }
 
     /// There is no such subcommand: by accident, or on purpose.
@@ -156,9 +173,18 @@ impl std::error::Error for UsageError {}
 impl fmt::Display for Problem {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         match self {
-            Self::UnknownOption { option, suggestion } => {
-                write!(f, "unknown option --{option}")?;
-                suggestion.map_or(Ok(()), |one| write!(f, "; did you mean --{one}?"))
+            Self::UnknownOption {
+                option,
+                suggestions,
+            } => {
+                let is_letter = option.chars().count() == 1;
+                let dashes = if is_letter { "-" } else { "--" };
+                write!(f, "unknown option {dashes}{option}")?;
+                match suggestions.as_slice() {
+                    [] if is_letter => f.write_str("; the only ones of one letter are -h and -V"),
+                    [] => Ok(()),
+                    some => write!(f, "; did you mean {}?", listed(some, "or")),
+                }
             }
             Self::NotSupported { option } => {
                 write!(f, "the option --{option} is not supported by this butler")
@@ -173,8 +199,10 @@ impl fmt::Display for Problem {
                 write!(f, "the option --{option} is for the {of} output only")
             }
             #[cfg(feature = "logdog")]
-            Self::Needed { option, by } => {
-                write!(f, "the {by} output needs the option --{option}")
+            Self::Needed { options, by } => {
+                let s = if options.len() == 1 { "" } else { "s" };
+                let options = listed(options, "and");
+                write!(f, "the {by} output needs the option{s} {options}")
             }
             Self::MissingValue { option } => {
                 write!(f, "the option --{option} needs a value: --{option} VALUE")
@@ -192,6 +220,16 @@ impl fmt::Display for Problem {
                 match suggestion {
                     Some(one) => write!(f, "; did you mean {one}?"),
                     None => write!(f, "; to capture a command: butler run -- COMMAND"),
+                }
+            }
+            Self::UnknownTopic { name, suggestion } => {
+                write!(f, "help has nothing about {name:?}")?;
+                match suggestion {
+                    Some(one) => write!(f, "; did you mean {one}?"),
+                    None => {
+                        let names: Vec<_> = help::names().collect();
+                        write!(f, "; it has {}", names.join(", "))
+                    }
                 }
             }
             Self::Login { name } => write!(
@@ -240,8 +278,20 @@ fn config_option(error: &ConfigError) -> &'static str {
 
 fn list(of: &[Subcommand]) -> String {
     let names: Vec<_> = of.iter().map(|one| one.as_str()).collect();
+    joined(&names, "and")
+}
+
+/// Options, with their dashes.
+fn listed(options: &[&str], word: &str) -> String {
+    let options: Vec<_> = options.iter().map(|one| format!("--{one}")).collect();
+    joined(&options, word)
+}
+
+/// `a, b and c`, with `word` before the last.
+fn joined<S: AsRef<str>>(names: &[S], word: &str) -> String {
+    let names: Vec<_> = names.iter().map(AsRef::as_ref).collect();
     match names.as_slice() {
-        [most @ .., last] if !most.is_empty() => format!("{} and {last}", most.join(", ")),
+        [most @ .., last] if !most.is_empty() => format!("{} {word} {last}", most.join(", ")),
         names => names.concat(),
     }
 }

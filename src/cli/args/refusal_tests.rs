@@ -87,15 +87,15 @@ fn what_does_not_fit_together() {
         (
             &["-output", "logdog", "-project=p"],
             Problem::Needed {
-                option: "coordinator-host",
+                options: vec!["coordinator-host"],
                 by: "logdog",
             },
         ),
         #[cfg(feature = "logdog")]
         (
-            &["-output", "logdog", "-coordinator-host=h"],
+            &["-output", "logdog"],
             Problem::Needed {
-                option: "project",
+                options: vec!["project", "coordinator-host"],
                 by: "logdog",
             },
         ),
@@ -152,9 +152,25 @@ fn refusals_in_full() {
         ),
         (
             &["run", "-verbose"],
-            "unknown option --verbose\nsee 'butler help run'",
+            "unknown option --verbose; did you mean --log-level debug?\nsee 'butler help run'",
         ),
-        (&["-x"], "unknown option --x\nsee 'butler help'"),
+        (
+            &["-x"],
+            "unknown option -x; the only ones of one letter are -h and -V\nsee 'butler help'",
+        ),
+        (
+            &["cat", "-f", "x"],
+            "unknown option -f; did you mean --follow?\nsee 'butler help cat'",
+        ),
+        (
+            &["run", "-t", "x"],
+            "unknown option -t; did you mean --tag or --tee?\nsee 'butler help run'",
+        ),
+        (
+            &["help", "enviroment"],
+            "help has nothing about \"enviroment\"; did you mean environment?\n\
+             see 'butler help'",
+        ),
         (&["-hV"], "unknown option --hV\nsee 'butler help'"),
         (&["-=x"], "unknown option --\nsee 'butler help'"),
         (
@@ -193,7 +209,7 @@ fn refusals_in_full() {
         ),
         (
             &["help", "steam"],
-            "there is no subcommand \"steam\"; did you mean stream?\nsee 'butler help'",
+            "help has nothing about \"steam\"; did you mean stream?\nsee 'butler help'",
         ),
         (
             &["make"],
