@@ -42,7 +42,7 @@ pub enum ConfigError {
     MaxBuffered(u64),
     /// `max_stream_size` is 0.
     MaxStreamSize,
-    /// The output's bundle size is too small or too large.
+    /// The output's bundle size is 0 or too large.
     BundleSize(usize),
     /// The output's socket path is longer than 104 bytes.
     SocketPath(usize),
@@ -62,8 +62,7 @@ impl fmt::Display for ConfigError {
             Self::MaxStreamSize => f.write_str("max_stream_size is 0"),
             Self::BundleSize(given) => write!(
                 f,
-                "the bundle size is {given} bytes; it must be {} to {}",
-                limits::BUNDLE_SIZE_MIN,
+                "the bundle size is {given} bytes; it must be 1 to {}",
                 limits::BUNDLE_MAX
             ),
             Self::SocketPath(len) => write!(
@@ -112,9 +111,7 @@ impl Config {
             Output::Log {
                 bundle_size: Some(size),
                 ..
-            } if !(limits::BUNDLE_SIZE_MIN..=limits::BUNDLE_MAX).contains(size) => {
-                Err(ConfigError::BundleSize(*size))
-            }
+            } if !(1..=limits::BUNDLE_MAX).contains(size) => Err(ConfigError::BundleSize(*size)),
             Output::Unix { path, .. } if path.as_os_str().len() > limits::SOCKET_PATH_MAX => {
                 Err(ConfigError::SocketPath(path.as_os_str().len()))
             }
@@ -156,9 +153,9 @@ mod tests {
 
         let mut wrong = config;
         wrong.output = Output::Log {
-            bundle_size: Some(1),
+            bundle_size: Some(0),
             controls: crate::output::Controls::Escaped,
         };
-        assert_eq!(wrong.validate(), Err(ConfigError::BundleSize(1)));
+        assert_eq!(wrong.validate(), Err(ConfigError::BundleSize(0)));
     }
 }

@@ -53,6 +53,7 @@ pub mod core;
 pub mod ledger;
 pub mod limits;
 pub mod output;
+pub mod pairs;
 pub mod proto;
 mod reactor;
 mod secret;
@@ -60,6 +61,7 @@ mod segments;
 pub mod stats;
 pub mod stream;
 pub mod time;
+pub mod units;
 mod watch;
 pub mod wire;
 

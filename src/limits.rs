@@ -95,10 +95,6 @@ pub const READ_BUFFERS: u16 = 8;
 /// See [`READ_BUFFERS`].
 pub const READ_BUFFER_SIZE: usize = 128 * 1024;
 
-/// The least that a bundle may be filled to: the longest descriptor that is
-/// reasonable, and an entry.
-pub const BUNDLE_SIZE_MIN: usize = 4096;
-
 /// What `cat` holds of entries that came before their turn: so much of those
 /// early in their own stream, and as much of those early among the streams.
 /// Our own outputs are in order, or out of it by a bundle or two.

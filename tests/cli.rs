@@ -37,6 +37,8 @@ fn help_and_version() {
         (&["run", "-output=help", "x"], "unix:PATH"),
         (&["help", "environment"], "\n  LOGDOG_STREAM_SERVER_PATH\n"),
         (&["help", "glossary"], "\n  bundle "),
+        (&["-output", "help,logdog"], "logdog[,service=S]"),
+        (&["ver"], version),
         (&["version"], version),
         (&["--version"], version),
         (&["-V"], version),
@@ -94,7 +96,6 @@ fn usage_errors() {
         (&["--max-stream-size=1MB"], "--max-stream-size"),
         (&["--log-level=loud"], "--log-level"),
         (&["--output-no-buffer=maybe"], "--output-no-buffer"),
-        (&["--service-account-json=x"], "--service-account-json"),
         (&["--stdout=name=x"], "--stdout is for run, not for serve"),
         (&["cat", "--tee", "x"], "--tee is for run, not for cat"),
         (&["-profile-cpu=x"], "--profile-cpu is not supported"),
@@ -110,7 +111,7 @@ fn usage_errors() {
         ),
         (&["run", "--json-args-path=/no/file"], "--json-args-path"),
         (&["stream", "--stream=type=odd"], "--stream: type=odd"),
-        (&["stream", "file"], "--source FILE"),
+        (&["version", "file"], "version takes no argument"),
         (&["cat"], "cat needs a file or a directory"),
         (&["sevre"], "did you mean serve?"),
     ] {
@@ -123,6 +124,90 @@ fn usage_errors() {
         assert!(first.contains(says), "{args:?}: {stderr}");
         assert!(stderr.contains("see 'butler help"), "{args:?}: {stderr}");
     }
+}
+
+/// Lists are those of the reference: quotes and backslashes do not become
+/// part of names.
+#[test]
+fn values_are_quoted() {
+    let dir = tempfile::tempdir().unwrap();
+    for (spec, path) in [
+        (r#"directory,path="x/a,b""#, "x/a,b"),
+        (r"directory,path=x/c\,d", "x/c,d"),
+        (r#"directory,path=no,"path=x/e""#, "x/e"),
+        (r#"directory,path="x/f"#, "x/f"),
+        (r"directory,path=x/g\", "x/g"),
+    ] {
+        let mut command = process::command(["--output", spec, "run"]);
+        let command = command
+            .arg(r#"--stdout=name="st"dout,content-type="text/plain",tag=a=b\,c,tag="k=v w""#)
+            .args(["echo", "hello"])
+            .current_dir(dir.path());
+        let output = command.output().unwrap();
+        assert!(output.status.success(), "{spec}: {output:?}");
+        let path = dir.path().join(path);
+        assert_eq!(fs::read(path.join("stdout")).unwrap(), b"hello\n", "{spec}");
+        let meta = fs::read(path.join(".meta.stdout")).unwrap();
+        let meta: serde_json::Value = serde_json::from_slice(&meta).unwrap();
+        assert_eq!(meta["content_type"], "text/plain");
+        assert_eq!(meta["tags"], serde_json::json!({"a": "b,c", "k": "v w"}));
+    }
+    let names = fs::read_dir(dir.path()).unwrap();
+    let names: Vec<_> = names.map(|entry| entry.unwrap().file_name()).collect();
+    assert_eq!(names, ["x"], "and nothing beside it");
+}
+
+/// However small bundles are to be, all of it is printed.
+#[test]
+fn small_bundles() {
+    for size in [1, 100, 2048] {
+        let spec = format!("log,bundle-size={size}");
+        let output = process::run(["--output", &spec, "run", "--stdout=name=s", "seq", "1000"]);
+        assert!(output.status.success(), "{output:?}");
+        let shown = text(output.stdout);
+        let lines = shown.lines().filter_map(|line| line.split_once(" line "));
+        let numbers: Vec<_> = lines.map(|(_, line)| line.to_owned()).collect();
+        let expected = (1..=1000).map(|number| format!("{}: {number}", number - 1));
+        assert!(expected.eq(numbers.iter().cloned()), "{size}: {shown}");
+        assert!(shown.matches("bundle of").count() > 3, "{size}: {shown}");
+    }
+}
+
+/// What the reference passes over is passed over here, and told.
+#[test]
+fn what_has_no_effect_is_told() {
+    let stream = |args: &[&str]| {
+        let mut command = process::command(["-output=log", "-log-level=info"]);
+        let output = command.args(args).stdin(Stdio::null()).output().unwrap();
+        assert!(output.status.success(), "{args:?}: {output:?}");
+        text(output.stderr)
+    };
+    let says = "warning: stream takes no arguments, and ignores: file more;";
+    let stderr = stream(&["str", "file", "more"]);
+    assert!(stderr.contains(says), "{stderr}");
+    let stderr = stream(&["-service-account-json=/no/file", "stream"]);
+    let says = "info: --service-account-json is for the logdog output";
+    assert!(stderr.contains(says), "{stderr}");
+    let dir = tempfile::tempdir().unwrap();
+    let serve = Serve::start(dir.path(), &["--output=null", "ser", "word"]);
+    let ended = serve.terminate();
+    ended.expect_success();
+    assert!(ended.stderr.contains("and ignores: word;"), "{ended:?}");
+}
+
+/// As the reference reads it: what is to wait less than no time does not wait.
+#[test]
+fn an_age_below_zero() {
+    let dir = tempfile::tempdir().unwrap();
+    let serve = Serve::start(
+        dir.path(),
+        &["--output=null", "--output-max-buffer-age=-5s"],
+    );
+    let mut stream = open(&serve.socket, "s", "text");
+    stream.write_all(b"at once\n").unwrap();
+    serve.wait_for_counter("bytes_delivered", 8);
+    drop(stream);
+    serve.terminate().expect_success();
 }
 
 /// Under whatever name.

@@ -11,15 +11,14 @@ use std::path::{Path, PathBuf};
 use std::str::FromStr;
 
 use lexopt::Arg;
-use log::LevelFilter;
+use log::{Level, LevelFilter};
 
 use super::flags;
 use super::help;
 use super::options::{
-    CatOptions, Common, Invocation, RunOptions, Sandbox, StreamFlags, StreamOptions,
+    CatOptions, Common, Invocation, Remark, RunOptions, Sandbox, StreamFlags, StreamOptions,
 };
 use super::table::{self, Opt, Subcommand, Switch, Takes, Valued};
-use super::units;
 use super::usage::{Problem, UsageError};
 use super::values;
 use crate::limits;
@@ -28,6 +27,7 @@ use crate::output::logdog::Credentials;
 use crate::output::{Controls, Output};
 use crate::wire::name::StreamName;
 use crate::{Config, IoMode, Users};
+use crate::{pairs, units};
 
 /// Where streams go if nothing is said.
 const OUTPUT_DEFAULT: &str = "butler-logs";
@@ -116,6 +116,7 @@ impl CommandLine {
                 users: Users::default(),
                 sandbox: Sandbox::default(),
                 coordinator_host: None,
+                remarks: Vec::new(),
             },
             prefix: None,
             service_account: None,
@@ -183,11 +184,11 @@ impl CommandLine {
     fn word(&mut self, word: OsString) -> Result<(), Problem> {
         match self.subcommand {
             None => self.subcommand = Some(subcommand(&word)?),
-            Some(Subcommand::Run | Subcommand::Cat | Subcommand::Help) => self.words.push(word),
-            Some(subcommand) => {
+            Some(subcommand @ Subcommand::Version) => {
                 let given = word.to_string_lossy().into_owned();
                 return Err(Problem::Argument { given, subcommand });
             }
+            Some(_) => self.words.push(word),
         }
         Ok(())
     }
@@ -204,7 +205,7 @@ impl CommandLine {
                     .map_err(|reason| refused(option, &value, reason))?;
                 common.stream_server = Some(path);
             }
-            Valued::Output if value == "help" => return Err(Stop::Help(help::outputs())),
+            Valued::Output if asks_for_help(&value) => return Err(Stop::Help(help::outputs())),
             Valued::Output => {
                 config.output = Output::from_spec(&value).map_err(Problem::Output)?;
             }
@@ -220,7 +221,7 @@ impl CommandLine {
             Valued::Tag => values::add_tag(&mut config.global_tags, text(option, &value)?)
                 .map_err(|reason| refused(option, &value, reason))?,
             Valued::MaxBufferAge => {
-                config.max_buffer_age = parsed(option, &value, units::duration)?;
+                config.max_buffer_age = parsed(option, &value, units::duration_or_zero)?;
             }
             Valued::DrainTimeout => {
                 common.drain_timeout = parsed(option, &value, units::duration)?;
@@ -293,6 +294,9 @@ impl CommandLine {
                 given: subcommand,
             });
         }
+        if matches!(subcommand, Subcommand::Serve | Subcommand::Stream) {
+            self.ignore_words(subcommand);
+        }
         self.finish_logdog()?;
         self.finish_raw(subcommand)?;
         self.common.config.prefix = self
@@ -306,6 +310,35 @@ impl CommandLine {
             Subcommand::Cat => self.finish_cat(),
             _ => Ok(Invocation::Serve(self.common)),
         }
+    }
+
+    /// Words that the subcommand has no use for are no error, as in the
+    /// reference.
+    fn ignore_words(&mut self, subcommand: Subcommand) {
+        let words: Vec<_> = self
+            .words
+            .iter()
+            .map(|word| word.to_string_lossy())
+            .collect();
+        if words.is_empty() {
+            return;
+        }
+        let hint = match subcommand {
+            Subcommand::Stream => "; a file is named with --source FILE",
+            _ => "; a command is run by butler run -- COMMAND",
+        };
+        self.remark(
+            Level::Warn,
+            format!(
+                "{} takes no arguments, and ignores: {}{hint}",
+                subcommand.as_str(),
+                words.join(" ")
+            ),
+        );
+    }
+
+    fn remark(&mut self, level: Level, text: String) {
+        self.common.remarks.push(Remark { level, text });
     }
 
     /// What the logdog output needs, and it alone.
@@ -331,13 +364,11 @@ impl CommandLine {
             };
             return Ok(());
         }
-        match self.service_account {
-            None => Ok(()),
-            Some(_) => Err(Problem::OtherOutput {
-                option: "service-account-json",
-                of: "logdog",
-            }),
+        if self.service_account.is_some() {
+            let text = "--service-account-json is for the logdog output, and has no effect";
+            self.remark(Level::Info, text.into());
         }
+        Ok(())
     }
 
     /// Of the outputs one alone prints for people.
@@ -448,6 +479,13 @@ impl CommandLine {
 fn subcommand(word: &OsStr) -> Result<Subcommand, Problem> {
     let name = word.to_string_lossy();
     Subcommand::from_name(&name).ok_or_else(|| Problem::unknown_subcommand(name.into()))
+}
+
+/// `help`, or `help,OUTPUT` as the reference has it.
+fn asks_for_help(spec: &OsStr) -> bool {
+    pairs::items(spec)
+        .first()
+        .is_some_and(|name| name == "help")
 }
 
 fn add_flags(

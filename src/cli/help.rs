@@ -141,7 +141,8 @@ Outputs, for --output SPEC:
                         https://us-east1-pubsub.googleapis.com
   null                  count everything and discard it
   help                  print this list
-A value ends at the next comma.
+Commas end values, except in \"quotes\"; \\ takes the next character as it is.
+Messages of file, unix and tcp have no secret: a LogDog Collector refuses them.
 ";
 
 const EXIT_STATUS: &str = "

@@ -7,7 +7,6 @@ pub mod help;
 mod logger;
 mod notify;
 pub mod options;
-pub mod pairs;
 mod passed;
 mod run;
 mod sandbox;
@@ -15,7 +14,6 @@ mod serve;
 mod session;
 mod stream;
 pub mod table;
-pub mod units;
 pub mod usage;
 mod values;
 
@@ -25,7 +23,7 @@ use std::process::ExitCode;
 
 use log::LevelFilter;
 
-use options::Invocation;
+use options::{Common, Invocation};
 use passed::Passed;
 
 use crate::IoMode;
@@ -64,17 +62,25 @@ fn execute(args: impl IntoIterator<Item = OsString>) -> ExitCode {
             }
         }
         Invocation::Serve(common) => {
-            logger::init(common.log_level);
+            begin_log(&common);
             start(common.io, serve::serve(common, passed))
         }
         Invocation::Run(common, options) => {
-            logger::init(common.log_level);
+            begin_log(&common);
             start(common.io, run::run(common, options, passed))
         }
         Invocation::Stream(common, options) => {
-            logger::init(common.log_level);
+            begin_log(&common);
             start(common.io, stream::stream(common, options))
         }
+    }
+}
+
+/// What is to be said of the command line comes first.
+fn begin_log(common: &Common) {
+    logger::init(common.log_level);
+    for remark in &common.remarks {
+        log::log!(remark.level, "{}", remark.text);
     }
 }
 

@@ -4,7 +4,7 @@ use std::ffi::OsString;
 use std::path::PathBuf;
 use std::time::Duration;
 
-use log::LevelFilter;
+use log::{Level, LevelFilter};
 
 use crate::wire::descriptor::{StreamProperties, StreamType, Tags};
 use crate::wire::name::StreamName;
@@ -50,6 +50,17 @@ pub struct Common {
     pub sandbox: Sandbox,
     /// For `LOGDOG_COORDINATOR_HOST`.
     pub coordinator_host: Option<String>,
+    /// What was read and has no effect, to be logged once there is a log.
+    pub remarks: Vec<Remark>,
+}
+
+/// Something about a command line that is not wrong, but worth a message.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Remark {
+    /// How much it matters.
+    pub level: Level,
+    /// What it is, in words.
+    pub text: String,
 }
 
 /// What the process gives up once it has started.

@@ -45,9 +45,16 @@ impl Subcommand {
         }
     }
 
-    /// The subcommand of that name.
+    /// The subcommand of that name, or the only one whose name begins like
+    /// that, in any case.
     pub fn from_name(name: &str) -> Option<Self> {
-        Self::ALL.into_iter().find(|one| one.as_str() == name)
+        let whole = Self::ALL.into_iter().find(|one| one.as_str() == name);
+        let begins = |one: &Self| {
+            let start = one.as_str().get(..name.len());
+            start.is_some_and(|start| start.eq_ignore_ascii_case(name))
+        };
+        let mut meant = Self::ALL.into_iter().filter(begins);
+        whole.or_else(|| meant.next().filter(|_| meant.next().is_none()))
     }
 }
 
@@ -208,7 +215,8 @@ pub fn find(name: &str) -> Option<&'static Opt> {
 pub fn normalise(args: impl IntoIterator<Item = OsString>) -> Vec<OsString> {
     let mut args = args.into_iter();
     let mut out = Vec::new();
-    let mut subcommand: Option<OsString> = None;
+    // Once its name has come: what it is, or nothing that is known.
+    let mut subcommand: Option<Option<Subcommand>> = None;
     while let Some(arg) = args.next() {
         if arg == "--" {
             // The reference reads the options of butler and those of the
@@ -225,12 +233,15 @@ pub fn normalise(args: impl IntoIterator<Item = OsString>) -> Vec<OsString> {
             continue;
         }
         let is_option = arg == "-h" || arg == "-V";
-        if subcommand.as_deref() == Some(OsStr::new("run")) && !is_option {
-            out.extend(["--".into(), arg]);
-            break;
-        }
-        if subcommand.is_none() && !is_option {
-            subcommand = Some(arg.clone());
+        if !is_option {
+            match &subcommand {
+                None => subcommand = Some(Subcommand::from_name(&arg.to_string_lossy())),
+                Some(Some(Run)) => {
+                    out.extend(["--".into(), arg]);
+                    break;
+                }
+                Some(_) => {}
+            }
         }
         out.push(arg);
     }
@@ -349,6 +360,7 @@ mod tests {
             (&["run", "-", "-tee"], &["run", "--", "-", "-tee"]),
             (&["run", "-h", "ls"], &["run", "-h", "--", "ls"]),
             (&["run", "", "-x"], &["run", "--", "", "-x"]),
+            (&["r", "x", "-tee"], &["r", "--", "x", "-tee"]),
             // Other subcommands take options anywhere, until `--`.
             (
                 &["cat", "x", "-json", "--", "-raw"],
@@ -367,6 +379,25 @@ mod tests {
             normalise([not_utf8]),
             [OsString::from_vec(b"--chdir=\xff".to_vec())]
         );
+    }
+
+    #[test]
+    fn subcommands_by_the_beginning_of_their_names() {
+        for (name, meant) in [
+            ("serve", Some(Serve)),
+            ("ser", Some(Serve)),
+            ("SE", Some(Serve)),
+            ("st", Some(Stream)),
+            ("r", Some(Run)),
+            ("Run", Some(Run)),
+            ("v", Some(Subcommand::Version)),
+            ("s", None),
+            ("", None),
+            ("serves", None),
+            ("\u{e9}", None),
+        ] {
+            assert_eq!(Subcommand::from_name(name), meant, "{name}");
+        }
     }
 
     #[test]

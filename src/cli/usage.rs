@@ -3,10 +3,10 @@
 use std::fmt;
 
 use super::help;
-use super::pairs::PairError;
 use super::table::{self, Subcommand};
 use crate::ConfigError;
 use crate::output::spec::SpecError;
+use crate::pairs::PairError;
 
 /// A command line that is refused. Its text says which part, and what would be
 /// right, and where to read on.
@@ -238,11 +238,7 @@ impl fmt::Display for Problem {
                  with --service-account-json PATH (or :gce), or run in a task with LUCI_CONTEXT"
             ),
             Self::Argument { given, subcommand } => {
-                write!(f, "{} takes no argument {given:?}", subcommand.as_str())?;
-                match subcommand {
-                    Subcommand::Stream => f.write_str("; name a file with --source FILE"),
-                    _ => Ok(()),
-                }
+                write!(f, "{} takes no argument {given:?}", subcommand.as_str())
             }
             Self::Syntax(error) => f.write_str(error),
             Self::NoCommand => f.write_str(

@@ -110,7 +110,8 @@ impl Output {
     pub(crate) fn bundle_limits(&self) -> BundleLimits {
         match self {
             // The size that was asked for is kept to: people want to see
-            // bundles of that size.
+            // bundles of that size. Only where it is too small for a
+            // descriptor and a short entry bundles are as large as those.
             Self::Log { bundle_size, .. } => {
                 let size = bundle_size.unwrap_or(BUNDLE_TARGET);
                 BundleLimits {

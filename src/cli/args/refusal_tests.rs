@@ -2,7 +2,7 @@
 
 use super::*;
 use crate::ConfigError;
-use crate::cli::pairs::PairProblem;
+use crate::pairs::PairProblem;
 
 fn refusal(args: &[&str]) -> UsageError {
     parse(args.iter().map(OsString::from)).unwrap_err()
@@ -70,13 +70,6 @@ fn what_does_not_fit_together() {
         (
             &["-max-stream-size", "0", "stream"],
             Config(ConfigError::MaxStreamSize),
-        ),
-        (
-            &["-service-account-json=:gce", "-output=null"],
-            Problem::OtherOutput {
-                option: "service-account-json",
-                of: "logdog",
-            },
         ),
         #[cfg(not(feature = "logdog"))]
         (
@@ -185,15 +178,6 @@ fn refusals_in_full() {
             &["--io-keepalive-stderr=5m", "run", "x"],
             "the option --io-keepalive-stderr is not supported by this butler\n\
              see 'butler help'",
-        ),
-        (
-            &["serve", "x"],
-            "serve takes no argument \"x\"\nsee 'butler help serve'",
-        ),
-        (
-            &["stream", "-"],
-            "stream takes no argument \"-\"; name a file with --source FILE\n\
-             see 'butler help stream'",
         ),
         (
             &["help", "run", "x"],

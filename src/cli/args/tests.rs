@@ -175,6 +175,32 @@ fn the_last_one_counts_and_empty_ones_do_not() {
     assert_eq!(common.coordinator_host, None);
 }
 
+/// As the reference reads them.
+#[test]
+fn what_has_no_effect_is_no_error() {
+    let remarks = |common: Common| -> Vec<String> {
+        let told = |remark: Remark| format!("{} {}", remark.level, remark.text);
+        common.remarks.into_iter().map(told).collect()
+    };
+    assert_eq!(remarks(serve(&["-output-max-buffer-age=-5s"])), [""; 0]);
+    assert_eq!(
+        serve(&["-output-max-buffer-age=-5s"]).config.max_buffer_age,
+        Duration::ZERO
+    );
+    let account = remarks(serve(&["-service-account-json=k", "-output=null"]));
+    assert!(
+        account[0].starts_with("INFO --service-account-json"),
+        "{account:?}"
+    );
+    let words = remarks(serve(&["ser", "a", "-tag=b", "c"]));
+    assert!(words[0].starts_with("WARN serve takes no arguments, and ignores: a c;"));
+    let Ok(Invocation::Stream(common, options)) = parsed_line(&["stream", "a"]) else {
+        panic!("it is refused");
+    };
+    assert_eq!(options.source, None);
+    assert!(remarks(common)[0].contains("--source FILE"));
+}
+
 #[test]
 fn a_command_is_left_alone() {
     for (args, command) in [
@@ -373,6 +399,7 @@ fn help_and_version() {
     }
     assert_eq!(help_of(&["run", "-output", "help"]), help::outputs());
     assert_eq!(help_of(&["-output=help"]), help::outputs());
+    assert_eq!(help_of(&["-output=help,logdog"]), help::outputs());
     assert_eq!(help_of(&["help", "outputs"]), help::outputs());
     for args in [
         &["version"] as &[&str],

@@ -3,8 +3,9 @@
 use std::ffi::{OsStr, OsString};
 use std::os::unix::ffi::{OsStrExt, OsStringExt};
 
-use butler::cli::{args, units};
+use butler::cli::args;
 use butler::output::Output;
+use butler::units;
 
 /// Names a file that would be read.
 const READS_A_FILE: &str = "json-args-path";

@@ -75,6 +75,14 @@ pub fn duration(text: &str) -> Result<Duration, UnitError> {
     duration_unsigned(text.strip_prefix('+').unwrap_or(text))
 }
 
+/// The same, where one below zero counts as zero.
+pub fn duration_or_zero(text: &str) -> Result<Duration, UnitError> {
+    match duration(text) {
+        Err(UnitError::Negative) => Ok(Duration::ZERO),
+        result => result,
+    }
+}
+
 fn duration_unsigned(text: &str) -> Result<Duration, UnitError> {
     if text == "0" {
         return Ok(Duration::ZERO);
@@ -201,6 +209,13 @@ mod tests {
         ] {
             assert_eq!(duration(text), Err(error), "{text}");
         }
+    }
+
+    #[test]
+    fn durations_below_zero() {
+        assert_eq!(duration_or_zero("-5s"), Ok(Duration::ZERO));
+        assert_eq!(duration_or_zero("5s"), Ok(Duration::from_secs(5)));
+        assert_eq!(duration_or_zero("-5"), Err(UnitError::NotADuration));
     }
 
     #[test]
