@@ -5,6 +5,7 @@
 //! defers its work to our calls (`DEFER_TASKRUN`) and signals an eventfd when
 //! there is some, on which the runtime waits.
 
+use std::collections::VecDeque;
 use std::io;
 use std::os::fd::{AsFd, AsRawFd, BorrowedFd, FromRawFd, OwnedFd};
 
@@ -32,6 +33,9 @@ pub(super) struct Ring {
     uring: IoUring,
     buffers: Buffers,
     eventfd: OwnedFd,
+    /// Submissions that the queue had no place for, in their order. Each is
+    /// about a descriptor that is open, so they are not many.
+    beyond: VecDeque<squeue::Entry>,
 }
 
 impl Ring {
@@ -50,6 +54,7 @@ impl Ring {
             uring,
             buffers,
             eventfd,
+            beyond: VecDeque::new(),
         })
     }
 
@@ -118,15 +123,27 @@ impl Ring {
     }
 
     fn push(&mut self, entry: squeue::Entry, token: Token) -> io::Result<()> {
-        let entry = entry.user_data(token.to_u64());
-        loop {
+        // A cancellation must not overtake what it cancels, nor anything else
+        // what came before it.
+        self.beyond.push_back(entry.user_data(token.to_u64()));
+        self.fill();
+        match self.beyond.is_empty() {
+            true => Ok(()),
+            false => self.submit(),
+        }
+    }
+
+    /// Puts what it has a place for in the submission queue.
+    fn fill(&mut self) {
+        let mut queue = self.uring.submission();
+        while let Some(entry) = self.beyond.front() {
             // SAFETY: the entry points to no memory of ours: buffers come
             // from the pool, which lives as long as the ring. Its descriptor
             // stays open until the completion, by this module's contract.
-            if unsafe { self.uring.submission().push(&entry) }.is_ok() {
-                return Ok(());
+            if unsafe { queue.push(entry) }.is_err() {
+                return;
             }
-            self.submit()?;
+            self.beyond.pop_front();
         }
     }
 
@@ -146,7 +163,20 @@ impl Ring {
         if work { self.submit() } else { Ok(()) }
     }
 
-    fn submit(&self) -> io::Result<()> {
+    /// Submits what is in the queue, and what there was no place for. The
+    /// kernel may take only a part of it now; the rest is for the next time.
+    fn submit(&mut self) -> io::Result<()> {
+        loop {
+            let left = self.beyond.len();
+            self.submit_queue()?;
+            self.fill();
+            if self.beyond.len() == left {
+                return Ok(());
+            }
+        }
+    }
+
+    fn submit_queue(&self) -> io::Result<()> {
         match self.uring.submit() {
             Ok(_) => Ok(()),
             // Out of memory for the moment, or completions must be taken
@@ -221,5 +251,46 @@ impl Ring {
     /// Gives a buffer back.
     pub fn recycle(&mut self, filled: Filled) {
         self.buffers.recycle(filled);
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    /// The queue has 1024 places: what is beyond waits for its turn, also
+    /// while nobody lets the kernel work.
+    #[test]
+    fn more_than_the_queue_has_places_for() {
+        let Ok(mut ring) = Ring::new() else {
+            eprintln!("skipped: no io_uring here");
+            return;
+        };
+        let (reader, writer) = io::pipe().unwrap();
+        let count = u64::from(SUBMISSIONS) * 2 + 10;
+        for number in 0..count {
+            ring.read(number, reader.as_fd(), ReadBy::Read, false)
+                .unwrap();
+        }
+        // Each comes after what it cancels.
+        for number in 0..count {
+            ring.cancel_read(number).unwrap();
+        }
+        let mut over = 0;
+        while over < count {
+            ring.enter().unwrap();
+            while let Some(completion) = ring.next() {
+                match completion {
+                    Completion::Read { result, .. } => {
+                        let error = result.unwrap_err().raw_os_error();
+                        assert_eq!(error, Some(libc::ECANCELED));
+                        over += 1;
+                    }
+                    Completion::Accept { .. } => panic!("nobody accepts"),
+                }
+            }
+        }
+        assert!(ring.beyond.is_empty() && !ring.has_work());
+        drop(writer);
     }
 }
