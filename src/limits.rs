@@ -95,6 +95,15 @@ pub const READ_BUFFERS: u16 = 8;
 /// See [`READ_BUFFERS`].
 pub const READ_BUFFER_SIZE: usize = 128 * 1024;
 
+/// How many bundles may wait for an output that takes them at a good pace,
+/// besides those that it has.
+pub const AHEAD_BUNDLES: usize = 1;
+/// What that pace is: one in 20 ms. A slower output is read ahead of, up to
+/// what may be buffered.
+pub const AHEAD_WAIT: Duration = Duration::from_millis(20);
+/// How long to wait before accepting again when descriptors have run out.
+pub const ACCEPT_RETRY: Duration = Duration::from_millis(100);
+
 /// What `cat` holds of entries that came before their turn: so much of those
 /// early in their own stream, and as much of those early among the streams.
 /// Our own outputs are in order, or out of it by a bundle or two.

@@ -18,6 +18,7 @@ use super::hooks::Hooks;
 use crate::bundle::Bundle;
 use crate::core::{Core, OpenError};
 use crate::ledger::DropReason;
+use crate::limits::{AHEAD_BUNDLES, AHEAD_WAIT};
 use crate::output::Sink;
 use crate::output::health::Health;
 use crate::output::sink::AnySink;
@@ -32,12 +33,7 @@ use crate::wire::descriptor::StreamProperties;
 /// Rounds of the edge before the other tasks get a turn.
 const ROUNDS: usize = 16;
 
-/// How many bundles may wait for an output that takes them at a good pace,
-/// besides those that it has.
-const AHEAD_BUNDLES: usize = 1;
-/// What that pace is: one in 20 ms. A slower output is read ahead of, up to
-/// what may be buffered.
-const AHEAD_WAIT_NS: u64 = 20_000_000;
+const AHEAD_WAIT_NS: u64 = AHEAD_WAIT.as_nanos() as u64;
 
 /// What came of a round of the edge.
 #[derive(Debug)]

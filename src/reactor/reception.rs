@@ -11,10 +11,9 @@ use rustix::process::{Resource, getrlimit};
 use super::door::Door;
 use super::io::{Io, Token};
 use super::listener::StreamServer;
+use crate::limits::ACCEPT_RETRY;
 use crate::stream::arena::{Arena, Key};
 
-/// How long to wait before accepting again when descriptors have run out.
-const ACCEPT_RETRY_NS: u64 = 100_000_000;
 /// They have run out until there were enough for so long: whoever is at the
 /// limit for hours hears of it once.
 const DESCRIPTORS_BACK_NS: u64 = 1_000_000_000;
@@ -192,7 +191,7 @@ impl Reception {
         }
         self.spare.clear();
         if let Some(listener) = self.listeners.get_mut(key) {
-            listener.retry_ns = Some(now.ns + ACCEPT_RETRY_NS);
+            listener.retry_ns = Some(now.ns + ACCEPT_RETRY.as_nanos() as u64);
         }
     }
 

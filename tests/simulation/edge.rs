@@ -6,7 +6,7 @@ use std::rc::Rc;
 
 use butler::StreamInfo;
 use butler::core::Core;
-use butler::limits::HEADER_TIMEOUT;
+use butler::limits::{AHEAD_BUNDLES, AHEAD_WAIT, HEADER_TIMEOUT};
 use butler::stream::arena::Key;
 use butler::time::Moment;
 use butler::wire::header::HeaderReader;
@@ -18,9 +18,9 @@ use crate::listener::Listener;
 use crate::plan::Fault;
 use crate::trace::Trace;
 
-/// As in the engine: how far it reads ahead of an output at a good pace.
-const AHEAD_BUNDLES: usize = 2;
-const AHEAD_WAIT_NS: u64 = 5_000_000;
+/// The output takes one bundle at a time.
+const AT_ONCE: usize = 1;
+const AHEAD_WAIT_NS: u64 = AHEAD_WAIT.as_nanos() as u64;
 
 /// What the rest of the world is to a round of the edge.
 pub struct Around<'a> {
@@ -94,7 +94,7 @@ impl Edge {
         if chance.broken == Some(Broken::ReadsOn) {
             return true;
         }
-        let ahead = core.bundles_waiting() >= AHEAD_BUNDLES;
+        let ahead = core.bundles_waiting() >= AT_ONCE + AHEAD_BUNDLES;
         core.may_read() && !(ahead && now_ns < self.output_took_ns + AHEAD_WAIT_NS)
     }
 

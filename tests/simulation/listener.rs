@@ -1,11 +1,12 @@
 //! Accepting, with descriptors that run out.
 
+use butler::limits::ACCEPT_RETRY;
+
 use crate::edge::Around;
 use crate::kernel::Kernel;
 use crate::plan::Fault;
 
-/// As in the edge.
-const RETRY_NS: u64 = 100_000_000;
+const RETRY_NS: u64 = ACCEPT_RETRY.as_nanos() as u64;
 /// Between one want of descriptors and the next, at least.
 const EXHAUSTED_APART_NS: u64 = 5_000_000_000;
 const EXHAUSTED_MS_MAX: u64 = 3000;
