@@ -7,6 +7,10 @@
 //! [`next_tick_ns`](Core::next_tick_ns) for the timer,
 //! [`may_read`](Core::may_read) before more data is read. It opens nothing,
 //! reads no clock and never waits.
+//!
+//! Whoever moves a stream (its data, its end) knows that it is open. A key of
+//! none is a fault of the caller, by which bytes would vanish from the account:
+//! that is a panic, not silence.
 
 use std::collections::BTreeMap;
 use std::fmt;
@@ -99,6 +103,9 @@ enum Registered {
     Ended,
 }
 
+/// What must hold of a key that data or an end comes for.
+const OPEN: &str = "the stream of this key is open";
+
 /// See the module.
 #[derive(Debug)]
 pub struct Core {
@@ -187,12 +194,15 @@ impl Core {
 
     /// Notes the entries of a stream that was just opened for
     /// [`poll_watched`](Self::poll_watched).
+    ///
+    /// # Panics
+    ///
+    /// If it is not open, or data has come.
     pub fn watch(&mut self, key: Key) {
-        if let Some(stream) = self.streams.get_mut(key) {
-            assert_eq!(stream.info.account.accepted(), 0, "it was just opened");
-            stream.watched = true;
-            stream.machine = Machine::new(stream.info.stream_type, true);
-        }
+        let stream = self.streams.get_mut(key).expect(OPEN);
+        assert_eq!(stream.info.account.accepted(), 0, "it was just opened");
+        stream.watched = true;
+        stream.machine = Machine::new(stream.info.stream_type, true);
     }
 
     /// The stream's descriptor.
@@ -214,10 +224,12 @@ impl Core {
     /// The client of the stream wrote `data`. After an error nothing more can
     /// be read from it and the stream must be ended; all of `data` is
     /// accounted for.
+    ///
+    /// # Panics
+    ///
+    /// If the stream is not open.
     pub fn data(&mut self, now: &Moment, key: Key, data: &[u8]) -> Result<(), FramingError> {
-        let Some(stream) = self.streams.get_mut(key) else {
-            return Ok(());
-        };
+        let stream = self.streams.get_mut(key).expect(OPEN);
         stream.info.account.accept(data.len() as u64);
         self.total.accept(data.len() as u64);
         self.stats.reads += 1;
@@ -250,10 +262,11 @@ impl Core {
 
     /// The stream has ended: what is left of it is put out and its key is
     /// gone.
+    ///
+    /// # Panics
+    ///
+    /// If the stream is not open.
     pub fn end(&mut self, now: &Moment, key: Key) {
-        if self.streams.get(key).is_none() {
-            return;
-        }
         self.with_stage(now, key, |machine, carry, stage, _| {
             let account = &stage.info.account;
             let omitted = account.dropped(DropReason::OverLimit);
@@ -267,9 +280,7 @@ impl Core {
             }
         });
         self.unqueue(key);
-        let Some(stream) = self.streams.remove(key) else {
-            return;
-        };
+        let stream = self.streams.remove(key).expect(OPEN);
         self.idle -= stream.carry.capacity();
         self.names
             .insert(stream.info.name.clone(), Registered::Ended);
@@ -486,7 +497,7 @@ impl Core {
         key: Key,
         run: impl FnOnce(&mut Machine, &mut Carry, &mut Stage<'_>, &mut u64) -> R,
     ) -> R {
-        let stream = self.streams.get_mut(key).expect("the caller looked it up");
+        let stream = self.streams.get_mut(key).expect(OPEN);
         match stream.queued_ns {
             Some(_) => self.carried -= stream.carry.capacity(),
             None => self.idle -= stream.carry.capacity(),

@@ -55,7 +55,14 @@ impl fmt::Display for DropReason {
 }
 
 /// The account of a stream, or of all. Bytes are what the client wrote after
-/// its header, the length before each datagram included.
+/// its header, the length before each datagram included. Only the core moves
+/// it; others read:
+///
+/// ```compile_fail
+/// fn forge(stream: &butler::StreamInfo) {
+///     stream.account().deliver(1);
+/// }
+/// ```
 #[derive(Debug, Default)]
 pub struct Account {
     accepted: Cell<u64>,
@@ -69,17 +76,17 @@ fn add(cell: &Cell<u64>, bytes: u64) {
 
 impl Account {
     /// Bytes were read from the client.
-    pub fn accept(&self, bytes: u64) {
+    pub(crate) fn accept(&self, bytes: u64) {
         add(&self.accepted, bytes);
     }
 
     /// The output has taken bytes.
-    pub fn deliver(&self, bytes: u64) {
+    pub(crate) fn deliver(&self, bytes: u64) {
         add(&self.delivered, bytes);
     }
 
     /// Bytes will not be delivered.
-    pub fn drop(&self, reason: DropReason, bytes: u64) {
+    pub(crate) fn drop(&self, reason: DropReason, bytes: u64) {
         add(&self.dropped[reason as usize], bytes);
     }
 

@@ -295,7 +295,7 @@ impl Engine {
                     return Ok(());
                 }
             },
-            None => None,
+            Some(Phase::Abandoned) | None => None,
         };
         let mut failed = false;
         if let Some(stream) = stream {
@@ -362,6 +362,7 @@ impl Engine {
             tee.close();
         }
         match connection.phase {
+            Phase::Abandoned => {}
             Phase::Stream(stream) => {
                 let mut core = self.core.borrow_mut();
                 if let Some(error) = error {

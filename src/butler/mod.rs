@@ -504,12 +504,17 @@ impl Butler {
     /// was not is left unread.
     fn abandon_streams(&self) {
         let now = clock::now();
-        let everything = Namespace::new("").expect("it is a valid namespace");
-        let mut core = self.engine.core.borrow_mut();
-        for key in core.open_in(&everything) {
-            core.end(&now, key);
+        let abandoned = self.engine.edge.borrow_mut().abandon();
+        match abandoned {
+            Ok(streams) => {
+                let mut core = self.engine.core.borrow_mut();
+                for stream in streams {
+                    core.end(&now, stream);
+                }
+            }
+            Err(error) => self.fail(&error),
         }
-        drop(core);
         self.engine.dispatch();
+        self.engine.wake_edge.notify_one();
     }
 }

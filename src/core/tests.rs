@@ -112,10 +112,26 @@ fn what_is_known_of_streams() {
     assert_eq!(core.open_streams(), 2);
     let all: Vec<_> = core.names().iter().map(ToString::to_string).collect();
     assert_eq!(all, ["a/b", "a/c", "ab"]);
-    // A key that is gone does nothing.
-    core.data(&at(0), keys[1], b"more").unwrap();
-    core.end(&at(0), keys[1]);
     assert_eq!((core.account().accepted(), core.stats().reads), (5, 1));
+}
+
+/// What nobody would account for can't be handed in.
+#[test]
+#[should_panic(expected = "the stream of this key is open")]
+fn data_of_a_stream_that_has_ended() {
+    let mut core = core();
+    let key = text(&mut core, "s");
+    core.end(&at(0), key);
+    core.data(&at(0), key, b"more").unwrap();
+}
+
+#[test]
+#[should_panic(expected = "the stream of this key is open")]
+fn a_stream_that_ends_twice() {
+    let mut core = core();
+    let key = text(&mut core, "s");
+    core.end(&at(0), key);
+    core.end(&at(0), key);
 }
 
 #[test]

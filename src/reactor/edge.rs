@@ -35,6 +35,20 @@ pub(crate) enum Phase {
     Header(HeaderReader),
     /// The core's stream of that key.
     Stream(Key),
+    /// The stream has ended without its client: nothing is taken any more.
+    Abandoned,
+}
+
+/// How a connection ends that its client does not end.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+enum Ends {
+    /// Nobody has told it to. A socket that was told to is shut down instead,
+    /// and comes to its end.
+    ByClient,
+    /// When so many bytes have been read.
+    After(u64),
+    /// At once: what its read still brings was never accepted.
+    Now,
 }
 
 /// How a connection's reads stand. There is at most one.
@@ -55,15 +69,18 @@ pub(crate) struct Connection {
     pub phase: Phase,
     reads: Reads,
     pub tee: Option<Rc<Tee>>,
-    /// After it was told to end: bytes that may still be read. A socket is
-    /// shut down instead and comes to its end.
-    left: Option<u64>,
+    ends: Ends,
 }
 
 impl Connection {
     /// We have ended it, not the client.
     pub fn given_up(&self) -> bool {
-        self.left == Some(0)
+        self.ends == Ends::Now
+    }
+
+    /// Nothing more is to be read of it.
+    fn must_end(&self) -> bool {
+        matches!(self.ends, Ends::After(0) | Ends::Now)
     }
 
     /// Its header is not complete.
@@ -205,7 +222,7 @@ impl Edge {
             phase,
             reads: Reads::Idle,
             tee,
-            left: None,
+            ends: Ends::ByClient,
         })
     }
 
@@ -246,15 +263,15 @@ impl Edge {
                     } else {
                         NextRead::Unknown
                     };
-                    let Some(connection) = self.connections.get_mut(key) else {
-                        // It was dropped by an abort while its read was under way.
-                        if let Ok(Some(filled)) = result {
-                            self.io.recycle(filled);
-                        }
-                        continue;
-                    };
+                    let connection = self.connections.get_mut(key);
+                    let connection = connection.expect("it is open while it is read");
                     connection.reads = Reads::Idle;
                     match result {
+                        // The cancellation came too late.
+                        Ok(Some(filled)) if connection.given_up() => {
+                            self.io.recycle(filled);
+                            return Ok(Some(Step::End(key, None)));
+                        }
                         Ok(Some(filled)) if may_read => {
                             return Ok(Some(Step::Data(key, filled, next)));
                         }
@@ -292,7 +309,7 @@ impl Edge {
         let Some(connection) = self.connections.get_mut(key) else {
             return Ok(false);
         };
-        if connection.left == Some(0) {
+        if connection.must_end() {
             return Ok(true);
         }
         let tee_full = connection.tee.as_ref().is_some_and(|tee| tee.is_full());
@@ -331,7 +348,7 @@ impl Edge {
     /// The connection has had `len` bytes read.
     pub fn count_read(&mut self, key: Key, len: usize) {
         if let Some(connection) = self.connections.get_mut(key)
-            && let Some(left) = &mut connection.left
+            && let Ends::After(left) = &mut connection.ends
         {
             *left = left.saturating_sub(len as u64);
         }
@@ -459,12 +476,37 @@ impl Edge {
         let Some(connection) = self.connections.get_mut(key) else {
             return Ok(false);
         };
-        connection.left = Some(0);
+        connection.ends = Ends::Now;
         if connection.reads == Reads::Armed {
             self.io.cancel_read(key.to_u64())?;
             return Ok(false);
         }
         Ok(true)
+    }
+
+    /// Gives all connections up: what was read of them and not handed on is
+    /// let go, and was never accepted. Returns their streams, which are to end.
+    pub fn abandon(&mut self) -> io::Result<Vec<Key>> {
+        for (_, filled, _) in self.parked.drain(..) {
+            self.io.recycle(filled);
+        }
+        let mut streams = Vec::new();
+        for key in self.connections.keys() {
+            if let Some(connection) = self.connections.get_mut(key) {
+                match std::mem::replace(&mut connection.phase, Phase::Abandoned) {
+                    Phase::Stream(stream) => streams.push(stream),
+                    Phase::Header(reader) => self.headers_buffered -= reader.buffered(),
+                    Phase::Abandoned => {}
+                }
+                if let Some(tee) = &connection.tee {
+                    tee.close();
+                }
+            }
+            if self.give_up(key)? {
+                self.remove(key);
+            }
+        }
+        Ok(streams)
     }
 
     /// Ends the connections without a complete header after what was written
@@ -514,12 +556,12 @@ impl Edge {
             rustix::io::ioctl_fionread(&connection.fd).unwrap_or(0)
         };
         if there > 0 {
-            connection.left = Some(there);
+            connection.ends = Ends::After(there);
             return Ok(false);
         }
         let parked = self.parked.iter().any(|(parked, ..)| *parked == key);
         if parked {
-            connection.left = Some(0);
+            connection.ends = Ends::After(0);
             return Ok(false);
         }
         self.give_up(key)
