@@ -412,6 +412,13 @@ impl Core {
         self.flushing = true;
     }
 
+    /// As if the maximum age were 0 from now on: what is there leaves without
+    /// waiting, and what comes as well.
+    pub fn stop_buffering(&mut self, now: &Moment) {
+        self.config.age_max_ns = 0;
+        self.tick(now);
+    }
+
     /// Is all that came in delivered or dropped?
     pub fn is_settled(&self) -> bool {
         self.streams.is_empty() && self.bundler.is_empty() && self.bundler.in_flight() == 0

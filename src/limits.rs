@@ -72,6 +72,14 @@ pub const DRAIN_TIMEOUT: Duration = Duration::from_secs(5);
 /// How long the outputs may take to deliver what is left at the end.
 pub const FLUSH_TIMEOUT: Duration = Duration::from_secs(120);
 
+/// Once nobody is to be waited for any more: how long one bundle may still take
+/// to be delivered. Whoever takes it in time gets the next one. It is a wait, as
+/// a reader must be scheduled to read.
+pub const LAST_OFFER_STEP: Duration = Duration::from_millis(100);
+/// All of them together, and what was written before it is read: less than
+/// [`DEADLINE_MARGIN`].
+pub const LAST_OFFER_MAX: Duration = Duration::from_millis(300);
+
 /// First and longest wait between attempts of an output.
 pub const BACKOFF_FIRST: Duration = Duration::from_millis(100);
 /// See [`BACKOFF_FIRST`].

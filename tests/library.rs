@@ -432,3 +432,62 @@ fn errors_of_an_output_show_while_it_fails() {
     })
     .unwrap();
 }
+
+/// What has been written is read, and what the output takes is delivered,
+/// however young it is.
+#[test]
+fn an_abort_delivers_what_is_taken_without_waiting() {
+    for stalled in [false, true] {
+        let memory = MemoryOutput::default();
+        let report = start(async {
+            let mut config = config(&memory);
+            config.max_buffer_age = Duration::from_secs(600);
+            let butler = Butler::new(config).unwrap();
+            memory.stall(stalled);
+            let mut writer = pipe(&butler, &text("last/words"));
+            // Nothing of it may have been read when the abort comes, and the
+            // stream stays open.
+            writer.write_all(b"a line\nand half of one").unwrap();
+            butler.abort();
+            butler.wait().await.unwrap()
+        })
+        .unwrap();
+        let lost = if stalled { 22 } else { 0 };
+        assert_eq!(report.statistics["bytes_in"], 22);
+        assert_eq!(report.statistics["bytes_dropped"], lost);
+        assert_eq!(report.is_complete(), !stalled);
+        if !stalled {
+            assert_eq!(
+                memory.stream_bytes("last/words"),
+                b"a line\nand half of one"
+            );
+            assert!(memory.is_terminal("last/words"));
+        }
+    }
+}
+
+/// Without an end in sight: whoever writes goes on.
+#[test]
+fn nothing_is_buffered_any_more() {
+    let memory = MemoryOutput::default();
+    start(async {
+        let mut config = config(&memory);
+        config.max_buffer_age = Duration::from_secs(600);
+        let butler = Butler::new(config).unwrap();
+        let mut writer = pipe(&butler, &text("words"));
+        writer.write_all(b"before\nbe").unwrap();
+        while butler.statistics()["bytes_in"] != 9 {
+            tokio::time::sleep(Duration::from_millis(1)).await;
+        }
+        assert!(memory.bundles().is_empty(), "it is younger than 10 minutes");
+        butler.stop_buffering();
+        while memory.stream_bytes("words") != b"before\nbe" {
+            tokio::time::sleep(Duration::from_millis(1)).await;
+        }
+        writer.write_all(b"hind\n").unwrap();
+        while memory.stream_bytes("words") != b"before\nbehind\n" {
+            tokio::time::sleep(Duration::from_millis(1)).await;
+        }
+    })
+    .unwrap();
+}

@@ -108,10 +108,9 @@ fn the_second_signal_ends_both_at_once() {
         let dir = tempfile::tempdir().unwrap();
         let script =
             format!("echo $$ > pid; trap ': > once' TERM; echo 12345; : > ready; {FOREVER}");
-        let options = ["--drain-timeout=10m", "--output-max-buffer-age=10m"];
+        let options = ["--drain-timeout=10m", "--output=unix:absent.sock"];
         let butler = start(dir.path(), &options, &script);
         wait_for_file(dir.path(), "ready");
-        // It has been read, and waits to be sent.
         butler.signal(Signal::TERM);
         wait_for_file(dir.path(), "once");
         butler.signal(second);

@@ -18,7 +18,7 @@ use super::hooks::Hooks;
 use crate::bundle::Bundle;
 use crate::core::{Core, OpenError};
 use crate::ledger::DropReason;
-use crate::limits::{AHEAD_BUNDLES, AHEAD_WAIT};
+use crate::limits::{AHEAD_BUNDLES, AHEAD_WAIT, LAST_OFFER_MAX, LAST_OFFER_STEP};
 use crate::output::Sink;
 use crate::output::health::Health;
 use crate::output::sink::AnySink;
@@ -63,8 +63,12 @@ pub(super) struct Engine {
     pub wake_output: Notify,
     /// A stream has ended, all is delivered, or something failed.
     pub changed: Notify,
-    /// Nothing more is delivered.
-    pub aborted: Cell<bool>,
+    /// Since when only what the output takes without waiting is delivered.
+    aborted: Cell<Option<Instant>>,
+    /// The output waits all the same: nothing more is delivered.
+    given_up: Cell<bool>,
+    /// What is still open is not read any more.
+    pub abandoned: Cell<bool>,
     /// All streams have ended and no more come.
     pub finished: Cell<bool>,
     /// The output is at its end.
@@ -86,11 +90,32 @@ impl Engine {
             wake_edge: Notify::new(),
             wake_output: Notify::new(),
             changed: Notify::new(),
-            aborted: Cell::new(false),
+            aborted: Cell::new(None),
+            given_up: Cell::new(false),
+            abandoned: Cell::new(false),
             finished: Cell::new(false),
             output_done: Cell::new(false),
             failure: RefCell::new(None),
         })
+    }
+
+    /// From now on nobody is waited for. Not any later if it is said again.
+    pub fn abort(&self) {
+        if self.aborted.get().is_none() {
+            self.aborted.set(Some(Instant::now()));
+        }
+        self.changed.notify_waiters();
+        self.wake_output.notify_one();
+    }
+
+    /// Since when nobody is waited for.
+    pub fn aborted(&self) -> Option<Instant> {
+        self.aborted.get()
+    }
+
+    /// Nothing more goes to the output, whatever it would take.
+    pub(super) fn has_given_up(&self) -> bool {
+        self.given_up.get()
     }
 
     /// Waits until something has changed that makes `done` true.
@@ -155,7 +180,7 @@ impl Engine {
         let watched = wake::watch(self.edge.borrow().wait_fd()?, Interest::READABLE);
         let kernel = watched.map_err(|(_, error)| error)?;
         let mut pace = Pace::new(self.core.borrow().is_eager());
-        while !self.output_done.get() {
+        while !self.output_done.get() && !self.abandoned.get() {
             let mut rounds = 0;
             let (now, busy) = loop {
                 // Who is known to have data does not wait for company.
@@ -409,20 +434,18 @@ impl Engine {
             let now = clock::now();
             let bundle = self.core.borrow_mut().poll_bundle(&now);
             let Some(bundle) = bundle else {
-                let nothing_left = self.aborted.get() || self.core.borrow().is_settled();
+                let nothing_left = self.aborted().is_some() || self.core.borrow().is_settled();
                 if self.finished.get() && nothing_left {
                     break;
                 }
                 self.wake_output.notified().await;
                 continue;
             };
-            let result = self.unless_aborted(sink.deliver(&bundle)).await;
+            let result = self.unless_given_up(sink.deliver(&bundle)).await;
             let result = result.unwrap_or(Err(DropReason::Undelivered));
             self.output_took(bundle, result);
         }
-        if !self.aborted.get() {
-            self.unless_aborted(sink.finish()).await;
-        }
+        self.unless_given_up(sink.finish()).await;
         self.output_ended();
     }
 
@@ -453,15 +476,27 @@ impl Engine {
         self.changed.notify_waiters();
     }
 
-    async fn unless_aborted<T>(&self, future: impl Future<Output = T>) -> Option<T> {
-        if self.aborted.get() {
+    async fn unless_given_up<T>(&self, future: impl Future<Output = T>) -> Option<T> {
+        if self.has_given_up() {
             return None;
         }
         tokio::select! {
             biased;
             result = future => Some(result),
-            () = self.until(|engine| engine.aborted.get()) => None,
+            () = self.give_up_waiting() => None,
         }
+    }
+
+    /// Gives the output up once it has been waited for since this was called,
+    /// and an abort is what it is waited for in spite of. An output that takes
+    /// one bundle after the other goes on, but not for long.
+    pub(super) async fn give_up_waiting(&self) {
+        let begun = Instant::now();
+        self.until(|engine| engine.aborted.get().is_some()).await;
+        let aborted = self.aborted.get().unwrap_or(begun);
+        let step = begun.max(aborted) + LAST_OFFER_STEP;
+        tokio::time::sleep_until(step.min(aborted + LAST_OFFER_MAX)).await;
+        self.given_up.set(true);
     }
 }
 

@@ -19,7 +19,7 @@ use tokio::time::Instant;
 use crate::bundle::Identity;
 use crate::config::{Config, ConfigError};
 use crate::core::{Core, CoreConfig, OpenError};
-use crate::limits::{DEADLINE_MARGIN, HEADER_GRACE};
+use crate::limits::{DEADLINE_MARGIN, HEADER_GRACE, LAST_OFFER_STEP};
 #[cfg(feature = "logdog")]
 use crate::output::Output;
 use crate::output::Sink as _;
@@ -429,16 +429,25 @@ impl Butler {
         self.engine.wake_edge.notify_one();
     }
 
-    /// Ends now: what is not delivered is lost, and reported by
-    /// [`wait`](Self::wait).
-    pub fn abort(&self) {
-        self.engine.aborted.set(true);
-        self.engine.changed.notify_waiters();
+    /// What is buffered leaves now, however young it is, and from now on all
+    /// leaves as it is read: whoever ends us may soon do it by force.
+    pub fn stop_buffering(&self) {
+        self.engine.core.borrow_mut().stop_buffering(&clock::now());
+        self.engine.dispatch();
         self.engine.wake_output.notify_one();
+        self.engine.wake_edge.notify_one();
+    }
+
+    /// Ends now: what has been written is read, and what the output takes of
+    /// it without being waited for is delivered. The rest is lost, and
+    /// reported by [`wait`](Self::wait).
+    pub fn abort(&self) {
+        self.stop_buffering();
+        self.engine.abort();
     }
 
     fn give_up_on_output(&self, time: Duration) {
-        if !self.engine.aborted.get() {
+        if self.engine.aborted().is_none() {
             log::error!("the output did not take everything within {time:?}");
             self.abort();
         }
@@ -460,23 +469,32 @@ impl Butler {
     /// report.
     pub async fn wait(&self) -> Result<Report, Error> {
         let engine = &self.engine;
-        let over = |engine: &Engine| engine.aborted.get() || engine.failure.borrow().is_some();
+        let failed = |engine: &Engine| engine.failure.borrow().is_some();
+        let over = |engine: &Engine| engine.aborted().is_some() || failed(engine);
         engine
             .until(|engine| {
                 let idle = engine.edge.borrow().connections() == 0;
                 over(engine) || (self.shared.activated.get() && idle)
             })
             .await;
+        let closed = |engine: &Engine| {
+            let edge = engine.edge.borrow();
+            edge.connections() == 0 && edge.listeners() == 0
+        };
         if !over(engine) {
             self.stop_accepting();
-            engine
-                .until(|engine| {
-                    let edge = engine.edge.borrow();
-                    over(engine) || (edge.connections() == 0 && edge.listeners() == 0)
-                })
-                .await;
+            engine.until(|engine| over(engine) || closed(engine)).await;
         }
-        if engine.aborted.get() {
+        if let Some(aborted) = engine.aborted()
+            && !failed(engine)
+        {
+            self.stop_accepting();
+            self.end_connections(Edge::end_all);
+            let read = engine.until(|engine| closed(engine) || failed(engine));
+            // Those that can't be read to their end show below.
+            let _ = tokio::time::timeout_at(aborted + LAST_OFFER_STEP, read).await;
+        }
+        if over(engine) {
             self.abandon_streams();
         }
         engine.core.borrow_mut().flush();
@@ -500,9 +518,11 @@ impl Butler {
         }
     }
 
-    /// After an abort: what was read of open streams is accounted for, what
+    /// What was read of streams that are still open is accounted for, what
     /// was not is left unread.
     fn abandon_streams(&self) {
+        self.engine.abandoned.set(true);
+        self.engine.wake_edge.notify_one();
         let now = clock::now();
         let abandoned = self.engine.edge.borrow_mut().abandon();
         match abandoned {

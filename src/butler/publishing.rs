@@ -77,7 +77,7 @@ impl Engine {
     pub async fn run_publishing(self: Rc<Self>, mut sink: LogdogSink) {
         let mut flights = Flights::new(self.core.borrow().buffered_max());
         loop {
-            if self.aborted.get() {
+            if self.has_given_up() {
                 for bundle in flights.abandon() {
                     self.output_took(bundle, Err(DropReason::Undelivered));
                 }
@@ -87,7 +87,7 @@ impl Engine {
                 false => None,
             };
             match bundle {
-                Some(bundle) if self.aborted.get() => {
+                Some(bundle) if self.has_given_up() => {
                     self.output_took(bundle, Err(DropReason::Undelivered));
                 }
                 Some(mut bundle) => {
@@ -101,7 +101,8 @@ impl Engine {
                     tokio::task::yield_now().await;
                 }
                 None => {
-                    let nothing_left = self.aborted.get() || self.core.borrow().is_settled();
+                    // An abort has ended all streams by then.
+                    let nothing_left = self.core.borrow().is_settled();
                     if self.finished.get() && nothing_left {
                         break;
                     }
@@ -110,6 +111,7 @@ impl Engine {
                             self.output_took(bundle, result);
                         }
                         () = self.wake_output.notified() => {}
+                        () = self.give_up_waiting(), if !flights.is_empty() => {}
                     }
                 }
             }

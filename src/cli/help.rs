@@ -173,8 +173,8 @@ a stream: a header that names it, then its data until the connection is closed.
 A name may be used once.
 
 At the first signal the streams that are open may go on for --drain-timeout,
-then all is flushed. A second signal ends butler at once; it still reports what
-was not delivered.
+then all is flushed. A second signal ends butler at once: what the output
+takes without being waited for is delivered, and the rest is reported.
 
 Example:
   butler --stream-server unix:/run/butler.sock --output directory,path=logs &
