@@ -23,6 +23,7 @@ use crate::bundle::{Bundle, BundleLimits, Identity, StreamInfo};
 use crate::bundler::{Bundler, Slot};
 use crate::ledger::{Account, DropReason};
 use crate::limits::IDLE_BUFFERS_MAX;
+use crate::outcome::{Fate, Outcome};
 use crate::proto::logpb::{LogEntry, LogStreamDescriptor};
 use crate::stats::Stats;
 use crate::stream::arena::{Arena, Key};
@@ -123,6 +124,8 @@ pub struct Core {
     idle: usize,
     total: Account,
     losses: BTreeMap<StreamName, Account>,
+    /// Streams whose end was not delivered, and why.
+    ends_lost: BTreeMap<StreamName, DropReason>,
     events: WatchEvents,
     stats: Stats,
     /// No more is awaited: what is there leaves at once.
@@ -148,6 +151,7 @@ impl Core {
             idle: 0,
             total: Account::default(),
             losses: BTreeMap::new(),
+            ends_lost: BTreeMap::new(),
             events: WatchEvents::default(),
             stats: Stats::default(),
             flushing: false,
@@ -359,26 +363,80 @@ impl Core {
 
     /// The output has taken the bundle, as `bytes_out` bytes.
     pub fn delivered(&mut self, now: &Moment, bundle: Bundle, bytes_out: u64) {
-        for stream in &bundle.streams {
-            stream.info.account.deliver(stream.client_bytes);
-            self.total.deliver(stream.client_bytes);
-        }
-        self.stats.delivered(now, &bundle, bytes_out);
-        self.bundler.recycle(bundle);
+        self.settle(now, bundle, &mut Outcome::delivered(bytes_out));
     }
 
     /// The bundle will not be delivered.
     pub fn lost(&mut self, bundle: Bundle, reason: DropReason) {
-        for stream in &bundle.streams {
-            stream.info.account.drop(reason, stream.client_bytes);
-            self.total.drop(reason, stream.client_bytes);
-            self.losses
-                .entry(stream.info.name.clone())
-                .or_default()
-                .drop(reason, stream.client_bytes);
-        }
+        self.account_for(&bundle, &Outcome::lost(reason));
         self.stats.bundles_lost += 1;
         self.bundler.recycle(bundle);
+    }
+
+    /// The output is done with the bundle, and that became of it.
+    pub fn settle(&mut self, now: &Moment, bundle: Bundle, outcome: &mut Outcome) {
+        match self.account_for(&bundle, outcome) {
+            true => self.stats.delivered(now, &bundle),
+            false => self.stats.bundles_lost += 1,
+        }
+        self.stats.bytes_out += outcome.bytes_out();
+        self.bundler.recycle(bundle);
+        self.settle_later(outcome);
+    }
+
+    /// True if nothing of the bundle is lost.
+    fn account_for(&mut self, bundle: &Bundle, outcome: &Outcome) -> bool {
+        let mut whole = true;
+        for (at, stream) in bundle.streams.iter().enumerate() {
+            let split = outcome.split(at, stream.client_bytes);
+            stream.info.account.deliver(split.delivered);
+            self.total.deliver(split.delivered);
+            let Some(reason) = split.reason else {
+                continue;
+            };
+            stream.info.account.drop(reason, split.dropped);
+            self.lose(&stream.info.name, reason, split.dropped);
+            let end_lost = split.end_lost && stream.terminal.is_some();
+            if end_lost {
+                self.ends_lost.insert(stream.info.name.clone(), reason);
+            }
+            whole &= split.dropped == 0 && !end_lost;
+        }
+        whole
+    }
+
+    /// Takes what the outcome says of bundles that were settled before.
+    pub fn settle_later(&mut self, outcome: &mut Outcome) {
+        for later in outcome.take_later() {
+            let account = later.info.as_ref().map(|info| &info.account);
+            match later.fate {
+                Fate::Delivered => {
+                    self.total.deliver(later.bytes);
+                    account.inspect(|account| account.deliver(later.bytes));
+                }
+                Fate::Dropped(reason) => {
+                    account.inspect(|account| account.drop(reason, later.bytes));
+                    self.lose(&later.stream, reason, later.bytes);
+                }
+                Fate::Removed => {
+                    account.inspect(|account| account.withdraw(later.bytes));
+                    self.total.withdraw(later.bytes);
+                    self.note_loss(&later.stream, DropReason::Removed, later.bytes);
+                }
+            }
+        }
+    }
+
+    fn lose(&mut self, stream: &StreamName, reason: DropReason, bytes: u64) {
+        self.total.drop(reason, bytes);
+        self.note_loss(stream, reason, bytes);
+    }
+
+    fn note_loss(&mut self, stream: &StreamName, reason: DropReason, bytes: u64) {
+        if bytes > 0 {
+            let losses = self.losses.entry(stream.clone()).or_default();
+            losses.drop(reason, bytes);
+        }
     }
 
     /// Is data sent as soon as it is read?
@@ -473,6 +531,11 @@ impl Core {
     /// What was lost on its way to the output, by stream.
     pub fn losses(&self) -> &BTreeMap<StreamName, Account> {
         &self.losses
+    }
+
+    /// Streams whose end was not delivered, and why. Of some all bytes were.
+    pub fn ends_lost(&self) -> &BTreeMap<StreamName, DropReason> {
+        &self.ends_lost
     }
 
     /// Counters and histograms.

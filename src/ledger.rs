@@ -15,15 +15,19 @@ pub enum DropReason {
     Undelivered,
     /// The output refused it for good.
     Refused,
+    /// It was delivered, and somebody removed it while its stream was still
+    /// written.
+    Removed,
 }
 
 impl DropReason {
     /// All, in order.
-    pub const ALL: [Self; 4] = [
+    pub const ALL: [Self; 5] = [
         Self::OverLimit,
         Self::Framing,
         Self::Undelivered,
         Self::Refused,
+        Self::Removed,
     ];
 
     /// A name for statistics.
@@ -33,13 +37,14 @@ impl DropReason {
             Self::Framing => "framing",
             Self::Undelivered => "undelivered",
             Self::Refused => "refused",
+            Self::Removed => "removed",
         }
     }
 
     /// Is it a loss of logs, which the exit status tells? What a client wrote
     /// against the rules, or beyond the limit it was given, is none.
     pub const fn is_loss(self) -> bool {
-        matches!(self, Self::Undelivered | Self::Refused)
+        matches!(self, Self::Undelivered | Self::Refused | Self::Removed)
     }
 }
 
@@ -50,6 +55,7 @@ impl fmt::Display for DropReason {
             Self::Framing => "not a datagram",
             Self::Undelivered => "not delivered in time",
             Self::Refused => "refused by the output",
+            Self::Removed => "removed by others after they were written",
         })
     }
 }
@@ -88,6 +94,17 @@ impl Account {
     /// Bytes will not be delivered.
     pub(crate) fn drop(&self, reason: DropReason, bytes: u64) {
         add(&self.dropped[reason as usize], bytes);
+    }
+
+    /// Bytes that were delivered are there no more.
+    ///
+    /// # Panics
+    ///
+    /// If they were not delivered.
+    pub fn withdraw(&self, bytes: u64) {
+        let left = self.delivered().checked_sub(bytes);
+        self.delivered.set(left.expect("they were delivered"));
+        self.drop(DropReason::Removed, bytes);
     }
 
     /// Bytes ever accepted.
@@ -137,6 +154,7 @@ mod tests {
             ("framing", "not a datagram", false),
             ("undelivered", "not delivered in time", true),
             ("refused", "refused by the output", true),
+            ("removed", "removed by others after they were written", true),
         ];
         assert_eq!(
             told,
@@ -156,8 +174,11 @@ mod tests {
             assert_eq!(account.dropped(reason), 2 * bytes);
         }
         assert_eq!((account.accepted(), account.delivered()), (111, 50));
-        assert_eq!(account.dropped_in_all(), 20);
-        assert_eq!(account.pending(), 41);
+        assert_eq!(account.dropped_in_all(), 30);
+        assert_eq!(account.pending(), 31);
+        account.withdraw(8);
+        assert_eq!((account.delivered(), account.pending()), (42, 31));
+        assert_eq!(account.dropped(DropReason::Removed), 18);
     }
 
     #[test]

@@ -52,6 +52,7 @@ mod config;
 pub mod core;
 pub mod ledger;
 pub mod limits;
+mod outcome;
 pub mod output;
 pub mod pairs;
 pub mod proto;
@@ -71,6 +72,7 @@ pub use butler::{
     start_with,
 };
 pub use config::{Config, ConfigError};
+pub use outcome::Outcome;
 pub use reactor::door::Users;
 pub use reactor::listener::StreamServer;
 pub use reactor::runtime::{IoMode, UnknownIoMode};

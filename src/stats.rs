@@ -20,11 +20,11 @@ pub struct Stats {
     pub reads: u64,
     /// Streams that ended because reading failed.
     pub read_errors: u64,
-    /// Entries delivered.
+    /// Entries of bundles that were delivered whole.
     pub entries: u64,
-    /// Bundles delivered.
+    /// Bundles delivered whole.
     pub bundles: u64,
-    /// Bundles given up.
+    /// Bundles of which something was given up.
     pub bundles_lost: u64,
     /// Bytes that the output took.
     pub bytes_out: u64,
@@ -62,10 +62,9 @@ impl Default for Stats {
 }
 
 impl Stats {
-    pub(crate) fn delivered(&mut self, now: &Moment, bundle: &Bundle, bytes_out: u64) {
+    pub(crate) fn delivered(&mut self, now: &Moment, bundle: &Bundle) {
         self.bundles += 1;
         self.entries += bundle.entries;
-        self.bytes_out += bytes_out;
         self.bundle_bytes.saturating_record(bundle.len() as u64);
         for part in &bundle.parts {
             let waited_us = now.mono_ns.saturating_sub(part.read_ns) / 1000;

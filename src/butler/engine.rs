@@ -17,9 +17,8 @@ use tokio::time::Instant;
 use super::hooks::Hooks;
 use crate::bundle::Bundle;
 use crate::core::{Core, OpenError};
-use crate::ledger::DropReason;
 use crate::limits::{AHEAD_BUNDLES, AHEAD_WAIT, LAST_OFFER_MAX, LAST_OFFER_STEP};
-use crate::output::Sink;
+use crate::outcome::Outcome;
 use crate::output::health::Health;
 use crate::output::sink::AnySink;
 use crate::reactor::edge::{Edge, Filled, NextRead, Phase, Step};
@@ -430,6 +429,7 @@ impl Engine {
 
     /// The task of the output.
     pub async fn run_output(self: Rc<Self>, mut sink: AnySink) {
+        let mut outcome = sink.outcome();
         loop {
             let now = clock::now();
             let bundle = self.core.borrow_mut().poll_bundle(&now);
@@ -438,26 +438,29 @@ impl Engine {
                 if self.finished.get() && nothing_left {
                     break;
                 }
-                self.wake_output.notified().await;
+                tokio::select! {
+                    () = self.wake_output.notified() => {}
+                    () = sink.go_on(&mut outcome) => {
+                        self.core.borrow_mut().settle_later(&mut outcome);
+                    }
+                }
                 continue;
             };
-            let result = self.unless_given_up(sink.deliver(&bundle)).await;
-            let result = result.unwrap_or(Err(DropReason::Undelivered));
-            self.output_took(bundle, result);
+            outcome.begin();
+            self.unless_given_up(sink.deliver(&bundle, &mut outcome))
+                .await;
+            self.output_took(bundle, &mut outcome);
         }
-        self.unless_given_up(sink.finish()).await;
+        self.unless_given_up(sink.finish(&mut outcome)).await;
+        sink.give_up(&mut outcome);
+        self.core.borrow_mut().settle_later(&mut outcome);
         self.output_ended();
     }
 
-    /// The output is done with a bundle, which took that many bytes there.
-    pub(super) fn output_took(&self, bundle: Bundle, result: Result<u64, DropReason>) {
+    /// The output is done with a bundle.
+    pub(super) fn output_took(&self, bundle: Bundle, outcome: &mut Outcome) {
         let now = clock::now();
-        let mut core = self.core.borrow_mut();
-        match result {
-            Ok(bytes) => core.delivered(&now, bundle, bytes),
-            Err(reason) => core.lost(bundle, reason),
-        }
-        drop(core);
+        self.core.borrow_mut().settle(&now, bundle, outcome);
         self.output_took_ns.set(now.mono_ns);
         self.read_again(now.mono_ns);
     }

@@ -22,7 +22,6 @@ use crate::core::{Core, CoreConfig, OpenError};
 use crate::limits::{DEADLINE_MARGIN, HEADER_GRACE, LAST_OFFER_STEP};
 #[cfg(feature = "logdog")]
 use crate::output::Output;
-use crate::output::Sink as _;
 #[cfg(feature = "logdog")]
 use crate::output::logdog::{self, LogdogSink, RegistrationError};
 use crate::output::sink::AnySink;

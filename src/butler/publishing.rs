@@ -9,6 +9,7 @@ use super::engine::Engine;
 use crate::bundle::Bundle;
 use crate::ledger::DropReason;
 use crate::limits::PUBLISHES_BYTES_MAX;
+use crate::outcome::Outcome;
 use crate::output::logdog::{LogdogSink, Message};
 use crate::reactor::clock;
 
@@ -79,7 +80,7 @@ impl Engine {
         loop {
             if self.has_given_up() {
                 for bundle in flights.abandon() {
-                    self.output_took(bundle, Err(DropReason::Undelivered));
+                    self.output_took(bundle, &mut Outcome::lost(DropReason::Undelivered));
                 }
             }
             let bundle = match flights.has_room() {
@@ -88,7 +89,7 @@ impl Engine {
             };
             match bundle {
                 Some(bundle) if self.has_given_up() => {
-                    self.output_took(bundle, Err(DropReason::Undelivered));
+                    self.output_took(bundle, &mut Outcome::lost(DropReason::Undelivered));
                 }
                 Some(mut bundle) => {
                     let message = sink.encode(&bundle);
@@ -108,7 +109,7 @@ impl Engine {
                     }
                     tokio::select! {
                         Some((bundle, result)) = flights.next(), if !flights.is_empty() => {
-                            self.output_took(bundle, result);
+                            self.output_took(bundle, &mut result.into());
                         }
                         () = self.wake_output.notified() => {}
                         () = self.give_up_waiting(), if !flights.is_empty() => {}

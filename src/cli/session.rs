@@ -262,13 +262,8 @@ pub(super) fn conclude(common: &Common, report: &Report) {
     for loss in &report.losses {
         log::error!("{loss}");
     }
-    if !report.is_complete() {
-        log::error!(
-            "logs were lost: {} bytes of {} streams, {} bundles",
-            report.losses.iter().map(|loss| loss.bytes).sum::<u64>(),
-            report.losses.len(),
-            report.bundles_lost
-        );
+    if let Some(summary) = report.summary() {
+        log::error!("{summary}");
     }
     if let Some(path) = &common.stats_path
         && let Err(error) = std::fs::write(path, format!("{}\n", report.statistics))

@@ -228,6 +228,7 @@ fn a_bundle_leaves_when_it_is_due() {
         .map(|(name, account)| (name.to_string(), account.dropped(DropReason::Undelivered)))
         .collect();
     assert_eq!(losses, [("s".to_owned(), 5)]);
+    assert_eq!(core.ends_lost().len(), 1);
     assert_eq!(core.account().pending(), 0);
 }
 

@@ -132,7 +132,9 @@ impl Output {
     }
 }
 
-/// What takes bundles to a destination, one at a time.
+/// What takes bundles to a destination, one at a time, each whole or not at
+/// all. (An output that takes them stream by stream has methods of its own;
+/// see [`AnySink`](sink::AnySink).)
 ///
 /// A sink does not give up: what may work later it tries again, with
 /// [`Backoff`](backoff::Backoff), and tells its

@@ -11,7 +11,7 @@ use super::null::NullSink;
 use super::socket::{Address, SocketSink};
 use super::{Output, Sink};
 use crate::bundle::Bundle;
-use crate::ledger::DropReason;
+use crate::outcome::Outcome;
 
 /// One sink of those there are.
 #[derive(Debug)]
@@ -58,30 +58,54 @@ impl AnySink {
     }
 }
 
-impl Sink for AnySink {
-    async fn deliver(&mut self, bundle: &Bundle) -> Result<u64, DropReason> {
+impl AnySink {
+    /// To be told the outcome of bundles, again and again.
+    pub fn outcome(&self) -> Outcome {
         match self {
-            Self::Null(sink) => sink.deliver(bundle).await,
-            Self::Log(sink) => sink.deliver(bundle).await,
-            Self::Directory(sink) => sink.deliver(bundle).await,
-            Self::File(sink) => sink.deliver(bundle).await,
-            Self::Socket(sink) => sink.deliver(bundle).await,
-            Self::Memory(sink) => sink.deliver(bundle).await,
+            // There is no mark of a stream's end on disk.
+            Self::Directory(_) => Outcome::default().without_ends(),
+            _ => Outcome::default(),
         }
     }
 
-    async fn finish(&mut self) {
+    /// Delivers a bundle; what becomes of it is in `outcome` at any moment,
+    /// so the future may be dropped.
+    pub async fn deliver(&mut self, bundle: &Bundle, outcome: &mut Outcome) {
+        match self {
+            Self::Directory(sink) => sink.deliver(bundle, outcome).await,
+            Self::Null(sink) => outcome.end(sink.deliver(bundle).await),
+            Self::Log(sink) => outcome.end(sink.deliver(bundle).await),
+            Self::File(sink) => outcome.end(sink.deliver(bundle).await),
+            Self::Socket(sink) => outcome.end(sink.deliver(bundle).await),
+            Self::Memory(sink) => outcome.end(sink.deliver(bundle).await),
+        }
+    }
+
+    /// While no bundle comes: returns when something has become of what is
+    /// held of earlier ones, which is for ever if nothing is. The future may
+    /// be dropped.
+    pub async fn go_on(&mut self, _outcome: &mut Outcome) {
+        std::future::pending().await
+    }
+
+    /// No bundle follows: brings what is still held or buffered to its
+    /// destination.
+    pub async fn finish(&mut self, _outcome: &mut Outcome) {
         match self {
             Self::Null(sink) => sink.finish().await,
             Self::Log(sink) => sink.finish().await,
-            Self::Directory(sink) => sink.finish().await,
+            Self::Directory(sink) => sink.finish(),
             Self::File(sink) => sink.finish().await,
             Self::Socket(sink) => sink.finish().await,
             Self::Memory(sink) => sink.finish().await,
         }
     }
 
-    fn health(&self) -> &Health {
+    /// Nothing is tried any more: what is held is lost.
+    pub fn give_up(&mut self, _outcome: &mut Outcome) {}
+
+    /// Whether it works, and how often it did not.
+    pub fn health(&self) -> &Health {
         match self {
             Self::Null(sink) => sink.health(),
             Self::Log(sink) => sink.health(),
@@ -113,8 +137,15 @@ mod tests {
             };
             for output in [Output::Null, file, Output::Memory(memory.clone())] {
                 let mut sink = AnySink::open(&output).unwrap();
-                assert!(sink.deliver(&bundle).await.unwrap() >= bundle.len() as u64);
-                sink.finish().await;
+                let mut outcome = sink.outcome();
+                outcome.begin();
+                assert!(outcome.split(0, 6).end_lost, "nothing is done");
+                sink.deliver(&bundle, &mut outcome).await;
+                assert_eq!(outcome.split(0, 6).delivered, 6);
+                assert!(outcome.bytes_out() >= bundle.len() as u64);
+                sink.finish(&mut outcome).await;
+                sink.give_up(&mut outcome);
+                assert!(outcome.take_later().is_empty());
                 assert_eq!(sink.health().errors(), 0);
             }
             let missing = Output::File {

@@ -69,12 +69,12 @@ use std::path::Path;
 use ahash::AHashMap;
 use rustix::io::Errno;
 
-use super::Sink;
 use super::backoff::Backoff;
 use super::health::Health;
 use crate::bundle::{Bundle, BundleStream};
 use crate::ledger::DropReason;
 use crate::limits::STREAM_BUFFER_MAX;
+use crate::outcome::Outcome;
 use crate::wire::descriptor::StreamType;
 use crate::wire::name::StreamName;
 use crate::wire::walk::{ContentView, Malformed};
@@ -105,6 +105,8 @@ struct Progress {
     entries: usize,
     /// Bytes that are done of what follows them.
     bytes: usize,
+    /// Bytes of the client that are done in all.
+    delivered: u64,
 }
 
 /// Why a stream's part is not written.
@@ -168,8 +170,11 @@ impl DirectorySink {
         match info.stream_type {
             StreamType::Text | StreamType::Binary => {
                 contents::gather(bundle, part, &mut self.bytes)?;
-                self.disk
-                    .append(info, stream, &self.bytes, &mut progress.bytes)?;
+                let result = self
+                    .disk
+                    .append(info, stream, &self.bytes, &mut progress.bytes);
+                progress.delivered = progress.bytes as u64;
+                result?;
                 self.bytes.shrink_to(STREAM_BUFFER_MAX);
                 breathe(&mut self.busy).await;
             }
@@ -178,7 +183,10 @@ impl DirectorySink {
                     let ContentView::Datagram { data, last } = content? else {
                         return Err(Malformed.into());
                     };
-                    self.disk.append(info, stream, data, &mut progress.bytes)?;
+                    let before = progress.bytes;
+                    let result = self.disk.append(info, stream, data, &mut progress.bytes);
+                    progress.delivered += (progress.bytes - before) as u64;
+                    result?;
                     progress.entries += 1;
                     progress.bytes = 0;
                     if last {
@@ -209,8 +217,9 @@ impl DirectorySink {
     }
 }
 
-impl Sink for DirectorySink {
-    async fn deliver(&mut self, bundle: &Bundle) -> Result<u64, DropReason> {
+impl DirectorySink {
+    /// Delivers a bundle, and notes in `outcome` how far it is.
+    pub async fn deliver(&mut self, bundle: &Bundle, outcome: &mut Outcome) {
         let before = self.disk.written();
         let parts = bundle.streams();
         let mut left: Vec<_> = (0..parts.len())
@@ -218,6 +227,7 @@ impl Sink for DirectorySink {
                 stream,
                 entries: 0,
                 bytes: 0,
+                delivered: 0,
             })
             .collect();
         loop {
@@ -226,7 +236,9 @@ impl Sink for DirectorySink {
             for at in 0..left.len() {
                 let mut progress = left[at];
                 let part = &parts[progress.stream];
-                match self.write(bundle, part, &mut progress).await {
+                let result = self.write(bundle, part, &mut progress).await;
+                outcome.part(progress.stream).delivered = progress.delivered;
+                match result {
                     Ok(()) => {}
                     Err(Failure::Error(errno)) => {
                         left[kept] = progress;
@@ -235,7 +247,7 @@ impl Sink for DirectorySink {
                     }
                     Err(Failure::Malformed(malformed)) => {
                         log::error!("stream {}: {malformed} in a bundle", part.info.name);
-                        return Err(DropReason::Refused);
+                        outcome.part(progress.stream).dropped = Some(DropReason::Refused);
                     }
                 }
             }
@@ -249,15 +261,16 @@ impl Sink for DirectorySink {
         }
         self.health.worked();
         self.backoff.reset();
-        Ok(self.disk.written() - before)
+        outcome.end(Ok(self.disk.written() - before));
     }
 
-    async fn finish(&mut self) {
+    /// No bundle follows.
+    pub fn finish(&mut self) {
         self.streams.clear();
         self.disk.close_all();
     }
 
-    fn health(&self) -> &Health {
+    pub fn health(&self) -> &Health {
         &self.health
     }
 }

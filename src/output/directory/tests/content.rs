@@ -36,7 +36,7 @@ fn text_and_binary_to_the_byte() {
         for key in [text, binary, silent] {
             bench.end(key).await;
         }
-        bench.sink.finish().await;
+        bench.sink.finish();
 
         assert!(read(&dir, "a/text") == expected.0);
         assert!(read(&dir, "a/b/binary") == expected.1);

@@ -61,8 +61,10 @@ impl Bench {
     /// What is there goes to the sink, as one bundle if it fits.
     async fn pump(&mut self) {
         while let Some(bundle) = self.core.poll_bundle(&NOW) {
-            let bytes = self.sink.deliver(&bundle).await.unwrap();
-            self.core.delivered(&NOW, bundle, bytes);
+            let mut outcome = Outcome::default();
+            outcome.begin();
+            self.sink.deliver(&bundle, &mut outcome).await;
+            self.core.settle(&NOW, bundle, &mut outcome);
         }
     }
 
