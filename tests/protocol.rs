@@ -174,6 +174,49 @@ fn headers_that_are_good() {
     assert_eq!(desc.content_type, "application/octet-stream");
 }
 
+/// As the reference reads them: what is no character in a string becomes
+/// U+FFFD, which Python clients send for file names that are not UTF-8.
+#[test]
+fn headers_with_what_is_no_character() {
+    let bench = Bench::new(&[]);
+    let strings: [(&[u8], &str); 5] = [
+        (br"a\udcffb\ud800", "a\u{fffd}b\u{fffd}"),
+        (br"\ud83d\ude00\\ud800", "\u{1f600}\\ud800"),
+        (b"\xff\xe2\x82", "\u{fffd}\u{fffd}\u{fffd}"),
+        (b"\xed\xa0\x80", "\u{fffd}\u{fffd}\u{fffd}"),
+        ("\u{e9}".as_bytes(), "\u{e9}"),
+    ];
+    for (at, (string, _)) in strings.iter().enumerate() {
+        let time = r#""time\u017ftamp":"2024-02-29T12:34:56,7Z""#;
+        let start = format!(r#"{{"name":"s{at}",{time},"tag\u017f":{{"t":""#);
+        let json = [
+            start.as_bytes(),
+            string,
+            br#""},"contentType":""#,
+            string,
+            br#"","unknown":""#,
+            string,
+            br#""}"#,
+        ];
+        let json = json.concat();
+        let mut wire = b"BTLR1\x1e".to_vec();
+        varint::push(&mut wire, json.len() as u64);
+        let mut stream = bench.connect();
+        stream.write_all(&[wire, json].concat()).unwrap();
+        stream.write_all(b"x\n").unwrap();
+    }
+    let outcome = bench.finish();
+    for (at, (_, expected)) in strings.iter().enumerate() {
+        let desc = &outcome.streams[&format!("s{at}")].desc;
+        assert_eq!(desc.content_type, *expected);
+        assert_eq!(desc.tags["t"], *expected);
+        assert_eq!(
+            desc.timestamp.unwrap().to_string(),
+            "2024-02-29T12:34:56.700Z"
+        );
+    }
+}
+
 #[test]
 fn headers_in_any_pieces() {
     let bench = Bench::new(&[]);

@@ -13,7 +13,7 @@ use serde::de::{Deserialize, Deserializer, IgnoredAny, MapAccess, Visitor};
 
 use super::descriptor::{StreamProperties, StreamType, TagError, Tags};
 use super::name::{NameError, StreamName};
-use super::{timestamp, varint};
+use super::{go_json, timestamp, varint};
 use crate::limits::HEADER_JSON_MAX;
 
 /// What every stream begins with.
@@ -170,7 +170,8 @@ fn measure(bytes: &[u8]) -> Result<Option<(usize, usize)>, HeaderError> {
 }
 
 fn parse_json(json: &[u8]) -> Result<StreamProperties, HeaderError> {
-    let fields: Fields = serde_json::from_slice(json).map_err(HeaderError::Json)?;
+    let json = go_json::repair(json);
+    let fields: Fields = serde_json::from_slice(&json).map_err(HeaderError::Json)?;
     let name = fields
         .name
         .ok_or(HeaderError::Name(None, NameError::Empty))?;
@@ -225,7 +226,7 @@ impl<'de> Deserialize<'de> for Fields {
             fn visit_map<A: MapAccess<'de>>(self, mut map: A) -> Result<Fields, A::Error> {
                 let mut fields = Fields::default();
                 while let Some(key) = map.next_key::<String>()? {
-                    match &*key.to_ascii_lowercase() {
+                    match &*go_json::fold_key(&key) {
                         "name" => fields.name = map.next_value()?,
                         "type" => fields.stream_type = Some(map.next_value()?),
                         "contenttype" => fields.content_type = map.next_value()?,
@@ -280,6 +281,22 @@ mod tests {
         assert_eq!(&*properties.content_type, "x/y");
         assert_eq!(properties.timestamp.unwrap().seconds, 1);
         assert!(properties.tags.iter().eq([("t", "<"), ("u", "")]));
+    }
+
+    /// As the reference reads them, and the clients of Python send them.
+    #[test]
+    fn what_is_no_character_is_replaced() {
+        let mut json = br#"{"na\u006de":"a","tag\u017f":{"t":"\ud800\udcff","u":"\"#.to_vec();
+        json.extend_from_slice(b"\\\xff\"},\"CONTENTTYPE\":\"\xe2\x82\",");
+        json.extend_from_slice("\"time\u{17f}tamp\":\"1970-01-01T00:00:01,5Z\"}".as_bytes());
+        let properties = parse_json(&json).unwrap();
+        assert_eq!(properties.name.as_str(), "a");
+        assert_eq!(&*properties.content_type, "\u{fffd}\u{fffd}");
+        let tags = [("t", "\u{100ff}"), ("u", "\\\u{fffd}")];
+        assert!(properties.tags.iter().eq(tags));
+        assert_eq!(properties.timestamp.unwrap().nanos, 500_000_000);
+        let error = parse(r#"{"name":"a\ud800"}"#).unwrap_err().to_string();
+        assert!(error.contains("\"a\u{fffd}\""), "{error}");
     }
 
     #[test]

@@ -7,6 +7,7 @@ pub mod bundle_view;
 pub mod datagrams;
 pub mod descriptor;
 pub mod entry;
+pub mod go_json;
 pub mod header;
 pub mod lines;
 pub mod message;

@@ -8,8 +8,8 @@ pub const SECONDS_MIN: i64 = -62_135_596_800;
 /// Seconds since 1970 of 9999-12-31T23:59:59Z.
 pub const SECONDS_MAX: i64 = 253_402_300_799;
 
-/// Parses RFC 3339, strictly: `2025-01-02T03:04:05[.123…](Z|±hh:mm)`.
-/// Digits of the fraction past the ninth are dropped. `None` for anything
+/// Parses RFC 3339, strictly: `2025-01-02T03:04:05[.123…](Z|±hh:mm)`, but with
+/// a comma too before the fraction, as Go and ISO 8601 have it. Digits of the fraction past the ninth are dropped. `None` for anything
 /// else, and for what is not in the years 0001 to 9999 UTC.
 pub fn parse_rfc3339(text: &str) -> Option<Timestamp> {
     let bytes = text.as_bytes();
@@ -30,7 +30,7 @@ pub fn parse_rfc3339(text: &str) -> Option<Timestamp> {
 
     let mut at = 19;
     let mut nanos = 0;
-    if bytes.get(at) == Some(&b'.') {
+    if let Some(b'.' | b',') = bytes.get(at) {
         let fraction = &bytes[at + 1..];
         let len = fraction.iter().take_while(|b| b.is_ascii_digit()).count();
         if len == 0 {
@@ -103,6 +103,7 @@ mod tests {
                 123_456_789,
             ),
             ("2015-05-07T01:29:51.5Z", 1_430_962_191, 500_000_000),
+            ("2015-05-07T01:29:51,25Z", 1_430_962_191, 250_000_000),
             ("2015-05-07T03:29:51+02:00", 1_430_962_191, 0),
             ("2015-05-06T20:59:51-04:30", 1_430_962_191, 0),
             ("2015-05-08T01:28:51+23:59", 1_430_962_191, 0),
@@ -125,8 +126,10 @@ mod tests {
             "2015-05-07T01:29:51",
             "2015-05-07 01:29:51Z",
             "2015-05-07T01:29:51z",
-            "2015-05-07T01:29:51,5Z",
             "2015-05-07T01:29:51.Z",
+            "2015-05-07T01:29:51,Z",
+            "2015-05-07T01:29:51.,5Z",
+            "2015-05-07T01:29:51;5Z",
             "2015-05-07T01:29:60Z",
             "2015-02-29T01:29:51Z",
             "2015-04-31T01:29:51Z",

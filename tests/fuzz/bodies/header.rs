@@ -1,6 +1,7 @@
 //! Headers: what comes of one does not depend on how it is cut.
 
 use butler::wire::descriptor::StreamProperties;
+use butler::wire::go_json::repair;
 use butler::wire::header::{HeaderError, HeaderReader, MAGIC};
 
 use super::input::Input;
@@ -12,6 +13,9 @@ pub fn run(bytes: &[u8]) {
         usize::from(input.byte()).max(1),
     );
     let rest = input.take(usize::MAX);
+    let repaired = repair(rest);
+    assert!(std::str::from_utf8(&repaired).is_ok());
+    assert_eq!(repair(&repaired), repaired);
     // Most headers have the right magic and length: the JSON is what matters.
     let mut wire = Vec::new();
     if magic {
