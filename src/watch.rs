@@ -41,22 +41,29 @@ impl WatchEvents {
 pub const WHOLE_LINE_MAX: usize = 16 * 1024 * 1024;
 
 /// Makes the entries of a stream whole: text in whole lines only, datagrams
-/// in one piece. Stream indices count what comes out; time offset and prefix
-/// index are 0.
+/// in one piece. Stream indices and sequences count what comes out; time
+/// offset and prefix index are 0.
 #[derive(Debug)]
 pub(crate) enum Wrapper {
-    Text { next_index: u64, line: Vec<u8> },
+    Text(Lines),
     Binary,
     Datagram { next_index: u64, data: Vec<u8> },
+}
+
+/// Puts lines together.
+#[derive(Debug, Default)]
+pub(crate) struct Lines {
+    next_index: u64,
+    /// Lines that were complete so far.
+    completed: u64,
+    /// The one that is not yet.
+    unfinished: Vec<u8>,
 }
 
 impl Wrapper {
     pub fn new(stream_type: StreamType) -> Self {
         match stream_type {
-            StreamType::Text => Self::Text {
-                next_index: 0,
-                line: Vec::new(),
-            },
+            StreamType::Text => Self::Text(Lines::default()),
             StreamType::Binary => Self::Binary,
             StreamType::Datagram => Self::Datagram {
                 next_index: 0,
@@ -68,21 +75,7 @@ impl Wrapper {
     /// The entry to show once `entry` has come, if it completes one.
     pub fn push(&mut self, entry: LogEntry) -> Option<LogEntry> {
         match (self, entry.content) {
-            (Self::Text { next_index, line }, Some(log_entry::Content::Text(text))) => {
-                let mut lines = Vec::with_capacity(text.lines.len());
-                for mut part in text.lines {
-                    let unfinished = part.delimiter.is_empty();
-                    if unfinished || !line.is_empty() {
-                        line.extend_from_slice(&part.value);
-                        if unfinished && line.len() < WHOLE_LINE_MAX {
-                            continue;
-                        }
-                        part.value = std::mem::take(line).into();
-                    }
-                    lines.push(part);
-                }
-                whole_text(next_index, entry.sequence, lines)
-            }
+            (Self::Text(lines), Some(log_entry::Content::Text(text))) => lines.push(text.lines),
             (
                 Self::Datagram { next_index, data },
                 Some(log_entry::Content::Datagram(mut datagram)),
@@ -95,7 +88,8 @@ impl Wrapper {
                     datagram.data = std::mem::take(data).into();
                 }
                 let content = log_entry::Content::Datagram(datagram);
-                Some(whole(next_index, entry.sequence, content))
+                let sequence = *next_index;
+                Some(whole(next_index, sequence, content))
             }
             (_, content) => Some(LogEntry { content, ..entry }),
         }
@@ -105,26 +99,49 @@ impl Wrapper {
     /// datagram that did not is not seen.
     pub fn finish(self) -> Option<LogEntry> {
         match self {
-            Self::Text {
-                mut next_index,
-                line,
-            } if !line.is_empty() => {
-                let line = text::Line {
-                    value: line.into(),
-                    delimiter: String::new(),
-                };
-                whole_text(&mut next_index, 0, vec![line])
-            }
-            _ => None,
+            Self::Text(lines) => lines.finish(),
+            Self::Binary | Self::Datagram { .. } => None,
         }
     }
 }
 
-fn whole_text(next_index: &mut u64, sequence: u64, lines: Vec<text::Line>) -> Option<LogEntry> {
-    let content = log_entry::Content::Text(logpb::Text { lines });
-    match &content {
-        log_entry::Content::Text(text) if text.lines.is_empty() => None,
-        _ => Some(whole(next_index, sequence, content)),
+impl Lines {
+    fn push(&mut self, parts: Vec<text::Line>) -> Option<LogEntry> {
+        let mut lines = Vec::with_capacity(parts.len());
+        for mut part in parts {
+            let is_unfinished = part.delimiter.is_empty();
+            if is_unfinished || !self.unfinished.is_empty() {
+                self.unfinished.extend_from_slice(&part.value);
+                if is_unfinished && self.unfinished.len() < WHOLE_LINE_MAX {
+                    continue;
+                }
+                part.value = std::mem::take(&mut self.unfinished).into();
+            }
+            lines.push(part);
+        }
+        self.entry(lines)
+    }
+
+    fn finish(mut self) -> Option<LogEntry> {
+        let value = std::mem::take(&mut self.unfinished);
+        let line = (!value.is_empty()).then(|| text::Line {
+            value: value.into(),
+            delimiter: String::new(),
+        });
+        self.entry(line.into_iter().collect())
+    }
+
+    /// As everywhere, `sequence` is the number of lines that were complete
+    /// before: what continues a line has the number of that line.
+    fn entry(&mut self, lines: Vec<text::Line>) -> Option<LogEntry> {
+        if lines.is_empty() {
+            return None;
+        }
+        let sequence = self.completed;
+        let complete = lines.iter().filter(|line| !line.delimiter.is_empty());
+        self.completed += complete.count() as u64;
+        let content = log_entry::Content::Text(logpb::Text { lines });
+        Some(whole(&mut self.next_index, sequence, content))
     }
 }
 
@@ -177,8 +194,30 @@ mod tests {
             Some(want)
         );
         let last = wrapper.finish().unwrap();
-        assert_eq!(last.stream_index, 1);
+        assert_eq!((last.stream_index, last.sequence), (1, 2));
         assert!(Wrapper::new(StreamType::Text).finish().is_none());
+    }
+
+    /// Both parts of a line that is too long for one have its number.
+    #[test]
+    fn lines_are_numbered() {
+        let mut wrapper = Wrapper::new(StreamType::Text);
+        let half = "x".repeat(WHOLE_LINE_MAX / 2);
+        let mut seen = Vec::new();
+        for entry in [
+            text_entry(0, 0, &[("a", "\n"), ("b", "\n"), (&half, "")]),
+            text_entry(1, 2, &[(&half, "")]),
+            text_entry(2, 2, &[("end", "\n"), ("c", "\n"), ("d", "")]),
+            text_entry(3, 4, &[("e", "")]),
+        ] {
+            seen.extend(wrapper.push(entry));
+        }
+        seen.extend(wrapper.finish());
+        let numbers: Vec<_> = seen
+            .iter()
+            .map(|entry| (entry.stream_index, entry.sequence))
+            .collect();
+        assert_eq!(numbers, [(0, 0), (1, 2), (2, 2), (3, 4)]);
     }
 
     #[test]
@@ -202,7 +241,7 @@ mod tests {
             panic!()
         };
         assert_eq!((&datagram.data[..], datagram.partial), (&b"abcd"[..], None));
-        assert_eq!((whole.sequence, whole.stream_index), (3, 0));
+        assert_eq!((whole.sequence, whole.stream_index), (0, 0));
         assert_eq!(wrapper.push(part("x", 0, false)), None);
         assert!(wrapper.finish().is_none());
     }

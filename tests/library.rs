@@ -265,6 +265,86 @@ fn wrapped_callbacks_see_what_is_whole() {
     .unwrap();
 }
 
+/// Waits until so many bytes of streams have been read.
+async fn until_read(butler: &Butler, bytes: usize) {
+    while butler.statistics()["bytes_in"] != bytes {
+        tokio::time::sleep(Duration::from_millis(1)).await;
+    }
+}
+
+/// Entries and lines are numbered as they are seen; the last one too.
+#[test]
+fn wrapped_text_is_numbered() {
+    let cases: [(&str, &[(u64, u64)]); 6] = [
+        ("hi\nthere\nho", &[(0, 0), (1, 2)]),
+        ("hi\nthere\n|ho", &[(0, 0), (1, 2)]),
+        ("h|i\nthe|re\nho\n|h|o", &[(0, 0), (1, 1), (2, 3)]),
+        ("one| line", &[(0, 0)]),
+        ("\n|\n", &[(0, 0), (1, 1)]),
+        ("", &[]),
+    ];
+    for (pieces, want) in cases {
+        let memory = MemoryOutput::default();
+        start(async {
+            let mut config = config(&memory);
+            config.buffer_logs = false;
+            let butler = Butler::new(config).unwrap();
+            let seen = watch(&butler, true, &["t"]);
+            let mut t = pipe(&butler, &text("t"));
+            let mut written = 0;
+            for piece in pieces.split('|') {
+                t.write_all(piece.as_bytes()).unwrap();
+                written += piece.len();
+                until_read(&butler, written).await;
+            }
+            drop(t);
+            end(&butler).await;
+            let seen = seen.borrow();
+            let (last, entries) = seen.split_last().unwrap();
+            assert_eq!(last.1, None);
+            let entries = entries.iter().map(|(_, entry)| entry.as_ref().unwrap());
+            let numbers: Vec<_> = entries
+                .map(|entry| (entry.stream_index, entry.sequence))
+                .collect();
+            assert_eq!(numbers, want, "{pieces:?}");
+        })
+        .unwrap();
+    }
+}
+
+/// Whatever ends the stream: the end is seen once, after all entries.
+#[test]
+fn watchers_see_the_end_of_a_stopped_butler() {
+    for stop in [Butler::abort as fn(&Butler), |butler| {
+        butler.shutdown(Duration::ZERO)
+    }] {
+        let memory = MemoryOutput::default();
+        start(async {
+            let butler = Butler::new(config(&memory)).unwrap();
+            let seen = watch(&butler, true, &["t", "empty", "d"]);
+            let mut t = pipe(&butler, &text("t"));
+            let _empty = pipe(&butler, &text("empty"));
+            let datagrams = StreamProperties::new("d".parse().unwrap(), StreamType::Datagram);
+            let mut d = pipe(&butler, &datagrams);
+            t.write_all(b"a\nunfinished").unwrap();
+            d.write_all(b"\x05half").unwrap();
+            until_read(&butler, 17).await;
+            stop(&butler);
+            butler.wait().await.unwrap();
+            let seen = seen.borrow();
+            let of = |name: &str| -> Vec<_> {
+                let of = seen.iter().filter(|(it, _)| it == name);
+                of.map(|(_, entry)| entry.as_ref().map(|entry| entry.sequence))
+                    .collect()
+            };
+            assert_eq!(of("t"), [Some(0), Some(1), None]);
+            assert_eq!(of("empty"), [None]);
+            assert_eq!(of("d"), [None], "what is not whole is not seen");
+        })
+        .unwrap();
+    }
+}
+
 /// A callback may use the butler that calls it.
 #[test]
 fn a_callback_opens_a_stream() {

@@ -334,8 +334,8 @@ impl Butler {
     /// With `wrap` a watcher sees text in whole lines only (a line of more
     /// than 16 MiB comes in parts, and the last may lack its end) and
     /// datagrams whole only (one that is never completed is not seen); the
-    /// time offset and prefix index are then 0, and stream indices count what
-    /// is seen. Binary streams are shown as they are.
+    /// time offset and prefix index are then 0, and stream indices and sequences
+    /// count what is seen. Binary streams are shown as they are.
     ///
     /// A stream that nobody watches pays nothing for this.
     pub fn add_stream_registration_callback(&self, callback: RegistrationCallback, wrap: bool) {
