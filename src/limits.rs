@@ -120,6 +120,9 @@ pub const CAT_HELD_MAX: usize = 64 * 1024 * 1024;
 pub const CAT_LINE_MAX: usize = 1024 * 1024;
 /// A descriptor's JSON file at most: a header's, with a good many global tags.
 pub const META_JSON_MAX: u64 = 8 * 1024 * 1024;
+/// The list of a directory's streams at most, as `cat` reads it: a million
+/// names, or fewer long ones.
+pub const RUN_MARK_MAX: u64 = 64 * 1024 * 1024;
 /// Files that the directory output keeps open: at most a quarter of what the
 /// process may open, in these bounds. The rest is for clients.
 pub const OPEN_FILES_MIN: usize = 16;

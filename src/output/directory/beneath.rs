@@ -15,6 +15,8 @@ use rustix::fs::{
 };
 use rustix::io::{Errno, write};
 
+use super::mark::{List, Mark, MarkError};
+
 /// Why something can't be made or opened.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(super) enum Obstacle {
@@ -40,11 +42,14 @@ pub(super) struct Identity {
 impl Identity {
     pub fn of(file: &OwnedFd) -> Result<(Self, Stat), Errno> {
         let stat = fstat(file)?;
-        let identity = Self {
+        Ok((Self::of_stat(&stat), stat))
+    }
+
+    fn of_stat(stat: &Stat) -> Self {
+        Self {
             device: stat.st_dev,
             inode: stat.st_ino,
-        };
-        Ok((identity, stat))
+        }
     }
 }
 
@@ -54,19 +59,21 @@ pub(super) struct Root {
     /// Where it was found, without links.
     path: PathBuf,
     directory: OwnedFd,
+    /// Says that it is ours.
+    mark: Mark,
 }
 
 /// A directory: the root, or one beneath it.
 #[derive(Debug)]
 pub(super) enum Directory<'a> {
-    Root(&'a Root),
+    Root(BorrowedFd<'a>),
     Beneath(OwnedFd),
 }
 
 impl AsFd for Directory<'_> {
     fn as_fd(&self) -> BorrowedFd<'_> {
         match self {
-            Self::Root(root) => root.directory.as_fd(),
+            Self::Root(root) => root.as_fd(),
             Self::Beneath(directory) => directory.as_fd(),
         }
     }
@@ -93,16 +100,22 @@ const CREATE_ATTEMPTS: usize = 16;
 
 impl Root {
     /// The directory at `path`, which may be a link; made, with what is above
-    /// it, if it is not there.
+    /// it, if it is not there. From then on it is marked as ours.
     pub fn open(path: &Path) -> std::io::Result<Self> {
         DirBuilder::new().recursive(true).mode(0o700).create(path)?;
         let path = path.canonicalize()?;
         let directory = open(&path, DIRECTORY.difference(OFlags::NOFOLLOW), Mode::empty())?;
-        Ok(Self { path, directory })
+        let mark = Mark::take(&Directory::Root(directory.as_fd()), List::Whole)?;
+        Ok(Self {
+            path,
+            directory,
+            mark,
+        })
     }
 
-    /// Makes it again if it was removed. It must be where it was: what was a
-    /// directory on the way may be a link by now.
+    /// Makes it again if it was removed, and marks it. It must be where it
+    /// was: what was a directory on the way may be a link by now. `BUSY`: it
+    /// is another butler's by now.
     pub fn restore(&mut self) -> Result<(), Errno> {
         let (Some(above), Some(name)) = (self.path.parent(), self.path.file_name()) else {
             return Ok(());
@@ -113,14 +126,42 @@ impl Root {
             Ok(()) | Err(Errno::EXIST) => {}
             Err(errno) => return Err(errno),
         }
-        self.directory = openat2(&above, name, DIRECTORY, Mode::empty(), resolve)?;
+        let directory = openat2(&above, name, DIRECTORY, Mode::empty(), resolve)?;
+        if self.is(&directory)? {
+            return Ok(());
+        }
+        self.mark = mark(directory.as_fd(), List::Whole)?;
+        self.directory = directory;
         Ok(())
+    }
+
+    fn is(&self, directory: &OwnedFd) -> Result<bool, Errno> {
+        Ok(Identity::of(&self.directory)?.0 == Identity::of(directory)?.0)
+    }
+
+    /// Marks the stream at that path as one of this run.
+    pub fn add(&mut self, path: &str) -> Result<(), Errno> {
+        if self.mark.is_gone() {
+            self.mark = mark(self.directory.as_fd(), List::Incomplete)?;
+        }
+        self.mark.add(path)
     }
 
     /// Itself, as where a walk begins.
     pub fn directory(&self) -> Directory<'_> {
-        Directory::Root(self)
+        Directory::Root(self.directory.as_fd())
     }
+}
+
+/// Marks it as ours while the butler runs.
+fn mark(directory: BorrowedFd<'_>, list: List) -> Result<Mark, Errno> {
+    Mark::take(&Directory::Root(directory), list).map_err(|error| match error {
+        MarkError::InUse(_) => {
+            log::error!("the directory was removed while it was written to, and {error} now");
+            Errno::BUSY
+        }
+        MarkError::Error(errno) => errno,
+    })
 }
 
 impl Directory<'_> {
@@ -142,6 +183,21 @@ impl Directory<'_> {
         match mkdirat(self, name, DIRECTORY_MODE) {
             Ok(()) | Err(Errno::EXIST) => self.enter(name),
             Err(errno) => Err(errno.into()),
+        }
+    }
+
+    /// The file of that name for reading and writing, made if it is not there.
+    pub fn open_or_create(&self, name: &str) -> Result<OwnedFd, Errno> {
+        let flags = FILE.difference(OFlags::WRONLY | OFlags::APPEND) | OFlags::RDWR;
+        open_component(self.as_fd(), name, flags | OFlags::CREATE, FILE_MODE)
+    }
+
+    /// Is what has that name still the same?
+    pub fn is_still(&self, name: &str, known: Identity) -> Result<bool, Errno> {
+        match statat(self, name, AtFlags::SYMLINK_NOFOLLOW) {
+            Ok(stat) => Ok(Identity::of_stat(&stat) == known),
+            Err(Errno::NOENT) => Ok(false),
+            Err(errno) => Err(errno),
         }
     }
 

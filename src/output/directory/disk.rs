@@ -284,6 +284,7 @@ impl Disk {
             *written += directory.put(&meta, &draft, json.as_bytes())?;
             Ok(made)
         })?;
+        root.add(&path)?;
         let place = Place {
             directory: directory_path,
             component,

@@ -58,6 +58,7 @@ mod beneath;
 mod contents;
 mod disk;
 pub(crate) mod layout;
+pub(crate) mod mark;
 mod meta;
 mod open_files;
 #[cfg(test)]

@@ -234,6 +234,7 @@ fn what_an_earlier_run_left() {
         bench.text("dir/x", b"old").await;
         bench.datagrams("d", &[b"old 0", b"old 1", b"old 2"]).await;
 
+        drop(bench);
         let mut bench = Bench::new(temp.path(), 8);
         bench.text("file", b"new").await;
         bench.text("other/x", b"new").await;

@@ -3,6 +3,7 @@
 mod content;
 mod failures;
 mod hostile;
+mod marks;
 
 use crate::output::testing::start;
 use std::fs;
