@@ -112,7 +112,6 @@ fn usage_errors() {
         (&["run", "--json-args-path=/no/file"], "--json-args-path"),
         (&["stream", "--stream=type=odd"], "--stream: type=odd"),
         (&["version", "file"], "version takes no argument"),
-        (&["cat"], "cat needs a file or a directory"),
         (&["sevre"], "did you mean serve?"),
     ] {
         let output = process::run(args);

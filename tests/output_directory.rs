@@ -191,7 +191,7 @@ fn default_output() {
     let mut command = process::command(["run", "--", "sh", "-c", "echo out; echo err >&2"]);
     let output = command.current_dir(dir.path()).output().unwrap();
     assert!(output.status.success(), "{output:?}");
-    let logs = dir.path().join("butler-logs");
+    let logs = dir.path().join("butler-logs/latest");
     assert_eq!(fs::read(logs.join("stdout")).unwrap(), b"out\n");
     assert_eq!(fs::read(logs.join("stderr")).unwrap(), b"err\n");
 }

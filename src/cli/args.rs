@@ -18,6 +18,7 @@ use super::help;
 use super::options::{
     CatOptions, Common, Invocation, Remark, RunOptions, Sandbox, StreamFlags, StreamOptions,
 };
+use super::runs::RUNS;
 use super::table::{self, Opt, Subcommand, Switch, Takes, Valued};
 use super::usage::{Problem, UsageError};
 use super::values;
@@ -28,9 +29,6 @@ use crate::output::{Controls, Output};
 use crate::wire::name::StreamName;
 use crate::{Config, IoMode, Users};
 use crate::{pairs, units};
-
-/// Where streams go if nothing is said.
-const OUTPUT_DEFAULT: &str = "butler-logs";
 
 /// Reads a command line, without the name of the program. Looks at the
 /// environment for the user's name and the current directory, and reads the
@@ -98,15 +96,14 @@ struct CommandLine {
 
 impl CommandLine {
     fn new() -> Self {
-        let output = Output::Directory {
-            path: OUTPUT_DEFAULT.into(),
-        };
+        let output = Output::Directory { path: RUNS.into() };
         Self {
             subcommand: None,
             words: Vec::new(),
             seen: Vec::new(),
             common: Common {
                 config: Config::new(output),
+                runs: Some(RUNS.into()),
                 stream_server: None,
                 io: IoMode::Auto,
                 drain_timeout: limits::DRAIN_TIMEOUT,
@@ -208,6 +205,7 @@ impl CommandLine {
             Valued::Output if asks_for_help(&value) => return Err(Stop::Help(help::outputs())),
             Valued::Output => {
                 config.output = Output::from_spec(&value).map_err(Problem::Output)?;
+                common.runs = None;
             }
             Valued::Project => {
                 config.project = parsed(option, &value, values::project)?;
@@ -456,9 +454,6 @@ impl CommandLine {
     }
 
     fn finish_cat(self) -> Result<Invocation, Problem> {
-        if self.words.is_empty() {
-            return Err(Problem::NoPath);
-        }
         let stream = match self.streams.last() {
             Some(stream) => Some(text("stream", stream)?.to_owned()),
             None => None,

@@ -53,13 +53,14 @@ Usage:
   butler [OPTIONS] run [RUN-OPTIONS] [--] COMMAND [ARG...]
                                                 run COMMAND, capture its output
   butler [OPTIONS] stream [STREAM-OPTIONS]      deliver one file, or stdin
-  butler cat [CAT-OPTIONS] PATH...              read back what was written
+  butler cat [CAT-OPTIONS] [PATH...]            read back what was written
   butler help [SUBCOMMAND|TOPIC]                explain one: the topics are
                                                 outputs, environment, glossary
   butler version                                print the version
 
-To begin with, this puts what make prints into the directory butler-logs:
+To begin with, this captures what make prints, and shows it again:
   butler run -- make
+  butler cat
 
 Options may stand before or after the subcommand, as --name VALUE, --name=VALUE,
 -name VALUE or -name=VALUE; -- ends them. A DUR is like 100ms, 5s or 1m30s, a
@@ -70,7 +71,9 @@ the last one counts, except for --tag and --allow-uid.
 const COMMON: &str = "
 Options:
   --output SPEC         where the logs go, see below
-                        (default directory,path=butler-logs)
+                        (default: a new directory for each run,
+                        butler-logs/TIME-PID, and butler-logs/latest leads to
+                        the last one)
   --stream-server unix:PATH
                         the socket that clients connect to, at most 104 bytes
                         (default: a new one in a private directory);
@@ -122,7 +125,8 @@ const OUTPUTS: &str = "
 Outputs, for --output SPEC:
   directory,path=DIR    a file for every stream: DIR/NAME has the very bytes
                         that were written (a file for each, if they are
-                        datagrams), DIR/.meta.NAME describes them
+                        datagrams), DIR/.meta.NAME describes them. One butler
+                        at a time may write there
   file,path=FILE[,compress=none|zlib][,level=1..12]
                         append messages of the LogDog protocol to a file, which
                         butler cat reads (default compress=none, level=4)
@@ -214,7 +218,7 @@ Options of run:
 
 Examples:
   butler run --tee -- make -j4
-      puts the logs into butler-logs/stdout and butler-logs/stderr, and shows
+      puts the logs into butler-logs/latest/stdout and .../stderr, and shows
       them as well
   butler --output file,path=job.logs --tag builder=linux \\
       run --stdout name=steps/test,tag=kind=test -- ./test.sh --all
@@ -244,10 +248,13 @@ Examples:
 ";
 
 const CAT: &str = "\
-butler cat prints the streams that outputs wrote: a file, or a directory.
+butler cat prints the streams that outputs wrote: a file, or a directory. Of a
+directory where several runs have written it prints those of the last run, and
+the others if --stream selects them; --list tells which are which.
 
 Usage:
-  butler cat [CAT-OPTIONS] PATH...
+  butler cat [CAT-OPTIONS] [PATH...]            (default: the last run that is
+                                                in butler-logs)
 
 Options of cat:
   --stream NAME|GLOB    only the streams of that name, such as stdout or
@@ -261,7 +268,7 @@ Options of cat:
                         or error (default warning)
 
 Examples:
-  butler cat butler-logs
+  butler cat
   butler cat --list job.logs
   butler cat --stream 'steps/*' --timestamps job.logs
 ";

@@ -9,6 +9,7 @@ mod notify;
 pub mod options;
 mod passed;
 mod run;
+mod runs;
 mod sandbox;
 mod serve;
 mod session;

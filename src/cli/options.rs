@@ -32,6 +32,9 @@ pub enum Invocation {
 pub struct Common {
     /// What the butler is told.
     pub config: Config,
+    /// No output was named: this run is to get a directory of its own in that
+    /// one, before the butler is opened.
+    pub runs: Option<PathBuf>,
     /// Where to listen; `None`: a fresh socket in a private directory.
     pub stream_server: Option<PathBuf>,
     /// How it works with the kernel.
@@ -130,7 +133,8 @@ pub struct StreamOptions {
 /// Options of `cat`.
 #[derive(Debug)]
 pub struct CatOptions {
-    /// Files and directories that outputs wrote; never empty.
+    /// Files and directories that outputs wrote; empty: the last run of those
+    /// in the current directory.
     pub paths: Vec<PathBuf>,
     /// A stream's name, or a glob over names; `None`: all streams.
     pub stream: Option<String>,

@@ -128,7 +128,10 @@ pub(super) fn last(runs: &Path) -> Option<PathBuf> {
 fn latest(runs: &Path) -> Option<PathBuf> {
     let name = fs::read_link(runs.join(LATEST)).ok()?;
     let mut parts = name.components();
-    let is_beside = matches!((parts.next(), parts.next()), (Some(Component::Normal(_)), None));
+    let is_beside = matches!(
+        (parts.next(), parts.next()),
+        (Some(Component::Normal(_)), None)
+    );
     let path = runs.join(&name);
     (is_beside && path.is_dir()).then_some(path)
 }

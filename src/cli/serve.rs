@@ -10,17 +10,24 @@ use super::sandbox::Needs;
 use super::session::{self, Failure, Signals};
 use crate::{Butler, StreamServer};
 
-pub(super) async fn serve(common: Common, passed: Passed) -> ExitCode {
+pub(super) async fn serve(mut common: Common, passed: Passed) -> ExitCode {
     session::raise_descriptor_limit();
     let mut signals = match Signals::new() {
         Ok(signals) => signals,
         Err(error) => return session::fail(format!("signals: {error}")),
+    };
+    let mut directory = match session::give_directory(&mut common) {
+        Ok(directory) => directory,
+        Err(what) => return session::fail(what),
     };
     let notifier = Notifier::from_environment();
     let (butler, server) = match begin(&common, passed, &mut signals).await {
         Ok(begun) => begun,
         Err(failure) => return failure.tell(),
     };
+    if let Some(directory) = &mut directory {
+        directory.begin();
+    }
     Needs::of(&common).of_server(&server).give_up_the_rest();
     butler.add_stream_server(server);
     notifier.ready();

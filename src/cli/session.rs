@@ -15,6 +15,7 @@ use tokio::signal::unix::{Signal, SignalKind, signal};
 use super::notify::Notifier;
 use super::options::Common;
 use super::passed::Passed;
+use super::runs::RunDirectory;
 use crate::output::Output;
 #[cfg(feature = "logdog")]
 use crate::output::logdog::RegistrationError;
@@ -97,6 +98,22 @@ pub(super) async fn open(common: &Common, signals: &mut Signals) -> Result<Butle
             () = &mut late => return Err(Failure::Interrupted),
         }
     }
+}
+
+/// Makes the directory of this run, if no output was named. It is the caller's
+/// to say that the run has begun.
+pub(super) fn give_directory(common: &mut Common) -> Result<Option<RunDirectory>, String> {
+    let Some(runs) = common.runs.take() else {
+        return Ok(None);
+    };
+    let directory = RunDirectory::make(&runs).map_err(|error| {
+        let runs = runs.display();
+        format!("no directory for this run in {runs}: {error}; --output names another place")
+    })?;
+    let path = directory.path();
+    log::info!("logs go to {}", path.display());
+    common.config.output = Output::Directory { path };
+    Ok(Some(directory))
 }
 
 /// An output that registers gets a secret and tokens: they must not be in a

@@ -11,7 +11,7 @@ use super::options::{Common, StreamOptions};
 use super::sandbox::Needs;
 use super::session;
 
-pub(super) async fn stream(common: Common, options: StreamOptions) -> ExitCode {
+pub(super) async fn stream(mut common: Common, options: StreamOptions) -> ExitCode {
     let source: OwnedFd = match &options.source {
         Some(path) => match open(path) {
             Ok(file) => file.into(),
@@ -31,6 +31,10 @@ pub(super) async fn stream(common: Common, options: StreamOptions) -> ExitCode {
         Ok(signals) => signals,
         Err(error) => return session::fail(format!("signals: {error}")),
     };
+    let mut directory = match session::give_directory(&mut common) {
+        Ok(directory) => directory,
+        Err(what) => return session::fail(what),
+    };
     let notifier = Notifier::from_environment();
     let butler = match session::open(&common, &mut signals).await {
         Ok(butler) => butler,
@@ -38,6 +42,9 @@ pub(super) async fn stream(common: Common, options: StreamOptions) -> ExitCode {
     };
     if let Err(error) = butler.add_stream(source, &properties) {
         return session::fail(error);
+    }
+    if let Some(directory) = &mut directory {
+        directory.begin();
     }
     Needs::of(&common).give_up_the_rest();
     butler.activate();

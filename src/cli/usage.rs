@@ -116,8 +116,6 @@ pub enum Problem {
     TwoCommands,
     /// `--stdout` and `--stderr` give the same name.
     SameName(String),
-    /// `cat` without a path.
-    NoPath,
     /// The file of `--json-args-path` can't be used.
     JsonArgs {
         /// The file.
@@ -251,7 +249,6 @@ impl fmt::Display for Problem {
                 f,
                 "--stdout and --stderr both name their stream {name:?}: a name may be used once"
             ),
-            Self::NoPath => f.write_str("cat needs a file or a directory: butler cat PATH..."),
             Self::JsonArgs { path, reason } => write!(
                 f,
                 "--json-args-path {path:?} can't be used: {reason}; wanted is a JSON array of \

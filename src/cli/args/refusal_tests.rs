@@ -52,13 +52,11 @@ fn values_that_are_refused() {
 
 #[test]
 fn what_does_not_fit_together() {
-    use Problem::{Config, NoCommand, NoPath, SameName};
+    use Problem::{Config, NoCommand, SameName};
     for (args, expected) in [
         (&["run"] as &[&str], NoCommand),
         (&["run", "--"], NoCommand),
         (&["run", "-tee"], NoCommand),
-        (&["cat"], NoPath),
-        (&["cat", "-json", "--"], NoPath),
         (
             &["run", "-stdout=name=a", "-stderr=name=a", "x"],
             SameName("a".into()),

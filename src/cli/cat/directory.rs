@@ -5,6 +5,10 @@
 //! last segment of the stream's name, perhaps with `~` appended, and so may be
 //! the directories above; the true name stands in the description. Symbolic
 //! links are not followed.
+//!
+//! The mark of the last run says which streams that has written. What earlier
+//! runs have left is shown when it is asked for, as theirs. A directory that
+//! has a mark, in another one, is an output of its own and not read with it.
 
 use std::collections::{BTreeMap, HashMap};
 use std::fs;
@@ -13,10 +17,12 @@ use std::path::{Path, PathBuf};
 
 use super::content::{Bytes, Datagrams};
 use super::meta;
+use super::open::open_file;
 use super::report::Report;
 use super::sink::Sink;
 use super::streams::{Origin, OriginId, StreamId, Streams};
 use crate::output::directory::layout;
+use crate::output::directory::mark::{MARK, Marked};
 use crate::wire::descriptor::StreamType;
 
 /// A directory output.
@@ -26,6 +32,20 @@ pub struct Directory {
     origin: OriginId,
     /// By the path of their `.meta` files; `None`: not a stream's.
     streams: BTreeMap<PathBuf, Option<DirStream>>,
+    earlier: Earlier,
+    /// Streams of earlier runs that the last walk left out.
+    pub left_out: usize,
+}
+
+/// What becomes of the streams of earlier runs.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Earlier {
+    /// They are left out, and counted.
+    LeftOut,
+    /// They are shown too, and told.
+    Shown,
+    /// They are in a list, which has the difference.
+    Listed,
 }
 
 #[derive(Debug)]
@@ -40,9 +60,20 @@ enum Content {
     Datagrams(Datagrams),
 }
 
+/// A stream that a walk found.
+struct FoundStream {
+    directory: PathBuf,
+    meta: PathBuf,
+    /// F.
+    file: String,
+    datagrams: Vec<u64>,
+}
+
 /// What a walk found in one directory.
 #[derive(Default)]
 struct Found {
+    /// It has a run's mark.
+    is_marked: bool,
     metas: Vec<(PathBuf, String)>,
     /// By F.
     datagrams: HashMap<String, Vec<u64>>,
@@ -50,17 +81,21 @@ struct Found {
 }
 
 impl Directory {
-    pub fn new(path: &Path, streams: &mut Streams) -> Self {
+    pub fn new(path: &Path, earlier: Earlier, streams: &mut Streams) -> Self {
         let origin = streams.origin(&Origin::Directory(path.display().to_string()));
         Self {
             path: path.to_owned(),
             origin,
             streams: BTreeMap::new(),
+            earlier,
+            left_out: 0,
         }
     }
 
     /// Finds streams and datagrams that were not there before.
     pub fn walk(&mut self, report: &mut Report<'_>, streams: &mut Streams) {
+        let marked = self.marked(report);
+        let mut earlier = Vec::new();
         let mut left = vec![self.path.clone()];
         while let Some(directory) = left.pop() {
             let mut found = match Found::in_directory(&directory) {
@@ -71,19 +106,71 @@ impl Directory {
                     continue;
                 }
             };
+            if found.is_marked && directory != self.path {
+                continue;
+            }
             left.append(&mut found.directories);
             for (meta, file) in found.metas {
-                if !self.streams.contains_key(&meta) {
-                    let stream = self.stream(report, streams, &directory, &meta, &file);
-                    self.streams.insert(meta.clone(), stream);
-                }
-                if let Some(Some(stream)) = self.streams.get_mut(&meta)
-                    && let Content::Datagrams(content) = &mut stream.content
-                {
-                    let numbers = found.datagrams.remove(&file);
-                    content.found(numbers.unwrap_or_default());
+                let datagrams = found.datagrams.remove(&file).unwrap_or_default();
+                let found = FoundStream {
+                    directory: directory.clone(),
+                    meta,
+                    file,
+                    datagrams,
+                };
+                match self.is_earlier(&marked, &found) {
+                    true => earlier.push(found),
+                    false => self.found(report, streams, found, false),
                 }
             }
+        }
+        match self.earlier {
+            Earlier::LeftOut => self.left_out = earlier.len(),
+            // After the others: a name is the last run's if both have it.
+            Earlier::Shown | Earlier::Listed => {
+                for stream in earlier {
+                    self.found(report, streams, stream, true);
+                }
+            }
+        }
+    }
+
+    /// What the mark says; nothing if there is none.
+    fn marked(&self, report: &mut Report<'_>) -> Marked {
+        let path = self.path.join(MARK);
+        let read = open_file(&path).and_then(Marked::read);
+        read.unwrap_or_else(|error| {
+            if error.kind() != io::ErrorKind::NotFound {
+                report.note(format_args!(
+                    "{}: can't be read, so streams of earlier runs are not told apart: {error}",
+                    path.display()
+                ));
+            }
+            Marked::default()
+        })
+    }
+
+    fn is_earlier(&self, marked: &Marked, stream: &FoundStream) -> bool {
+        let directory = stream.directory.strip_prefix(&self.path);
+        let path = directory.unwrap_or(&stream.directory).join(&stream.file);
+        path.to_str().is_some_and(|path| marked.is_earlier(path))
+    }
+
+    fn found(
+        &mut self,
+        report: &mut Report<'_>,
+        streams: &mut Streams,
+        found: FoundStream,
+        is_earlier: bool,
+    ) {
+        if !self.streams.contains_key(&found.meta) {
+            let stream = self.stream(report, streams, &found, is_earlier);
+            self.streams.insert(found.meta.clone(), stream);
+        }
+        if let Some(Some(stream)) = self.streams.get_mut(&found.meta)
+            && let Content::Datagrams(content) = &mut stream.content
+        {
+            content.found(found.datagrams);
         }
     }
 
@@ -121,10 +208,15 @@ impl Directory {
         &self,
         report: &mut Report<'_>,
         streams: &mut Streams,
-        directory: &Path,
-        meta: &Path,
-        file: &str,
+        found: &FoundStream,
+        is_earlier: bool,
     ) -> Option<DirStream> {
+        let FoundStream {
+            directory,
+            meta,
+            file,
+            ..
+        } = found;
         let descriptor = match meta::read(meta) {
             Ok(descriptor) => descriptor,
             Err(why) => {
@@ -134,6 +226,9 @@ impl Directory {
             }
         };
         if streams.find(self.origin, &descriptor.name).is_some() {
+            if is_earlier {
+                return None;
+            }
             report.error(format_args!(
                 "{}: describes stream {}, as another file does",
                 meta.display(),
@@ -142,6 +237,13 @@ impl Directory {
             return None;
         }
         let id = streams.add(self.origin, descriptor);
+        if is_earlier {
+            streams.set_earlier(id);
+            if self.earlier == Earlier::Shown && streams.get(id).selected {
+                let (path, name) = (self.path.display(), streams.get(id).name());
+                report.note(format_args!("{path}: stream {name} is of an earlier run"));
+            }
+        }
         let content = match streams.get(id).kind() {
             StreamType::Text => Content::Bytes(Bytes::lines(directory.join(file))),
             StreamType::Binary => Content::Bytes(Bytes::binary(directory.join(file))),
@@ -165,6 +267,8 @@ impl Found {
             if file_type.is_dir() {
                 found.directories.push(entry.path());
             } else if !file_type.is_file() {
+            } else if name == MARK {
+                found.is_marked = true;
             } else if let Some(file) = layout::component_of_meta(&name) {
                 found.metas.push((entry.path(), file.to_owned()));
             } else if let Some((number, file)) = datagram_name(&name) {

@@ -89,6 +89,7 @@ impl<'a> List<'a> {
         };
         let (origin, state) = match streams.origin_of(id) {
             Origin::Prefix(prefix) => (prefix, if row.ended { "terminal" } else { "open" }),
+            Origin::Directory(path) if stream.is_earlier => (path, "earlier"),
             Origin::Directory(path) => (path, "-"),
         };
         let tags: Vec<_> = descriptor
@@ -136,6 +137,9 @@ impl<'a> List<'a> {
             match streams.origin_of(id) {
                 Origin::Prefix(_) => write!(line, ",\"terminal\":{}", row.ended)?,
                 Origin::Directory(_) => line.extend_from_slice(b",\"terminal\":null"),
+            }
+            if stream.is_earlier {
+                line.extend_from_slice(b",\"earlier_run\":true");
             }
             line.extend_from_slice(b",\"tags\":{");
             for (at, (key, value)) in stream.descriptor.tags.iter().enumerate() {

@@ -9,6 +9,9 @@
 //!   directory output has none.
 //! * `--json`: one object for every log entry, or for every line of a
 //!   directory output. `--list`: what streams there are.
+//! * Of a directory output, what the last run has written; what is left of
+//!   earlier ones is in `--list`, and shown if `--stream` selects it. Of a
+//!   directory of runs, the last run.
 //! * `--follow`: goes on until the selected streams have ended. (`--list`
 //!   lists what is there and does not go on.)
 //!
@@ -48,9 +51,10 @@ mod tests;
 
 use std::fs;
 use std::io::{self, IsTerminal, Write};
+use std::path::{Path, PathBuf};
 use std::time::Duration;
 
-use self::directory::Directory;
+use self::directory::{Directory, Earlier};
 use self::file::{Change, FileOutput};
 use self::json::Json;
 use self::list::{Format, List};
@@ -61,6 +65,7 @@ use self::show::Show;
 use self::sink::Sink;
 use self::streams::{Selector, Streams};
 use crate::cli::options::CatOptions;
+use crate::cli::runs::{self, RUNS};
 
 /// How it went.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -175,6 +180,22 @@ fn cat_while(
     }
 }
 
+/// What is to be read: of a directory of runs, the last one's. `None` if no
+/// path is given, and there are no runs.
+fn paths(options: &CatOptions) -> Option<Vec<PathBuf>> {
+    if options.paths.is_empty() {
+        return runs::last(Path::new(RUNS)).map(|last| vec![last]);
+    }
+    let meant = |path: &PathBuf| {
+        let last = match runs::is_output(path) {
+            true => None,
+            false => runs::last(path),
+        };
+        last.unwrap_or_else(|| path.clone())
+    };
+    Some(options.paths.iter().map(meant).collect())
+}
+
 fn sink<'a>(
     options: &CatOptions,
     out: &'a mut dyn Write,
@@ -210,12 +231,29 @@ impl Cat {
             files: Vec::new(),
             directories: Vec::new(),
         };
-        for path in &options.paths {
+        let earlier = match (options.list, &options.stream) {
+            (true, _) => Earlier::Listed,
+            (false, Some(_)) => Earlier::Shown,
+            (false, None) => Earlier::LeftOut,
+        };
+        let Some(paths) = paths(options) else {
+            report.error(format_args!(
+                "there are no logs in {RUNS}; name a file or a directory: butler cat PATH"
+            ));
+            return cat;
+        };
+        for path in &paths {
             let shown = path.display();
             match fs::metadata(path) {
                 Ok(found) if found.is_dir() => {
-                    let mut directory = Directory::new(path, &mut cat.streams);
+                    let mut directory = Directory::new(path, earlier, &mut cat.streams);
                     directory.walk(report, &mut cat.streams);
+                    if directory.left_out > 0 {
+                        report.note(format_args!(
+                            "{shown}: streams of earlier runs, not shown: {} (--list tells which)",
+                            directory.left_out
+                        ));
+                    }
                     cat.directories.push(directory);
                 }
                 Ok(found) if found.is_file() => match FileOutput::open(path) {

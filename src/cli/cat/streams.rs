@@ -31,6 +31,8 @@ pub struct Stream {
     pub origin: OriginId,
     pub descriptor: LogStreamDescriptor,
     pub selected: bool,
+    /// It was written by an earlier run than what is beside it.
+    pub is_earlier: bool,
 }
 
 /// All streams that were met so far.
@@ -99,8 +101,14 @@ impl Streams {
             origin,
             descriptor,
             selected,
+            is_earlier: false,
         });
         id
+    }
+
+    /// The stream is one of an earlier run.
+    pub fn set_earlier(&mut self, id: StreamId) {
+        self.all[id.0].is_earlier = true;
     }
 
     pub fn get(&self, id: StreamId) -> &Stream {

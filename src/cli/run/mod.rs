@@ -27,14 +27,18 @@ const EXIT_CANNOT_EXECUTE: u8 = 126;
 /// There is no such command.
 const EXIT_NOT_FOUND: u8 = 127;
 
-pub(super) async fn run(common: Common, options: RunOptions, passed: Passed) -> ExitCode {
-    match run_command(&common, &options, passed).await {
+pub(super) async fn run(mut common: Common, options: RunOptions, passed: Passed) -> ExitCode {
+    match run_command(&mut common, &options, passed).await {
         Ok(code) => ExitCode::from(code),
         Err(failure) => failure.tell(),
     }
 }
 
-async fn run_command(common: &Common, options: &RunOptions, passed: Passed) -> Result<u8, Failure> {
+async fn run_command(
+    common: &mut Common,
+    options: &RunOptions,
+    passed: Passed,
+) -> Result<u8, Failure> {
     if let Some(directory) = &options.chdir
         && !directory.is_dir()
     {
@@ -43,6 +47,8 @@ async fn run_command(common: &Common, options: &RunOptions, passed: Passed) -> R
     let ignored = Ignored::as_found();
     let mut signals = ChildSignals::new().map_err(|error| format!("signals: {error}"))?;
     let server = session::listen(common, passed)?;
+    let mut directory = session::give_directory(common)?;
+    let common = &*common;
     let needs = Needs::of(common)
         .of_server(&server)
         .of_result(options.result_path.as_deref())
@@ -105,6 +111,9 @@ async fn run_command(common: &Common, options: &RunOptions, passed: Passed) -> R
             });
         }
     };
+    if let Some(directory) = &mut directory {
+        directory.begin();
+    }
     // Only now: the child keeps the limit that we were started with.
     session::raise_descriptor_limit();
     // Nor are these bounds for the child.

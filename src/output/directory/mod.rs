@@ -14,6 +14,9 @@
 //!   butler that is killed may leave `a/.meta~.b`, which is none); a stream
 //!   without entries has no files at all.
 //!
+//! Beside them is `.butler-run`, which says whose the directory is and which
+//! streams this run has written: see [`mark`].
+//!
 //! Two rules change a segment's name on disk, by means of `~`, which no
 //! stream name has ([`layout`] has them as functions):
 //!
