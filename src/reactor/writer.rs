@@ -57,19 +57,34 @@ impl Writer {
 
     /// Writes to a pipe or device that others have too, such as stdout.
     pub fn shared(file: File) -> io::Result<Self> {
-        match runtime::kind() {
-            Kind::Uring => Ok(Self::Ring(tokio_uring::fs::File::from_std(file))),
-            Kind::Epoll => {
-                let file = own_terminal(file);
-                match wake::watch(file.into(), Interest::WRITABLE) {
-                    Ok(watched) => Ok(Self::Polled(watched)),
-                    // It can't be waited for: it is always ready.
-                    Err((fd, error)) if Errno::from_io_error(&error) == Some(Errno::PERM) => {
-                        Ok(Self::Plain(fd.into()))
-                    }
-                    Err((_, error)) => Err(error),
-                }
+        let file = own_terminal(file);
+        // The ring would write to a terminal at once, and if that stands still
+        // it would wait with all the thread has to do.
+        if runtime::kind() == Kind::Uring && !rustix::termios::isatty(&file) {
+            return Ok(Self::Ring(tokio_uring::fs::File::from_std(file)));
+        }
+        match wake::watch(file.into(), Interest::WRITABLE) {
+            Ok(watched) => Ok(Self::Polled(watched)),
+            // It can't be waited for: it is always ready.
+            Err((fd, error)) if Errno::from_io_error(&error) == Some(Errno::PERM) => {
+                Ok(Self::Plain(fd.into()))
             }
+            Err((_, error)) => Err(error),
+        }
+    }
+
+    /// Does the error of a write say that nobody reads any more? Of a terminal
+    /// that was closed too, which is never opened again.
+    pub fn is_gone(&self, error: &io::Error) -> bool {
+        let has_hung_up = |fd: &OwnedFd| {
+            let mut ready = [PollFd::new(fd, PollFlags::OUT)];
+            poll(&mut ready, Some(&Timespec::default())).is_ok()
+                && ready[0].revents().contains(PollFlags::HUP)
+        };
+        match (self, Errno::from_io_error(error)) {
+            (_, Some(Errno::PIPE)) => true,
+            (Self::Polled(watched), Some(Errno::IO)) => has_hung_up(watched.get_ref()),
+            _ => false,
         }
     }
 

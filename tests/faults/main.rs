@@ -15,6 +15,7 @@ mod random;
 mod butler_killed;
 mod clients_killed;
 mod clients_slow;
+mod devices;
 mod directory_killed;
 mod file_limit;
 mod file_replaced;

@@ -4,7 +4,6 @@ use std::ffi::OsStr;
 use std::fs;
 use std::io;
 use std::os::unix::ffi::OsStrExt;
-use std::os::unix::fs::FileTypeExt;
 use std::path::{Path, PathBuf};
 
 use rustix::termios::ttyname;
@@ -12,6 +11,7 @@ use rustix::termios::ttyname;
 use crate::StreamServer;
 use crate::cli::options::{Common, Sandbox};
 use crate::output::Output;
+use crate::output::file::fifo;
 
 /// What may be done beneath a directory.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -86,7 +86,7 @@ impl Needs {
             }
             // A regular file is open, and stays so.
             Output::File { path, .. } => {
-                if fs::metadata(path).is_ok_and(|found| found.file_type().is_fifo()) {
+                if fifo::is_reopened(path) {
                     needs.add(holder(path), Access::Write);
                 }
             }

@@ -15,9 +15,12 @@
 //! there is a reader again; a message that was wholly in the pipe when the
 //! reader went counts as delivered. (A reader that comes in the moment when
 //! another leaves, before we can notice, gets the rest of a message: to the
-//! kernel the pipe never broke.)
+//! kernel the pipe never broke.) A path that stands for a descriptor, such as
+//! `/dev/stdout` in a pipeline, has the readers that it has: when they have
+//! gone, what follows is dropped and reported. Opening never waits, neither for
+//! a FIFO's reader nor for a terminal's line.
 
-mod fifo;
+pub(crate) mod fifo;
 mod recover;
 
 use std::fs::{self, File, Metadata, OpenOptions, TryLockError};
@@ -28,7 +31,7 @@ use std::thread;
 use std::time::{Duration, Instant};
 
 use bytes::Bytes;
-use rustix::fs::OFlags;
+use rustix::fs::{OFlags, fcntl_getfl, fcntl_setfl};
 use tokio_uring::BufResult;
 
 use self::fifo::Fifo;
@@ -56,6 +59,8 @@ enum Target {
     /// A terminal, `/dev/null` and the like.
     Device(Unplaced),
     Fifo(Fifo),
+    /// A terminal or a pipe that nobody reads any more.
+    Gone,
 }
 
 /// What every kind of file needs to write.
@@ -90,18 +95,30 @@ impl FileSink {
 }
 
 impl Sink for FileSink {
-    /// Never gives up.
+    /// Gives up only when nobody reads any more, and nobody can come.
     async fn deliver(&mut self, bundle: &Bundle) -> Result<u64, DropReason> {
+        if matches!(self.target, Target::Gone) {
+            return Err(DropReason::Undelivered);
+        }
         self.encoder.encode(bundle);
         let pieces = self.encoder.pieces();
-        match &mut self.target {
-            Target::Regular(file) => file.append(pieces, &mut self.writer).await,
+        let written = match &mut self.target {
+            Target::Regular(file) => {
+                file.append(pieces, &mut self.writer).await;
+                Ok(())
+            }
             Target::Device(device) => device.write(pieces, &mut self.writer).await,
             Target::Fifo(fifo) => fifo.write(pieces, &mut self.writer).await,
-        }
-        self.writer.attempts.worked();
+            Target::Gone => Ok(()),
+        };
         let len = self.encoder.len();
         self.encoder.clear();
+        if let Err(error) = written {
+            self.target = Target::Gone;
+            self.writer.attempts.health().failed_for_good(&error);
+            return Err(DropReason::Undelivered);
+        }
+        self.writer.attempts.worked();
         Ok(len)
     }
 
@@ -117,21 +134,37 @@ impl Target {
     fn open(path: &Path) -> io::Result<Self> {
         // Opening a FIFO for writing waits for its reader, and opening it for
         // both makes us its reader: it has a way of its own.
-        if fs::metadata(path).is_ok_and(|found| found.file_type().is_fifo()) {
+        let there = fs::metadata(path).ok().map(|found| found.file_type());
+        if there.is_some_and(|it| it.is_fifo()) {
             return Ok(Self::Fifo(Fifo::new(path)));
         }
-        // Appending, so that what is truncated meanwhile gets no hole.
+        if there.is_some_and(|it| it.is_socket()) {
+            return Err(io::Error::new(
+                io::ErrorKind::InvalidInput,
+                "it is a socket: the unix output connects to one",
+            ));
+        }
+        // A device need not be readable. Appending, so that what is truncated
+        // meanwhile gets no hole.
+        let is_device = there.is_some_and(|it| it.is_char_device() || it.is_block_device());
+        let flags = OFlags::NOCTTY | OFlags::NONBLOCK;
         let file = OpenOptions::new()
-            .read(true)
+            .read(!is_device)
             .append(true)
-            .create(true)
+            .create(!is_device)
             .mode(0o600)
-            .custom_flags(OFlags::NOCTTY.bits() as i32)
+            .custom_flags(flags.bits() as i32)
             .open(path)?;
         let found = file.metadata()?;
+        if found.file_type().is_fifo() {
+            // It took the place of what was there a moment ago.
+            return Ok(Self::Fifo(Fifo::new(path)));
+        }
         if !found.is_file() {
             return Ok(Self::Device(Unplaced(Writer::own(file)?)));
         }
+        // The ring would not wait for the disk.
+        fcntl_setfl(&file, fcntl_getfl(&file)? - OFlags::NONBLOCK)?;
         lock(&file, path)?;
         Ok(Self::Regular(Regular {
             path: path.to_owned(),
@@ -312,11 +345,16 @@ impl Regular {
 struct Unplaced(Writer);
 
 impl Unplaced {
-    async fn write(&self, pieces: &[Bytes], writer: &mut Writing) {
+    /// An error says that nobody reads it any more.
+    async fn write(&self, pieces: &[Bytes], writer: &mut Writing) -> io::Result<()> {
         let mut unwritten = Unwritten::new(pieces);
         while let Err(error) = self.write_on(&mut unwritten, writer).await {
+            if self.0.is_gone(&error) {
+                return Err(error);
+            }
             writer.attempts.failed(&error).await;
         }
+        Ok(())
     }
 
     async fn write_on(

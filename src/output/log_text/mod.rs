@@ -91,7 +91,7 @@ impl LogSink {
                 Ok(()) => break,
                 Err(error) => error,
             };
-            if error.kind() == io::ErrorKind::BrokenPipe {
+            if self.out.is_gone(&error) {
                 self.out = Out::Closed;
                 self.attempts.health().failed_for_good(&error);
                 return Err(DropReason::Undelivered);
@@ -110,6 +110,14 @@ impl LogSink {
 }
 
 impl Out {
+    /// Does the error say that nobody reads any more?
+    fn is_gone(&self, error: &io::Error) -> bool {
+        match self {
+            Self::Stream(writer, _) => writer.is_gone(error),
+            Self::Regular(_) | Self::Closed => error.kind() == io::ErrorKind::BrokenPipe,
+        }
+    }
+
     async fn write(&self, slices: Vec<Bytes>) -> tokio_uring::BufResult<usize, Vec<Bytes>> {
         match self {
             Self::Regular(file) => {
