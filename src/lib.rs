@@ -50,6 +50,7 @@ mod butler;
 pub mod cli;
 mod config;
 pub mod core;
+mod escape;
 pub mod ledger;
 pub mod limits;
 mod outcome;

@@ -140,6 +140,9 @@ pub const PACE_WAIT_MAX_US: u64 = 1000;
 /// hundred writes of any size, 200 KiB at most.
 pub const PACE_READ_MAX: usize = 4096;
 
+/// What is shown of what a peer said: enough for a sentence.
+pub const PEER_TEXT_MAX: usize = 200;
+
 /// A message is never published that is larger (Pub/Sub's limit of a request,
 /// which the emulator does not enforce).
 pub const PUBLISH_MESSAGE_MAX: usize = 10_000_000;

@@ -12,4 +12,5 @@ mod emulator;
 mod fakes;
 mod publishing;
 mod registration;
+mod secrets;
 mod tls;

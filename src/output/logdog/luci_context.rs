@@ -8,6 +8,8 @@ use std::time::{Duration, SystemTime};
 use serde::Deserialize as _;
 use serde_json::Value;
 
+use super::secrets::HeldSecret;
+
 /// The parts that a butler needs. Others, and what is `null`, are passed over.
 #[derive(Debug, Clone, Default, PartialEq)]
 pub struct LuciContext {
@@ -18,23 +20,13 @@ pub struct LuciContext {
 }
 
 /// A server on this machine that hands out tokens.
-#[derive(Clone, PartialEq, Eq)]
+#[derive(Debug, Clone, PartialEq, Eq)]
 pub struct LocalAuth {
     pub rpc_port: u16,
     /// Base64, as it stands there: it is sent back as it is.
-    pub secret: String,
+    pub secret: HeldSecret,
     pub default_account_id: Option<String>,
     pub accounts: Vec<String>,
-}
-
-impl fmt::Debug for LocalAuth {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.debug_struct("LocalAuth")
-            .field("rpc_port", &self.rpc_port)
-            .field("default_account_id", &self.default_account_id)
-            .field("accounts", &self.accounts)
-            .finish_non_exhaustive()
-    }
 }
 
 /// `PROJECT:REALM`.
@@ -94,7 +86,7 @@ fn local_auth(section: &Value) -> Result<LocalAuth, String> {
         .filter_map(|account| account.get("id")?.as_str());
     Ok(LocalAuth {
         rpc_port,
-        secret: secret.to_owned(),
+        secret: HeldSecret::new(secret),
         default_account_id: default_account_id.map(str::to_owned),
         accounts: ids.map(str::to_owned).collect(),
     })
@@ -138,7 +130,7 @@ mod tests {
         let context = LuciContext::parse(json).unwrap();
         assert!(!format!("{context:?}").contains("aGk"));
         let auth = context.local_auth.unwrap();
-        assert_eq!((auth.rpc_port, &*auth.secret), (1234, "aGk="));
+        assert_eq!((auth.rpc_port, auth.secret.expose()), (1234, &b"aGk="[..]));
         assert_eq!(auth.default_account_id.as_deref(), Some("task"));
         assert_eq!(auth.accounts, ["system", "task"]);
         let realm = context.realm.unwrap();

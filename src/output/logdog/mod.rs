@@ -7,6 +7,7 @@
 //! coordinator              the prefix's secret and topic
 //! pubsub                   bundles, up to 16 at once
 //! net                      connections and single HTTP calls
+//! secrets, peer_text       what is never shown, and how others are quoted
 //! ```
 //!
 //! All of it runs on the butler's thread. Only to look up the name of a host,
@@ -16,7 +17,9 @@ mod auth;
 mod coordinator;
 mod luci_context;
 mod net;
+mod peer_text;
 mod pubsub;
+mod secrets;
 mod settings;
 
 use std::fmt;
@@ -119,7 +122,7 @@ pub(crate) async fn connect(
         .map_err(|error| failed(&error))?;
     log::info!(
         "the prefix {prefix} is registered; its topic is {}",
-        topic.as_str()
+        topic.shown()
     );
     let channel = pubsub::open(&endpoint)
         .await
@@ -128,14 +131,14 @@ pub(crate) async fn connect(
         Endpoint::Google(_) => Some(accounts.publishes),
         Endpoint::Emulator(_) => None,
     };
-    let publisher = Publisher::new(topic, channel, tokens);
+    let publisher = Publisher::new(topic, channel, tokens, secret.clone());
     log::info!("bundles are published at {}", endpoint.origin());
     Ok(Session {
         sink: LogdogSink {
             encoder: Encoder::new(Compress::ZLIB),
             publisher: Rc::new(publisher),
         },
-        secret,
+        secret: Secret::new(secret.expose().to_vec()),
         // One that has passed is of a task that is over: we are not in it.
         deadline: context
             .deadline

@@ -21,6 +21,8 @@ pub enum Fate {
     Accept,
     /// That code, without taking the message.
     Refuse(u32),
+    /// The same, in these words.
+    RefuseSaying(u32, &'static str),
     /// That code, although the message is taken.
     AcceptAndRefuse(u32),
     /// No answer, ever.
@@ -274,11 +276,15 @@ async fn answer(
             accept(respond);
             let _ = end.send(End::Drain);
         }
-        Fate::Refuse(code) | Fate::AcceptAndRefuse(code) => {
+        Fate::Refuse(code) | Fate::AcceptAndRefuse(code) | Fate::RefuseSaying(code, _) => {
+            let says = match fate {
+                Fate::RefuseSaying(_, says) => says,
+                _ => "as the test wants it",
+            };
             let response = http::Response::builder()
                 .header("content-type", "application/grpc")
                 .header("grpc-status", code.to_string())
-                .header("grpc-message", "as the test wants it")
+                .header("grpc-message", says)
                 .body(())
                 .unwrap();
             let _ = respond.send_response(response, true);

@@ -18,6 +18,8 @@ pub struct Tokens {
 #[derive(Debug, Default)]
 struct State {
     token: Option<Token>,
+    /// The one before, for as long as a peer may quote it.
+    previous: Option<Token>,
     /// Why the last renewal failed.
     failed: Option<AuthError>,
 }
@@ -36,7 +38,7 @@ impl Tokens {
         Self {
             state: Mutex::new(State {
                 token: Some(token),
-                failed: None,
+                ..State::default()
             }),
             ..Self::new(source)
         }
@@ -72,10 +74,9 @@ impl Tokens {
         match renewed {
             Ok(token) => {
                 log::debug!("a new token for {}", self.source);
-                *state = State {
-                    token: Some(token.clone()),
-                    failed: None,
-                };
+                let replaced = state.token.replace(token.clone());
+                state.previous = replaced.or(state.previous.take());
+                state.failed = None;
                 Ok(token)
             }
             Err(error) => {
@@ -98,7 +99,7 @@ impl Tokens {
         let mut state = self.state.lock().await;
         // Of many who find it out only the first is to be heard.
         if state.token.as_ref() == Some(token) {
-            state.token = None;
+            state.previous = state.token.take();
         }
     }
 }

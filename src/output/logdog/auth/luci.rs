@@ -12,15 +12,17 @@ use super::{AuthError, SCOPES, Token, token};
 use crate::limits::CALL_TIMEOUT;
 use crate::output::logdog::luci_context::LocalAuth;
 use crate::output::logdog::net::dial::Dialer;
-use crate::output::logdog::net::http::{call, printable};
+use crate::output::logdog::net::http::call;
 use crate::output::logdog::net::origin::Origin;
 use crate::output::logdog::net::tls::Protocol;
+use crate::output::logdog::peer_text::PeerText;
+use crate::output::logdog::secrets::HeldSecret;
 
 const PATH: &str = "/rpc/LuciLocalAuthService.GetOAuthToken";
 
 pub struct LuciAccount {
     id: String,
-    secret: String,
+    secret: HeldSecret,
     dialer: Dialer,
 }
 
@@ -55,7 +57,7 @@ impl LuciAccount {
     pub async fn fetch(&self) -> Result<Token, AuthError> {
         let body = json!({
             "scopes": SCOPES,
-            "secret": self.secret,
+            "secret": String::from_utf8_lossy(self.secret.expose()),
             "account_id": self.id,
         });
         let mut request = Request::new(Bytes::from(body.to_string()));
@@ -75,7 +77,7 @@ impl LuciAccount {
             (0, "") => Token::of_luci(&json),
             (code, message) => Err(AuthError::Final(format!(
                 "error {code}: {}",
-                printable(message)
+                PeerText::new(message)
             ))),
         }
     }

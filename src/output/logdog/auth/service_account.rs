@@ -22,6 +22,7 @@ use crate::output::logdog::net::dial::Dialer;
 use crate::output::logdog::net::http::call;
 use crate::output::logdog::net::origin::Origin;
 use crate::output::logdog::net::tls::Protocol;
+use crate::output::logdog::secrets::HeldSecret;
 
 /// How long an assertion is valid, in seconds: the longest that is allowed.
 const ASSERTION_LIFETIME: u64 = 3600;
@@ -32,6 +33,8 @@ pub struct ServiceAccount {
     email: String,
     key_id: Option<String>,
     key: RsaKeyPair,
+    /// Its text, so that nobody quotes it.
+    _key_held: HeldSecret,
     token_uri: String,
     path: Uri,
     dialer: Dialer,
@@ -94,6 +97,7 @@ impl ServiceAccount {
             email: required("client_email")?.to_owned(),
             key_id: field("private_key_id").map(str::to_owned),
             key: key(required("private_key")?)?,
+            _key_held: HeldSecret::new(required("private_key")?),
             token_uri: token_uri.to_owned(),
             path,
             dialer: Dialer::new(origin, Protocol::Http1).map_err(|error| error.to_string())?,
@@ -105,6 +109,8 @@ impl ServiceAccount {
             .duration_since(SystemTime::UNIX_EPOCH)
             .map_err(|_| AuthError::Final("the clock stands before 1970".into()))?;
         let assertion = self.assertion(now.as_secs().saturating_sub(CLOCK_SKEW))?;
+        // Whoever has it gets tokens for it.
+        let _held = HeldSecret::new(&assertion);
         let body = format!(
             "grant_type=urn%3Aietf%3Aparams%3Aoauth%3Agrant-type%3Ajwt-bearer&assertion={assertion}"
         );

@@ -9,13 +9,17 @@ use tokio::time::Instant;
 
 use super::AuthError;
 use crate::limits::TOKEN_MARGIN;
-use crate::output::logdog::net::http::{Answer, CallError, printable};
+use crate::output::logdog::net::http::{Answer, CallError};
+use crate::output::logdog::peer_text::PeerText;
+use crate::output::logdog::secrets::HeldSecret;
 
 /// An access token. It is not printed.
 #[derive(Clone, PartialEq, Eq)]
 pub struct Token {
     /// `Bearer …`, marked as sensitive.
     header: HeaderValue,
+    /// Its text, so that nobody quotes it.
+    _held: HeldSecret,
     expires: Instant,
     /// From here on another one is sought.
     renew: Instant,
@@ -41,6 +45,7 @@ impl Token {
         let lifetime = lifetime.min(Duration::from_secs(86_400));
         Ok(Self {
             header,
+            _held: HeldSecret::new(text),
             expires: now + lifetime,
             renew: now + lifetime.saturating_sub(TOKEN_MARGIN.min(lifetime / 2)),
         })
@@ -103,16 +108,16 @@ pub(super) fn refusal(answer: &Answer) -> AuthError {
     let status = answer.status;
     let what = match serde_json::from_slice::<Value>(&answer.body) {
         Ok(json) => {
-            let text = |name: &str| json.get(name).and_then(Value::as_str).map(printable);
-            [text("error"), text("error_description")]
-                .into_iter()
-                .flatten()
-                .collect::<Vec<_>>()
-                .join(": ")
+            let text = |name: &str| json.get(name).and_then(Value::as_str);
+            let said = [text("error"), text("error_description")];
+            PeerText::new(said.into_iter().flatten().collect::<Vec<_>>().join(": "))
         }
-        Err(_) => answer.text(),
+        Err(_) => answer.complaint(),
     };
-    let text = format!("HTTP {}: {what}", status.as_u16());
+    let text = match what.is_empty() {
+        true => format!("HTTP {}", status.as_u16()),
+        false => format!("HTTP {}: {what}", status.as_u16()),
+    };
     let transient = status.is_server_error()
         || [StatusCode::REQUEST_TIMEOUT, StatusCode::TOO_MANY_REQUESTS].contains(&status);
     match transient {

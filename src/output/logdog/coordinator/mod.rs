@@ -16,18 +16,18 @@ use prpc::{Client, Code, Refusal};
 
 use super::auth::{AuthError, Tokens};
 use super::pubsub::topic::Topic;
+use super::secrets::HeldSecret;
 use super::settings::LogdogOutput;
 use crate::limits::{CALL_BACKOFF_FIRST, NONCE_LEN, REGISTRATION_TIMEOUT, SECRET_LEN};
 use crate::output::backoff::Backoff;
 use crate::output::health::Health;
 use crate::proto::registration::{RegisterPrefixRequest, RegisterPrefixResponse};
-use crate::secret::Secret;
 
 /// The prefix is ours.
 #[derive(Debug)]
 pub struct Registration {
     /// What our bundles prove themselves with.
-    pub secret: Secret,
+    pub secret: HeldSecret,
     /// Where they go.
     pub topic: Topic,
 }
@@ -50,10 +50,11 @@ impl fmt::Display for Failure {
 }
 
 /// The registration of one prefix: the same over all attempts.
-#[derive(Debug)]
 pub struct Registrar {
     client: Client,
     request: RegisterPrefixRequest,
+    /// Whoever knows it can register as us, and gets our secret.
+    _nonce: HeldSecret,
 }
 
 impl Registrar {
@@ -68,6 +69,7 @@ impl Registrar {
         SystemRandom::new()
             .fill(&mut nonce)
             .map_err(|_| Failure::Other("the kernel gives no random bytes".into()))?;
+        let held = HeldSecret::new(&nonce);
         let request = RegisterPrefixRequest {
             project: project.into(),
             prefix: prefix.into(),
@@ -84,7 +86,11 @@ impl Registrar {
         let host = CoordinatorHost::new(settings)
             .map_err(|error| Failure::Other(format!("the Coordinator's host: {error}")))?;
         let client = Client::new(&host).map_err(Failure::Other)?;
-        Ok(Self { client, request })
+        Ok(Self {
+            client,
+            request,
+            _nonce: held,
+        })
     }
 
     /// Asks until there is an answer that is final.
@@ -140,20 +146,18 @@ impl Registrar {
         let other = |what: String| Failure::Other(format!("the Coordinator {host} {what}"));
         let response = RegisterPrefixResponse::decode(body)
             .map_err(|_| other("gives an answer that does not decode".into()))?;
-        if response.secret.len() != SECRET_LEN {
+        let secret = HeldSecret::new(&response.secret);
+        let len = secret.expose().len();
+        if len != SECRET_LEN {
             return Err(other(format!(
-                "gives a secret of {} bytes instead of {SECRET_LEN}",
-                response.secret.len()
+                "gives a secret of {len} bytes instead of {SECRET_LEN}"
             )));
         }
         let topic = response
             .log_bundle_topic
             .parse()
             .map_err(|error| other(format!("gives no valid topic: {error}")))?;
-        Ok(Registration {
-            secret: Secret::new(response.secret),
-            topic,
-        })
+        Ok(Registration { secret, topic })
     }
 
     fn explain(&self, refusal: &Refusal, tokens: &Tokens) -> Failure {

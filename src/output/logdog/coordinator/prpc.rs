@@ -135,10 +135,22 @@ impl Client {
 }
 
 fn text(answer: &Answer) -> String {
-    match answer.text() {
-        text if text.is_empty() => format!("HTTP {}", answer.status.as_u16()),
-        text => text,
+    let status = answer.status.as_u16();
+    let complaint = answer.complaint();
+    if !answer.headers.contains_key(CODE_HEADER) && answer.status.is_success() {
+        format!("HTTP {status} without {CODE_HEADER}")
+    } else if complaint.is_empty() || is_response(&answer.headers) {
+        // Whatever the code says, it may be a response, with the secret.
+        format!("HTTP {status}")
+    } else {
+        complaint.to_string()
     }
+}
+
+/// Is the body in the encoding that was asked for? Errors are plain text.
+fn is_response(headers: &HeaderMap) -> bool {
+    let content_type = headers.get(CONTENT_TYPE).map(HeaderValue::as_bytes);
+    content_type.is_some_and(|value| value.starts_with(b"application/prpc"))
 }
 
 /// The result code: what the header says, or else what the HTTP status means

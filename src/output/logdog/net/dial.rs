@@ -18,6 +18,7 @@ use tokio_rustls::TlsConnector;
 use super::origin::Origin;
 use super::tls::{self, CertificateError, Protocol};
 use crate::limits::CONNECT_TIMEOUT;
+use crate::output::logdog::peer_text::PeerText;
 use crate::output::resolve::resolve;
 
 /// A connection, with or without TLS.
@@ -57,7 +58,7 @@ impl fmt::Display for DialError {
         match &self.problem {
             Problem::Resolve(error) => write!(f, "can't find the address of {to}: {error}"),
             Problem::Connect(error) => write!(f, "can't connect to {to}: {error}"),
-            Problem::Handshake(error) => write!(f, "no TLS with {to}: {error}"),
+            Problem::Handshake(error) => write!(f, "no TLS with {to}: {}", PeerText::of(error)),
             Problem::Certificate(error) => write!(f, "no TLS with {to}: {error}"),
         }
     }

@@ -12,35 +12,25 @@ use hyper_util::rt::TokioIo;
 
 use super::dial::{DialError, Dialer};
 use crate::limits::HTTP_ANSWER_MAX;
+use crate::output::logdog::peer_text::PeerText;
 
 /// A whole answer.
-#[derive(Debug)]
 pub struct Answer {
     pub status: StatusCode,
     pub headers: HeaderMap,
+    /// It may hold secrets: for people there is [`complaint`](Self::complaint).
     pub body: Bytes,
 }
 
 impl Answer {
-    /// The beginning of the body, for people.
-    pub fn text(&self) -> String {
-        printable(&String::from_utf8_lossy(&self.body))
+    /// What the server says of a call that failed. The body of a success is
+    /// what was asked for, which here is a secret.
+    pub fn complaint(&self) -> PeerText {
+        match self.status.is_success() {
+            true => PeerText::new(""),
+            false => PeerText::new(&self.body),
+        }
     }
-}
-
-/// What a server said, short and on one line.
-pub fn printable(text: &str) -> String {
-    const CHARS_MAX: usize = 500;
-    let text = text.trim();
-    let mut shown: String = text
-        .chars()
-        .take(CHARS_MAX)
-        .map(|char| if char.is_control() { ' ' } else { char })
-        .collect();
-    if text.chars().nth(CHARS_MAX).is_some() {
-        shown.push('…');
-    }
-    shown
 }
 
 /// Why there is no answer.
@@ -72,7 +62,7 @@ impl fmt::Display for CallError {
         match self {
             Self::Dial(error) => error.fmt(f),
             Self::Timeout(time) => write!(f, "no answer within {time:?}"),
-            Self::Broken(error) => write!(f, "the connection broke: {error}"),
+            Self::Broken(error) => write!(f, "the connection broke: {}", PeerText::of(error)),
             Self::TooLarge => write!(f, "the answer has more than {HTTP_ANSWER_MAX} bytes"),
         }
     }
@@ -133,15 +123,4 @@ async fn exchange(dialer: &Dialer, request: Request<Bytes>) -> Result<Answer, Ca
         _ = connection => {}
     }
     exchange.await
-}
-
-#[cfg(test)]
-mod tests {
-    use super::*;
-
-    #[test]
-    fn what_is_shown_is_one_short_line() {
-        assert_eq!(printable(" a\nb\x1b[m \n"), "a b [m");
-        assert_eq!(printable(&"x".repeat(600)).chars().count(), 501);
-    }
 }

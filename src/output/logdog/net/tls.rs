@@ -6,6 +6,8 @@ use std::sync::{Arc, OnceLock};
 
 use rustls::{ClientConfig, RootCertStore};
 
+use crate::output::logdog::peer_text::PeerText;
+
 /// What is spoken inside.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Protocol {
@@ -79,7 +81,7 @@ impl CertificateError {
             Reason::UnknownIssuer | Reason::BadSignature => {
                 "nobody whom this machine trusts has issued it".into()
             }
-            other => format!("{other}"),
+            other => PeerText::of(other).to_string(),
         }))
     }
 }

@@ -14,6 +14,7 @@ use crate::limits::{CALL_TIMEOUT, PUBSUB_PING_INTERVAL, PUBSUB_PING_TIMEOUT};
 use crate::output::logdog::net::dial::{DialError, Dialer, Io};
 use crate::output::logdog::net::origin::Origin;
 use crate::output::logdog::net::tls::Protocol;
+use crate::output::logdog::peer_text::PeerText;
 
 /// Which Pub/Sub.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -77,15 +78,16 @@ fn dial_error<'a>(error: &'a (dyn std::error::Error + 'static)) -> Option<&'a Di
 }
 
 /// The innermost error, which is the one that tells something.
-pub(super) fn reason(error: &(dyn std::error::Error + 'static)) -> String {
+pub(super) fn reason(error: &(dyn std::error::Error + 'static)) -> PeerText {
     if let Some(error) = dial_error(error) {
-        return error.to_string();
+        return PeerText::of(error);
     }
     let mut error = error;
     while let Some(source) = error.source() {
         error = source;
     }
-    error.to_string()
+    // A GOAWAY, for one, has words of the peer.
+    PeerText::of(error)
 }
 
 #[derive(Clone)]

@@ -17,7 +17,8 @@ use crate::limits::{CALL_BACKOFF_FIRST, CALL_TIMEOUT, PUBLISH_MESSAGE_MAX};
 use crate::output::backoff::Backoff;
 use crate::output::health::Health;
 use crate::output::logdog::auth::{AuthError, Token, Tokens};
-use crate::output::logdog::net::http::printable;
+use crate::output::logdog::peer_text::PeerText;
+use crate::output::logdog::secrets::HeldSecret;
 use crate::proto::pubsub::{PublishRequest, PublishResponse, PubsubMessage};
 
 const PUBLISH: &str = "/google.pubsub.v1.Publisher/Publish";
@@ -31,6 +32,8 @@ pub struct Publisher {
     channel: Channel,
     /// `None`: an emulator, which wants none.
     tokens: Option<Rc<Tokens>>,
+    /// Of the prefix: it is in every message, and nobody quotes it.
+    _secret: HeldSecret,
     health: Health,
 }
 
@@ -45,14 +48,20 @@ enum Failure {
 }
 
 impl Publisher {
-    pub fn new(topic: Topic, channel: Channel, tokens: Option<Rc<Tokens>>) -> Self {
+    pub fn new(
+        topic: Topic,
+        channel: Channel,
+        tokens: Option<Rc<Tokens>>,
+        secret: HeldSecret,
+    ) -> Self {
         let params = format!("topic={}", topic.escaped());
         Self {
             params: MetadataValue::try_from(params).expect("a topic is ASCII"),
-            health: Health::new(format!("output logdog ({})", topic.as_str())),
+            health: Health::new(format!("output logdog ({})", topic.shown())),
             topic,
             channel,
             tokens,
+            _secret: secret,
         }
     }
 
@@ -143,7 +152,7 @@ impl Publisher {
         client
             .ready()
             .await
-            .map_err(|error| Status::unavailable(channel::reason(&error)))?;
+            .map_err(|error| Status::unavailable(channel::reason(&error).to_string()))?;
         let codec = ProstCodec::<PublishRequest, PublishResponse>::default();
         let path = PathAndQuery::from_static(PUBLISH);
         client.unary(request, path, codec).await?;
@@ -155,7 +164,7 @@ fn failure(status: &Status, used: Option<Token>) -> Failure {
     let text = match std::error::Error::source(status) {
         // No answer: the connection broke, or there is none.
         Some(source) => channel::reason(source),
-        None => printable(status.message()),
+        None => PeerText::new(status.message()),
     };
     let why = format!("{:?}: {text}", status.code());
     match (status.code(), used) {

@@ -3,25 +3,32 @@
 use std::fmt;
 use std::str::FromStr;
 
+use crate::output::logdog::peer_text::PeerText;
+
 /// `projects/PROJECT/topics/TOPIC`.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Topic(String);
 
 /// Why text is no [`Topic`].
 #[derive(Debug, Clone, PartialEq, Eq)]
-pub struct TopicError(String);
+pub struct TopicError(PeerText);
 
 impl fmt::Display for TopicError {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         write!(
             f,
-            "{:?} is not projects/PROJECT/topics/TOPIC by the rules of Pub/Sub",
+            "\"{}\" is not projects/PROJECT/topics/TOPIC by the rules of Pub/Sub",
             self.0
         )
     }
 }
 
 impl Topic {
+    /// For people: the Coordinator has chosen it.
+    pub fn shown(&self) -> PeerText {
+        PeerText::new(&self.0)
+    }
+
     /// The whole name.
     pub fn as_str(&self) -> &str {
         &self.0
@@ -45,7 +52,7 @@ impl FromStr for Topic {
     type Err = TopicError;
 
     fn from_str(text: &str) -> Result<Self, TopicError> {
-        let error = || TopicError(text.chars().take(300).collect());
+        let error = || TopicError(PeerText::new(text));
         let (project, topic) = text
             .strip_prefix("projects/")
             .and_then(|rest| rest.split_once("/topics/"))
