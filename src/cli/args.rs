@@ -109,6 +109,7 @@ impl CommandLine {
                 drain_timeout: limits::DRAIN_TIMEOUT,
                 stats_path: None,
                 log_level: LevelFilter::Warn,
+                quiet: false,
                 fail_on_loss: false,
                 users: Users::default(),
                 sandbox: Sandbox::default(),
@@ -269,6 +270,7 @@ impl CommandLine {
             Switch::Json => self.json = on,
             Switch::Follow => self.follow = on,
             Switch::Raw => self.raw = on,
+            Switch::Quiet => self.common.quiet = on,
         }
         Ok(())
     }

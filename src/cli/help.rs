@@ -113,6 +113,8 @@ Options:
                         always one of the two
   --log-level LEVEL     what butler itself says on stderr: debug, info, warning
                         or error (default warning)
+  --quiet               don't say where the logs are when run has ended, nor on
+                        a terminal what serve waits for
   --service-account-json PATH
                         the key file of the account that the logdog output uses,
                         or :gce for the machine's own (default: the account that
@@ -197,6 +199,9 @@ can open more of them: the variable LOGDOG_STREAM_SERVER_PATH tells it butler's
 socket, which the LogDog client libraries use. Butler delivers all of them, then
 exits as COMMAND did. Nothing after the beginning of COMMAND is read as an
 option of butler.
+
+Without --output the last line on butler's standard error says how COMMAND
+ended and where its logs are; --quiet or --log-level error leave it out.
 
 Options of run:
   --stdout KEY=VALUE,...

@@ -51,20 +51,29 @@ impl Log for Stderr {
             };
             // A message about a client may quote what it sent.
             let message = escape(&record.args().to_string());
-            let mut kept = self.kept();
-            // First, so that there is room.
-            kept.offer(to_stderr);
-            kept.add(&format!("butler: {level}: {message}\n"));
-            if !kept.offer(to_stderr) {
-                self.is_kept.notify_one();
-            }
+            self.put(&format!("butler: {level}: {message}\n"));
         }
     }
 
     fn flush(&self) {}
 }
 
+/// Says something that is no message of the log.
+pub(super) fn tell(sentence: &str) {
+    STDERR.put(&format!("butler: {}\n", escape(sentence)));
+}
+
 impl Stderr {
+    fn put(&self, line: &str) {
+        let mut kept = self.kept();
+        // First, so that there is room.
+        kept.offer(to_stderr);
+        kept.add(line);
+        if !kept.offer(to_stderr) {
+            self.is_kept.notify_one();
+        }
+    }
+
     fn kept(&self) -> MutexGuard<'_, Kept> {
         self.kept.lock().unwrap_or_else(PoisonError::into_inner)
     }

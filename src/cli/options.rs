@@ -45,6 +45,8 @@ pub struct Common {
     pub stats_path: Option<PathBuf>,
     /// What is logged on stderr.
     pub log_level: LevelFilter,
+    /// Nothing is said that is no message of the log.
+    pub quiet: bool,
     /// Exit with 250 when logs of `run` were lost.
     pub fail_on_loss: bool,
     /// Whose streams are taken, by where they come from.
@@ -55,6 +57,13 @@ pub struct Common {
     pub coordinator_host: Option<String>,
     /// What was read and has no effect, to be logged once there is a log.
     pub remarks: Vec<Remark>,
+}
+
+impl Common {
+    /// Are people told what they may like to know?
+    pub fn gives_hints(&self) -> bool {
+        !self.quiet && self.log_level >= LevelFilter::Warn
+    }
 }
 
 /// Something about a command line that is not wrong, but worth a message.

@@ -1,8 +1,9 @@
 //! `butler serve`: streams until a signal comes.
 
-use std::io::Write;
+use std::io::{IsTerminal, Write, stderr, stdout};
 use std::process::ExitCode;
 
+use super::logger;
 use super::notify::Notifier;
 use super::options::Common;
 use super::passed::Passed;
@@ -28,11 +29,34 @@ pub(super) async fn serve(mut common: Common, passed: Passed) -> ExitCode {
     if let Some(directory) = &mut directory {
         directory.begin();
     }
+    let people_look_on = common.gives_hints() && stdout().is_terminal() && stderr().is_terminal();
+    if people_look_on {
+        tell_what_to_do(&server);
+    }
     Needs::of(&common).of_server(&server).give_up_the_rest();
     butler.add_stream_server(server);
     notifier.ready();
     let result = session::wait(&butler, &common, &mut signals, &notifier).await;
-    session::exit_code(&common, result)
+    let code = session::exit_code(&common, result);
+    if let Some(directory) = &directory
+        && people_look_on
+    {
+        let path = directory.path();
+        logger::tell(&format!("the logs: butler cat {}", path.display()));
+    }
+    code
+}
+
+/// For somebody who has typed `butler` to see what happens.
+fn tell_what_to_do(server: &StreamServer) {
+    let uri = server.uri();
+    for line in [
+        format!("waiting for streams at {uri}; Ctrl-C ends it"),
+        format!("to send one: echo hello | butler stream --stream-server {uri}"),
+        "to capture a command instead: butler run -- COMMAND (see butler help)".to_owned(),
+    ] {
+        logger::tell(&line);
+    }
 }
 
 async fn begin(
@@ -56,7 +80,7 @@ async fn begin(
 fn listen(common: &Common, passed: Passed) -> Result<StreamServer, String> {
     let server = session::listen(common, passed)?;
     if common.stream_server.is_none() {
-        let mut stdout = std::io::stdout();
+        let mut stdout = stdout();
         writeln!(stdout, "{}", server.uri())
             .and_then(|()| stdout.flush())
             .map_err(|error| format!("can't tell on stdout where it listens: {error}"))?;

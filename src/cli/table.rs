@@ -104,6 +104,7 @@ pub enum Switch {
     Json,
     Follow,
     Raw,
+    Quiet,
 }
 
 /// What may follow an option.
@@ -134,7 +135,7 @@ const STREAM: &[Subcommand] = &[Stream];
 const CAT: &[Subcommand] = &[Cat];
 
 /// Every option, an alias as one of its own.
-pub static OPTIONS: [Opt; 37] = [
+pub static OPTIONS: [Opt; 38] = [
     switch("help", Switch::Help, EVERY),
     switch("version", Switch::Version, EVERY),
     valued("stream-server", Valued::StreamServer, COMMON),
@@ -172,6 +173,7 @@ pub static OPTIONS: [Opt; 37] = [
     switch("json", Switch::Json, CAT),
     switch("follow", Switch::Follow, CAT),
     switch("raw", Switch::Raw, LOGGING),
+    switch("quiet", Switch::Quiet, COMMON),
 ];
 
 /// Options that are refused with a sentence of their own: those of the

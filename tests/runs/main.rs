@@ -8,6 +8,7 @@ mod common;
 mod each_its_own;
 mod earlier;
 mod lock;
+mod newcomer;
 
 use std::path::Path;
 use std::process::Output;

@@ -4,12 +4,15 @@ mod capture;
 mod environment;
 mod result;
 mod signals;
+mod summary;
 
 use std::io;
 use std::process::{ExitCode, Stdio};
+use std::time::Instant;
 
 use tokio::process::Command;
 
+use super::logger;
 use super::notify::{self, Notifier};
 use super::options::{Common, RunOptions};
 use super::passed::Passed;
@@ -21,6 +24,7 @@ use capture::{Shown, capture};
 use environment::{absolute_uri, environment};
 use result::{exit_code, write_result};
 use signals::ChildSignals;
+use summary::summary;
 
 /// The command can't be executed.
 const EXIT_CANNOT_EXECUTE: u8 = 126;
@@ -93,6 +97,7 @@ async fn run_command(
             &mut shown,
         )?);
     }
+    let begun = Instant::now();
     let spawned = command.spawn();
     // Our ends of the child's pipes close with it.
     drop(command);
@@ -124,6 +129,7 @@ async fn run_command(
         .wait_for(&mut child, &butler)
         .await
         .map_err(|error| format!("waiting for the command: {error}"))?;
+    let took = begun.elapsed();
     notifier.stopping();
     butler.shutdown(common.drain_timeout);
     let report = signals.wait_for_end(&butler).await;
@@ -141,6 +147,11 @@ async fn run_command(
             false
         }
     };
+    if let Some(directory) = &directory
+        && common.gives_hints()
+    {
+        logger::tell(&summary(status, took, &directory.path()));
+    }
     let code = exit_code(status);
     if let Some(path) = &options.result_path {
         write_result(path, options, code, delivered);
