@@ -37,7 +37,7 @@ impl Access {
             Self::Remove => RemoveFile | RemoveDir,
             Self::Write => WriteFile.into(),
             Self::Replace => MakeReg | WriteFile | Truncate,
-            Self::Tree => MakeDir | MakeReg | WriteFile | RemoveFile,
+            Self::Tree => MakeDir | MakeReg | WriteFile | Truncate | RemoveFile,
         }
     }
 }

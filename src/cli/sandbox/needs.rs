@@ -24,7 +24,8 @@ pub(super) enum Access {
     Write,
     /// Files are made, emptied and written to.
     Replace,
-    /// Files and directories are made, files are written to and removed.
+    /// Files and directories are made, files are written to, emptied and
+    /// removed.
     Tree,
 }
 

@@ -186,10 +186,17 @@ impl Directory<'_> {
         }
     }
 
-    /// The file of that name for reading and writing, made if it is not there.
+    /// The file of that name, to be written anywhere in it; made if it is not
+    /// there.
     pub fn open_or_create(&self, name: &str) -> Result<OwnedFd, Errno> {
-        let flags = FILE.difference(OFlags::WRONLY | OFlags::APPEND) | OFlags::RDWR;
-        open_component(self.as_fd(), name, flags | OFlags::CREATE, FILE_MODE)
+        let flags = FILE.difference(OFlags::APPEND) | OFlags::CREATE;
+        open_component(self.as_fd(), name, flags, FILE_MODE)
+    }
+
+    /// The same to read it, if it is there.
+    pub fn open_to_read(&self, name: &str) -> Result<OwnedFd, Errno> {
+        let flags = FILE.difference(OFlags::WRONLY | OFlags::APPEND);
+        open_component(self.as_fd(), name, flags, Mode::empty())
     }
 
     /// Is what has that name still the same?

@@ -23,7 +23,7 @@ use std::fs::File;
 use std::io::{self, BufRead, Read};
 use std::os::fd::OwnedFd;
 
-use rustix::fs::{FileType, FlockOperation, flock, ftruncate};
+use rustix::fs::{FileType, FlockOperation, flock, fstat, ftruncate};
 use rustix::io::{Errno, pread, pwrite};
 use serde_json::{Value, json};
 
@@ -113,7 +113,7 @@ impl Mark {
             }
             match flock(&file, FlockOperation::NonBlockingLockExclusive) {
                 Ok(()) => {}
-                Err(Errno::WOULDBLOCK) => return Err(MarkError::InUse(pid_in(&file))),
+                Err(Errno::WOULDBLOCK) => return Err(MarkError::InUse(pid_in(directory))),
                 // Some network file systems have no locks.
                 Err(errno) => log::warn!(
                     "the directory can't be locked ({errno}): a second butler in it would go \
@@ -123,7 +123,9 @@ impl Mark {
             // If it was removed before we had the lock, another butler may
             // have made and locked a new one.
             if directory.is_still(MARK, identity)? {
-                ftruncate(&file, 0)?;
+                if fstat(&file)?.st_size > 0 {
+                    ftruncate(&file, 0)?;
+                }
                 return Ok(Self::new(file, list));
             }
         }
@@ -192,8 +194,9 @@ fn remove(directory: &Directory<'_>) -> Result<(), Errno> {
     }
 }
 
-/// Whose mark it is, if that is written already.
-fn pid_in(file: &OwnedFd) -> Option<u64> {
+/// Whose mark is there, if that is written already and may be read.
+fn pid_in(directory: &Directory<'_>) -> Option<u64> {
+    let file = directory.open_to_read(MARK).ok()?;
     let mut head = [0; HEAD_MAX];
     let len = pread(file, &mut head[..], 0).ok()?;
     let line = head[..len].split(|byte| *byte == b'\n').next()?;
