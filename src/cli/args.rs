@@ -24,7 +24,7 @@ use super::usage::{Problem, UsageError};
 use super::values;
 use crate::limits;
 #[cfg(feature = "logdog")]
-use crate::output::logdog::Credentials;
+use crate::output::logdog::{Credentials, Realm};
 use crate::output::{Controls, Output};
 use crate::wire::name::StreamName;
 use crate::{Config, IoMode, Users};
@@ -72,6 +72,7 @@ struct CommandLine {
     common: Common,
     prefix: Option<StreamName>,
     service_account: Option<OsString>,
+    realm: Option<OsString>,
     project_given: bool,
 
     stdout: Option<StreamFlags>,
@@ -118,6 +119,7 @@ impl CommandLine {
             },
             prefix: None,
             service_account: None,
+            realm: None,
             project_given: false,
             stdout: None,
             stderr: None,
@@ -236,6 +238,7 @@ impl CommandLine {
             Valued::ServiceAccount => {
                 self.service_account = (!value.is_empty()).then_some(value);
             }
+            Valued::Realm => self.realm = (!value.is_empty()).then_some(value),
             Valued::AllowUid => {
                 let uid = parsed(option, &value, values::uid)?;
                 common.users = std::mem::take(&mut common.users).and([uid]);
@@ -362,11 +365,19 @@ impl CommandLine {
                 Some(gce) if gce == ":gce" => Credentials::Gce,
                 Some(path) => Credentials::KeyFile(path.into()),
             };
+            if let Some(realm) = &self.realm {
+                settings.realm = parsed("realm", realm, Realm::from_str)?;
+            }
             return Ok(());
         }
-        if self.service_account.is_some() {
-            let text = "--service-account-json is for the logdog output, and has no effect";
-            self.remark(Level::Info, text.into());
+        for (option, is_given) in [
+            ("service-account-json", self.service_account.is_some()),
+            ("realm", self.realm.is_some()),
+        ] {
+            if is_given {
+                let text = format!("--{option} is for the logdog output, and has no effect");
+                self.remark(Level::Info, text);
+            }
         }
         Ok(())
     }

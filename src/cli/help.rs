@@ -119,6 +119,10 @@ Options:
                         the key file of the account that the logdog output uses,
                         or :gce for the machine's own (default: the account that
                         LUCI_CONTEXT has, or else the machine's own)
+  --realm none|auto|NAME
+                        the LUCI realm that the logdog output registers in: none
+                        (the default), that of LUCI_CONTEXT, or NAME. In a realm
+                        the account system of LUCI_CONTEXT publishes
   -h, --help            explain butler, or the subcommand it is given after
   -V, --version         print the version
 ";

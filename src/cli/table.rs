@@ -77,6 +77,7 @@ pub enum Valued {
     Io,
     LogLevel,
     ServiceAccount,
+    Realm,
     AllowUid,
     Sandbox,
     Stdout,
@@ -135,7 +136,7 @@ const STREAM: &[Subcommand] = &[Stream];
 const CAT: &[Subcommand] = &[Cat];
 
 /// Every option, an alias as one of its own.
-pub static OPTIONS: [Opt; 38] = [
+pub static OPTIONS: [Opt; 39] = [
     switch("help", Switch::Help, EVERY),
     switch("version", Switch::Version, EVERY),
     valued("stream-server", Valued::StreamServer, COMMON),
@@ -155,6 +156,7 @@ pub static OPTIONS: [Opt; 38] = [
     valued("io", Valued::Io, COMMON),
     valued("log-level", Valued::LogLevel, LOGGING),
     valued("service-account-json", Valued::ServiceAccount, COMMON),
+    valued("realm", Valued::Realm, COMMON),
     valued("allow-uid", Valued::AllowUid, COMMON),
     valued("sandbox", Valued::Sandbox, COMMON),
     switch("fail-on-loss", Switch::FailOnLoss, COMMON),

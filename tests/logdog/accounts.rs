@@ -186,22 +186,66 @@ fn luci_context_has_accounts() {
     assert!(stderr(&output).contains(says), "{}", stderr(&output));
 }
 
+/// As the command of the reference has it: one account registers and
+/// publishes, whatever the realm is.
+#[test]
+fn one_account_does_it_all() {
+    for realm in [
+        r#"{"name":"test:ci"}"#,
+        r#"{"name":"other:ci"}"#,
+        r#"{"name":7}"#,
+    ] {
+        for option in [&[] as &[&str], &["--realm=none"], &["--realm="]] {
+            let world = World::new();
+            let context = world.luci.context(&format!(r#"{{"realm":{realm}}}"#));
+            let output = world
+                .command_with(&context, &[option, &["run", "echo", "x"]].concat())
+                .output()
+                .unwrap();
+            assert!(output.status.success(), "{output:?}");
+            let calls = world.coordinator.calls();
+            assert_eq!(calls.len(), 1);
+            assert_eq!((calls[0].token(), &*calls[0].request.realm), ("task-1", ""));
+            assert_eq!(publishing_tokens(&world), ["task-1"]);
+        }
+    }
+}
+
 /// In a realm the task registers, and the system publishes.
 #[test]
 fn realms() {
+    for (context, option, realm) in [
+        (r#"{"realm":{"name":"test:ci"}}"#, "--realm=auto", "ci"),
+        (
+            r#"{"realm":{"name":"other:ci"}}"#,
+            "--realm=try/a.b",
+            "try/a.b",
+        ),
+        ("{}", "--realm=@root", "@root"),
+    ] {
+        let world = World::new();
+        let context = world.luci.context(context);
+        let output = world
+            .command_with(&context, &[option, "run", "echo", "x"])
+            .output()
+            .unwrap();
+        assert!(output.status.success(), "{output:?}");
+        let calls = world.coordinator.calls();
+        assert_eq!(
+            (calls[0].token(), &*calls[0].request.realm),
+            ("task-1", realm)
+        );
+        assert_eq!(publishing_tokens(&world), ["system-2"]);
+    }
+    // There is none to be in.
     let world = World::new();
-    let context = world.luci.context(r#"{"realm":{"name":"test:ci"}}"#);
     let output = world
-        .command_with(&context, &["run", "echo", "x"])
+        .command(&["--realm=auto", "run", "echo", "x"])
         .output()
         .unwrap();
     assert!(output.status.success(), "{output:?}");
-    let calls = world.coordinator.calls();
-    assert_eq!(
-        (calls[0].token(), &*calls[0].request.realm),
-        ("task-1", "ci")
-    );
-    assert_eq!(publishing_tokens(&world), ["system-2"]);
+    assert_eq!(world.coordinator.calls()[0].request.realm, "");
+    assert_eq!(publishing_tokens(&world), ["task-1"]);
 }
 
 #[test]
@@ -210,7 +254,7 @@ fn who_is_denied_in_a_realm_tries_as_the_system() {
     world.coordinator.deny("task-1");
     let context = world.luci.context(r#"{"realm":{"name":"test:ci"}}"#);
     let output = world
-        .command_with(&context, &["run", "echo", "x"])
+        .command_with(&context, &["--realm=auto", "run", "echo", "x"])
         .output()
         .unwrap();
     assert!(output.status.success(), "{output:?}");
@@ -224,25 +268,123 @@ fn who_is_denied_in_a_realm_tries_as_the_system() {
     world.coordinator.deny("task-3");
     world.coordinator.deny("system-4");
     let output = world
-        .command_with(&context, &["run", "true"])
+        .command_with(&context, &["--realm=auto", "run", "true"])
         .output()
         .unwrap();
     assert_eq!(output.status.code(), Some(250));
     assert!(stderr(&output).contains("realm test:ci"), "{output:?}");
     assert_eq!(world.coordinator.calls().len(), 4);
-}
 
-#[test]
-fn the_realm_of_another_project_is_refused() {
-    let world = World::new();
-    let context = world.luci.context(r#"{"realm":{"name":"other:ci"}}"#);
+    // And not where no realm is asked for.
+    world.coordinator.deny("task-5");
     let output = world
         .command_with(&context, &["run", "true"])
         .output()
         .unwrap();
-    assert_eq!(output.status.code(), Some(2));
-    assert!(stderr(&output).contains("the project other"), "{output:?}");
+    assert_eq!(output.status.code(), Some(250));
+    assert_eq!(world.coordinator.calls().len(), 5);
+}
+
+#[test]
+fn realms_that_are_refused() {
+    let world = World::new();
+    let context = world.luci.context(r#"{"realm":{"name":"other:ci"}}"#);
+    for (option, says) in [
+        ("--realm=auto", "the project other"),
+        ("--realm=test:ci", "--realm \"test:ci\" is not allowed"),
+    ] {
+        let output = world
+            .command_with(&context, &[option, "run", "true"])
+            .output()
+            .unwrap();
+        assert_eq!(output.status.code(), Some(2));
+        assert!(stderr(&output).contains(says), "{output:?}");
+    }
     assert!(world.coordinator.calls().is_empty());
+}
+
+/// It is an error only where something of it is needed.
+#[test]
+fn a_luci_context_that_can_not_be_read() {
+    let tokens = http::serve(|_| Reply::json(r#"{"access_token":"from-key","expires_in":3600}"#));
+    let world = World::new();
+    let key = world.path().join("key.json");
+    std::fs::write(&key, key_file(&format!("http://{tokens}/"))).unwrap();
+    let account = format!("--service-account-json={}", key.display());
+    let broken = world.path().join("broken.json");
+    std::fs::write(&broken, r#"{"local_auth":{}}"#).unwrap();
+    for (path, says) in [
+        (world.path().join("absent.json"), "No such file"),
+        (broken, "local_auth.rpc_port is no port"),
+    ] {
+        for (options, code) in [
+            (&[&*account] as &[&str], 0),
+            (&[], 250),
+            (&[&account, "--realm=auto"], 250),
+        ] {
+            let output = bare(world.options())
+                .env("LUCI_CONTEXT", &path)
+                .args(options)
+                .args(["run", "echo", "x"])
+                .output()
+                .unwrap();
+            assert_eq!(output.status.code(), Some(code), "{options:?}: {output:?}");
+            let stderr = stderr(&output);
+            assert!(stderr.contains(says), "{stderr}");
+            let level = if code == 0 {
+                "warning: LUCI_CONTEXT="
+            } else {
+                "error: "
+            };
+            let told = stderr.lines().find(|line| line.contains(says)).unwrap();
+            assert!(told.contains(level), "{told}");
+        }
+    }
+    assert_eq!(publishing_tokens(&world), ["from-key", "from-key"]);
+}
+
+/// Against an emulator and a Coordinator on this machine nobody has to be
+/// anybody; who is somebody says so.
+#[test]
+fn no_account_is_needed_where_nobody_asks() {
+    let world = World::new();
+    let emulator = format!("127.0.0.1:{}", world.publisher.port());
+    let command = || {
+        let mut command = bare(world.options());
+        command.env("PUBSUB_EMULATOR_HOST", &emulator);
+        command
+    };
+    let output = command().args(["run", "echo", "x"]).output().unwrap();
+    assert!(output.status.success(), "{output:?}");
+    let call = &world.coordinator.calls()[0];
+    assert!(!call.http.headers.contains_key("authorization"));
+    assert_eq!(world.publisher.calls()[0].token, None);
+
+    let output = world
+        .command(&["run", "true"])
+        .env("PUBSUB_EMULATOR_HOST", &emulator)
+        .output()
+        .unwrap();
+    assert!(output.status.success(), "{output:?}");
+    assert_eq!(world.coordinator.calls()[1].token(), "task-1");
+    assert!(publishing_tokens(&world).is_empty());
+
+    // A Coordinator that wants to know.
+    world.coordinator.then(Reply::status(401, "who are you?"));
+    let output = command().args(["run", "true"]).output().unwrap();
+    assert_eq!(output.status.code(), Some(250), "{output:?}");
+    let says = "wants an account (--service-account-json): Unauthenticated: who are you?";
+    assert!(stderr(&output).contains(says), "{output:?}");
+    assert_eq!(world.coordinator.calls().len(), 3);
+
+    // One that is somewhere else.
+    let host = "--coordinator-host=coordinator.invalid";
+    let output = command().args([host, "run", "true"]).output().unwrap();
+    assert_eq!(output.status.code(), Some(250), "{output:?}");
+    assert!(
+        stderr(&output).contains("there are no credentials"),
+        "{output:?}"
+    );
 }
 
 /// Tokens live 4 s here, so they are renewed after 2.

@@ -242,11 +242,20 @@ fn services_and_expirations() {
         "--output=logdog,service=s1,prefix-expiration=1h30m,pubsub-endpoint={}",
         world.publisher.url()
     );
-    let output = world.command(&[&output, "run", "true"]).output().unwrap();
+    let output = world
+        .command(&[&output, "run", "--stdout=name=s", "printenv"])
+        .arg("LOGDOG_COORDINATOR_HOST")
+        .output()
+        .unwrap();
     assert!(output.status.success(), "{output:?}");
     let calls = world.coordinator.calls();
     let host = format!("s1-dot-{}", world.coordinator.host());
     assert_eq!(calls[0].http.headers["host"], host);
+    // Where links to the logs lead.
+    assert_eq!(
+        reassemble(&world.bundles())["s"].bytes,
+        format!("{host}\n").as_bytes()
+    );
     assert_eq!(calls[0].request.expiration.unwrap().seconds, 5400);
 }
 

@@ -243,7 +243,7 @@ fn refusals_in_full() {
 #[cfg(feature = "logdog")]
 #[test]
 fn logdog_options() {
-    use crate::output::logdog::{Credentials, LogdogOutput};
+    use crate::output::logdog::{Credentials, LogdogOutput, Realm};
     for (account, credentials) in [
         ("", Credentials::Ambient),
         (":gce", Credentials::Gce),
@@ -256,6 +256,7 @@ fn logdog_options() {
             "-coordinator-host=h.example.com",
             "-service-account-json",
             account,
+            "-realm=auto",
             "-output=logdog,service=s",
             "run",
             "-stdout",
@@ -270,6 +271,7 @@ fn logdog_options() {
         let expected = LogdogOutput {
             service: Some("s".into()),
             credentials,
+            realm: Realm::Context,
             ..LogdogOutput::new("h.example.com")
         };
         assert_eq!(common.config.output, Output::Logdog(expected));

@@ -35,7 +35,7 @@ pub(super) fn environment(
             (common.coordinator_host.clone(), carried())
         }
         #[cfg(feature = "logdog")]
-        Output::Logdog(_) => (common.coordinator_host.clone(), carried()),
+        Output::Logdog(settings) => (Some(settings.host()), carried()),
     };
     Ok([
         ("LOGDOG_STREAM_SERVER_PATH", Some(uri)),

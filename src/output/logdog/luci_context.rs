@@ -14,7 +14,8 @@ use super::secrets::HeldSecret;
 #[derive(Debug, Clone, Default, PartialEq)]
 pub struct LuciContext {
     pub local_auth: Option<LocalAuth>,
-    pub realm: Option<Realm>,
+    /// As it stands there: see [`realm`](Self::realm).
+    realm: Option<Value>,
     /// When the task is killed.
     pub deadline: Option<SystemTime>,
 }
@@ -56,12 +57,19 @@ impl LuciContext {
         let section = |name: &str| json.get(name).filter(|section| !section.is_null());
         Ok(Self {
             local_auth: section("local_auth").map(local_auth).transpose()?,
-            realm: match section("realm").and_then(|realm| realm.get("name")) {
-                None | Some(Value::Null) => None,
-                Some(name) => realm(name)?,
-            },
+            realm: section("realm")
+                .and_then(|realm| realm.get("name"))
+                .cloned(),
             deadline: section("deadline").and_then(deadline),
         })
+    }
+
+    /// What is wrong with the realm is only told to who asks for it.
+    pub fn realm(&self) -> Result<Option<Realm>, String> {
+        match &self.realm {
+            None | Some(Value::Null) => Ok(None),
+            Some(name) => realm(name),
+        }
     }
 }
 
@@ -129,11 +137,11 @@ mod tests {
             "deadline":{"soft_deadline":1000.5,"grace_period":30},"swarming":{}}"#;
         let context = LuciContext::parse(json).unwrap();
         assert!(!format!("{context:?}").contains("aGk"));
+        let realm = context.realm().unwrap().unwrap();
         let auth = context.local_auth.unwrap();
         assert_eq!((auth.rpc_port, auth.secret.expose()), (1234, &b"aGk="[..]));
         assert_eq!(auth.default_account_id.as_deref(), Some("task"));
         assert_eq!(auth.accounts, ["system", "task"]);
-        let realm = context.realm.unwrap();
         assert_eq!((&*realm.project, &*realm.name), ("chromium", "ci"));
         let deadline = SystemTime::UNIX_EPOCH + Duration::from_millis(1_030_500);
         assert_eq!(context.deadline, Some(deadline));
@@ -149,7 +157,12 @@ mod tests {
             r#"{"deadline":{"soft_deadline":1e300}}"#,
         ] {
             let context = LuciContext::parse(json.as_bytes()).unwrap();
-            assert_eq!(context, LuciContext::default(), "{json}");
+            assert_eq!(context.realm(), Ok(None), "{json}");
+            assert_eq!(
+                (context.local_auth, context.deadline),
+                (None, None),
+                "{json}"
+            );
         }
     }
 
@@ -167,8 +180,10 @@ mod tests {
             ),
             (r#"{"local_auth":{"rpc_port":1}}"#, "secret is missing"),
             (r#"{"realm":{"name":"ci"}}"#, "wanted is PROJECT:REALM"),
+            (r#"{"realm":{"name":7}}"#, "realm.name is no string"),
         ] {
-            let error = LuciContext::parse(json.as_bytes()).unwrap_err();
+            let context = LuciContext::parse(json.as_bytes());
+            let error = context.and_then(|context| context.realm()).unwrap_err();
             assert!(error.contains(says), "{error}");
             assert!(!error.contains("hunter2"));
         }

@@ -28,12 +28,12 @@ use std::path::Path;
 use std::rc::Rc;
 use std::time::SystemTime;
 
-use auth::Accounts;
+use auth::{Accounts, Wanted};
 use bytes::Bytes;
 use coordinator::{CoordinatorHost, Failure, Registrar, Registration};
 use luci_context::LuciContext;
 use pubsub::{Endpoint, Publisher};
-pub use settings::{Credentials, LogdogOutput, Origin, OriginError};
+pub use settings::{Credentials, LogdogOutput, Origin, OriginError, Realm, RealmError, RealmName};
 
 use crate::bundle::Bundle;
 use crate::ledger::DropReason;
@@ -63,8 +63,8 @@ impl fmt::Display for RegistrationError {
         match self {
             Self::Project { given, realm } => write!(
                 f,
-                "the project is {given}, but LUCI_CONTEXT has a realm of the project {realm}: a \
-                 task may log to its own project only"
+                "the project is {given}, but LUCI_CONTEXT has a realm of the project {realm}: in \
+                 its realm a task may log to its own project only (--realm none sends none)"
             ),
             Self::Failed(why) => f.write_str(why),
         }
@@ -97,27 +97,26 @@ pub(crate) async fn connect(
     prefix: &StreamName,
 ) -> Result<Session, RegistrationError> {
     let failed = |why: &dyn fmt::Display| RegistrationError::Failed(why.to_string());
-    let context = match std::env::var_os("LUCI_CONTEXT").filter(|path| !path.is_empty()) {
-        Some(path) => LuciContext::read(Path::new(&path)).map_err(|error| failed(&error))?,
-        None => LuciContext::default(),
-    };
-    if let Some(realm) = &context.realm
-        && realm.project != project.as_str()
-    {
-        return Err(RegistrationError::Project {
-            given: project.to_string(),
-            realm: realm.project.clone(),
-        });
-    }
     let endpoint = endpoint(settings).map_err(|error| failed(&error))?;
+    let host = CoordinatorHost::new(settings)
+        .map_err(|error| failed(&format_args!("the Coordinator's host: {error}")))?;
+    // Neither an emulator nor what listens on this very machine is Google's.
+    let account_is_optional = matches!(endpoint, Endpoint::Emulator(_)) && !host.origin.secure;
+    let context = luci_context(settings, account_is_optional).map_err(|error| failed(&error))?;
+    let realm = realm(settings, &context, project)?;
+    let wanted = Wanted {
+        credentials: &settings.credentials,
+        in_realm: realm.is_some(),
+        optional: account_is_optional,
+    };
     let metadata_host = variable("GCE_METADATA_HOST");
-    let mut accounts = auth::choose(&settings.credentials, &context, metadata_host.as_deref())
+    let mut accounts = auth::choose(&wanted, &context, metadata_host.as_deref())
         .await
         .map_err(|error| failed(&error))?;
-    let realm = context.realm.as_ref().map_or("", |realm| &realm.name);
-    let registrar = Registrar::new(settings, project.as_str(), prefix.as_str(), realm)
+    let realm = realm.as_deref().unwrap_or_default();
+    let registrar = Registrar::new(settings, &host, project.as_str(), prefix.as_str(), realm)
         .map_err(|error| failed(&error))?;
-    let Registration { secret, topic } = register(&registrar, &mut accounts)
+    let Registration { secret, topic } = register(&registrar, accounts.as_mut())
         .await
         .map_err(|error| failed(&error))?;
     log::info!(
@@ -128,7 +127,7 @@ pub(crate) async fn connect(
         .await
         .map_err(|error| failed(&error))?;
     let tokens = match endpoint {
-        Endpoint::Google(_) => Some(accounts.publishes),
+        Endpoint::Google(_) => accounts.map(|accounts| accounts.publishes),
         Endpoint::Emulator(_) => None,
     };
     let publisher = Publisher::new(topic, channel, tokens, secret.clone());
@@ -146,10 +145,52 @@ pub(crate) async fn connect(
     })
 }
 
+/// What the environment says of accounts, a realm and a deadline. Where
+/// nothing of it is needed, it need not be readable.
+fn luci_context(settings: &LogdogOutput, account_is_optional: bool) -> Result<LuciContext, String> {
+    let Some(path) = std::env::var_os("LUCI_CONTEXT").filter(|path| !path.is_empty()) else {
+        return Ok(LuciContext::default());
+    };
+    let is_needed = settings.realm == Realm::Context
+        || settings.credentials == Credentials::Ambient && !account_is_optional;
+    match LuciContext::read(Path::new(&path)) {
+        Err(error) if !is_needed => {
+            log::warn!("{error}; nothing of it is used");
+            Ok(LuciContext::default())
+        }
+        result => result,
+    }
+}
+
+/// The realm to register in, without its project.
+fn realm(
+    settings: &LogdogOutput,
+    context: &LuciContext,
+    project: &ProjectName,
+) -> Result<Option<String>, RegistrationError> {
+    match &settings.realm {
+        Realm::None => Ok(None),
+        Realm::Named(name) => Ok(Some(name.as_str().to_owned())),
+        Realm::Context => match context.realm().map_err(RegistrationError::Failed)? {
+            Some(realm) if realm.project != project.as_str() => Err(RegistrationError::Project {
+                given: project.to_string(),
+                realm: realm.project,
+            }),
+            realm => Ok(realm.map(|realm| realm.name)),
+        },
+    }
+}
+
 /// With the second account, if the first one may not; that one then publishes
 /// too.
-async fn register(registrar: &Registrar, accounts: &mut Accounts) -> Result<Registration, Failure> {
-    let denied = match registrar.register(&accounts.registers).await {
+async fn register(
+    registrar: &Registrar,
+    accounts: Option<&mut Accounts>,
+) -> Result<Registration, Failure> {
+    let Some(accounts) = accounts else {
+        return registrar.register(None).await;
+    };
+    let denied = match registrar.register(Some(&accounts.registers)).await {
         Err(Failure::Denied(why)) => why,
         result => return result,
     };
@@ -157,7 +198,7 @@ async fn register(registrar: &Registrar, accounts: &mut Accounts) -> Result<Regi
         return Err(Failure::Denied(denied));
     };
     log::warn!("{denied}; trying with {}", second.account());
-    let registration = registrar.register(&second).await?;
+    let registration = registrar.register(Some(&second)).await?;
     accounts.publishes = second;
     Ok(registration)
 }

@@ -39,27 +39,46 @@ impl Accounts {
     }
 }
 
+/// What decides about the accounts.
+#[derive(Debug)]
+pub struct Wanted<'a> {
+    pub credentials: &'a Credentials,
+    /// The prefix is registered in a realm.
+    pub in_realm: bool,
+    /// Nobody asks who we are.
+    pub optional: bool,
+}
+
 /// What was asked for; else what `LUCI_CONTEXT` has; else the machine's own
-/// account, if it is a machine of Google's.
+/// account, if it is a machine of Google's. `None` where no account is needed
+/// and none was given.
 pub async fn choose(
-    credentials: &Credentials,
+    wanted: &Wanted<'_>,
     context: &LuciContext,
     metadata_host: Option<&str>,
-) -> Result<Accounts, AuthError> {
-    match credentials {
+) -> Result<Option<Accounts>, AuthError> {
+    match wanted.credentials {
         Credentials::KeyFile(path) => {
             let account = ServiceAccount::read(path)?;
-            return Ok(Accounts::one(Source::ServiceAccount(Box::new(account))));
+            let source = Source::ServiceAccount(Box::new(account));
+            return Ok(Some(Accounts::one(source)));
         }
         Credentials::Gce => {
             let metadata = Metadata::new(metadata_host)?;
-            return Ok(Accounts::one(Source::Gce(metadata)));
+            return Ok(Some(Accounts::one(Source::Gce(metadata))));
         }
         Credentials::Ambient => {}
     }
-    if let Some(accounts) = of_luci(context)? {
-        return Ok(accounts);
+    if let Some(accounts) = of_luci(context, wanted.in_realm)? {
+        return Ok(Some(accounts));
     }
+    match wanted.optional {
+        true => Ok(None),
+        false => of_machine(metadata_host).await.map(Some),
+    }
+}
+
+async fn of_machine(metadata_host: Option<&str>) -> Result<Accounts, AuthError> {
     let metadata = Metadata::new(metadata_host)?;
     match metadata.fetch_within(METADATA_TIMEOUT).await {
         Ok(Ok(token)) => Ok(Accounts::of(Tokens::with_token(
@@ -72,9 +91,9 @@ pub async fn choose(
     }
 }
 
-/// In a realm the task's own account registers, and the system's publishes,
+/// The default account. In a realm it registers, and the system's publishes,
 /// where there is one.
-fn of_luci(context: &LuciContext) -> Result<Option<Accounts>, AuthError> {
+fn of_luci(context: &LuciContext, in_realm: bool) -> Result<Option<Accounts>, AuthError> {
     let Some(auth) = &context.local_auth else {
         return Ok(None);
     };
@@ -88,7 +107,7 @@ fn of_luci(context: &LuciContext) -> Result<Option<Accounts>, AuthError> {
     };
     let mut accounts = Accounts::of(tokens(default)?);
     let has_system = auth.accounts.iter().any(|id| id == SYSTEM_ACCOUNT);
-    if context.realm.is_some() && default != SYSTEM_ACCOUNT {
+    if in_realm && default != SYSTEM_ACCOUNT {
         let system = Rc::new(tokens(SYSTEM_ACCOUNT)?);
         accounts.second = Some(Rc::clone(&system));
         if has_system {

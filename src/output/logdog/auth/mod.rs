@@ -13,7 +13,7 @@ mod token;
 use std::fmt;
 
 pub use cache::Tokens;
-pub use choose::{Accounts, choose};
+pub use choose::{Accounts, Wanted, choose};
 pub use token::Token;
 
 /// What tokens are asked for.

@@ -15,19 +15,18 @@ pub struct CoordinatorHost {
 impl CoordinatorHost {
     /// Of the settings.
     pub fn new(settings: &LogdogOutput) -> Result<Self, OriginError> {
-        let host = &settings.coordinator_host;
-        let plain = Origin::of_host(host)?;
+        let plain = Origin::of_host(&settings.coordinator_host)?;
+        let name = settings.host();
         let Some(service) = &settings.service else {
             return Ok(Self {
                 origin: plain,
-                name: host.clone(),
+                name,
             });
         };
         let valid = |byte: u8| byte.is_ascii_alphanumeric() || byte == b'-' || byte == b'.';
         if service.is_empty() || !service.bytes().all(valid) {
             return Err(OriginError::Syntax);
         }
-        let name = format!("{service}-dot-{host}");
         let origin = match plain.secure {
             true => Origin::of_host(&name)?,
             // On this machine there is but one host: its services are told
@@ -35,6 +34,17 @@ impl CoordinatorHost {
             false => plain,
         };
         Ok(Self { origin, name })
+    }
+}
+
+impl LogdogOutput {
+    /// The host that is asked for, of which clients make links: that of the
+    /// service, if there is one.
+    pub fn host(&self) -> String {
+        match &self.service {
+            Some(service) => format!("{service}-dot-{}", self.coordinator_host),
+            None => self.coordinator_host.clone(),
+        }
     }
 }
 

@@ -58,9 +58,10 @@ pub struct Registrar {
 }
 
 impl Registrar {
-    /// `realm` is without its project.
+    /// `realm` is without its project; empty, it is none.
     pub fn new(
         settings: &LogdogOutput,
+        host: &CoordinatorHost,
         project: &str,
         prefix: &str,
         realm: &str,
@@ -83,9 +84,7 @@ impl Registrar {
             realm: realm.into(),
             expiration: settings.prefix_expiration.map(duration),
         };
-        let host = CoordinatorHost::new(settings)
-            .map_err(|error| Failure::Other(format!("the Coordinator's host: {error}")))?;
-        let client = Client::new(&host).map_err(Failure::Other)?;
+        let client = Client::new(host).map_err(Failure::Other)?;
         Ok(Self {
             client,
             request,
@@ -94,7 +93,7 @@ impl Registrar {
     }
 
     /// Asks until there is an answer that is final.
-    pub async fn register(&self, tokens: &Tokens) -> Result<Registration, Failure> {
+    pub async fn register(&self, tokens: Option<&Tokens>) -> Result<Registration, Failure> {
         let health = Health::new(format!("registration with {}", self.client.host()));
         let mut backoff = Backoff::starting_with(CALL_BACKOFF_FIRST);
         let deadline = Instant::now() + REGISTRATION_TIMEOUT;
@@ -120,25 +119,37 @@ impl Registrar {
         }
     }
 
-    async fn attempt(&self, tokens: &Tokens, renewed: &mut bool) -> Result<Registration, Attempt> {
-        let token = match tokens.get().await {
-            Ok(token) => token,
-            Err(AuthError::Transient(why)) => return Err(Attempt::Again(why)),
-            Err(AuthError::Final(why)) => return Err(Attempt::Final(Failure::Other(why))),
+    async fn attempt(
+        &self,
+        tokens: Option<&Tokens>,
+        renewed: &mut bool,
+    ) -> Result<Registration, Attempt> {
+        let token = match tokens {
+            None => None,
+            Some(tokens) => match tokens.get().await {
+                Ok(token) => Some((tokens, token)),
+                Err(AuthError::Transient(why)) => return Err(Attempt::Again(why)),
+                Err(AuthError::Final(why)) => return Err(Attempt::Final(Failure::Other(why))),
+            },
         };
         let body = Bytes::from(self.request.encode_to_vec());
-        match self.client.register_prefix(&token, body).await {
-            Ok(body) => self.accept(&body).map_err(Attempt::Final),
-            Err(Refusal {
-                code: Code::Unauthenticated,
-                ..
-            }) if !std::mem::replace(renewed, true) => {
-                tokens.reject(&token).await;
-                Err(Attempt::Renew)
-            }
-            Err(refusal) if refusal.code.is_transient() => Err(Attempt::Again(refusal.to_string())),
-            Err(refusal) => Err(Attempt::Final(self.explain(&refusal, tokens))),
+        let call = self
+            .client
+            .register_prefix(token.as_ref().map(|(_, token)| token), body);
+        let refusal = match call.await {
+            Ok(body) => return self.accept(&body).map_err(Attempt::Final),
+            Err(refusal) => refusal,
+        };
+        if let (Code::Unauthenticated, Some((tokens, token))) = (refusal.code, &token)
+            && !std::mem::replace(renewed, true)
+        {
+            tokens.reject(token).await;
+            return Err(Attempt::Renew);
         }
+        Err(match refusal.code.is_transient() {
+            true => Attempt::Again(refusal.to_string()),
+            false => Attempt::Final(self.explain(&refusal, tokens)),
+        })
     }
 
     fn accept(&self, body: &[u8]) -> Result<Registration, Failure> {
@@ -160,7 +171,8 @@ impl Registrar {
         Ok(Registration { secret, topic })
     }
 
-    fn explain(&self, refusal: &Refusal, tokens: &Tokens) -> Failure {
+    fn explain(&self, refusal: &Refusal, tokens: Option<&Tokens>) -> Failure {
+        let account = tokens.map_or("a butler without an account".into(), Tokens::account);
         let RegisterPrefixRequest {
             project,
             prefix,
@@ -178,14 +190,15 @@ impl Registrar {
                     realm => format!("the realm {project}:{realm}"),
                 };
                 Failure::Denied(format!(
-                    "{} may not register prefixes in {place} (permission \
-                     logdog.logs.create): {refusal}",
-                    tokens.account()
+                    "{account} may not register prefixes in {place} (permission \
+                     logdog.logs.create): {refusal}"
                 ))
             }
+            Code::Unauthenticated if tokens.is_none() => Failure::Other(format!(
+                "the Coordinator wants an account (--service-account-json): {refusal}"
+            )),
             Code::Unauthenticated => Failure::Other(format!(
-                "the Coordinator does not accept tokens of {}: {refusal}",
-                tokens.account()
+                "the Coordinator does not accept tokens of {account}: {refusal}"
             )),
             _ => Failure::Other(format!("the prefix {prefix} is refused: {refusal}")),
         }

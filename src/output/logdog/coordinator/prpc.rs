@@ -95,7 +95,11 @@ impl Client {
     }
 
     /// Returns the response, encoded as the request is.
-    pub async fn register_prefix(&self, token: &Token, body: Bytes) -> Result<Bytes, Refusal> {
+    pub async fn register_prefix(
+        &self,
+        token: Option<&Token>,
+        body: Bytes,
+    ) -> Result<Bytes, Refusal> {
         let mut request = Request::new(body);
         *request.method_mut() = Method::POST;
         *request.uri_mut() = Uri::from_static(REGISTER_PREFIX);
@@ -103,7 +107,9 @@ impl Client {
         headers.insert(HOST, self.host_header.clone());
         headers.insert(CONTENT_TYPE, HeaderValue::from_static(BINARY));
         headers.insert(ACCEPT, HeaderValue::from_static(BINARY));
-        headers.insert(AUTHORIZATION, token.header().clone());
+        if let Some(token) = token {
+            headers.insert(AUTHORIZATION, token.header().clone());
+        }
         headers.insert(
             USER_AGENT,
             HeaderValue::from_static(concat!("butler/", env!("CARGO_PKG_VERSION"))),
