@@ -123,6 +123,9 @@ pub const META_JSON_MAX: u64 = 8 * 1024 * 1024;
 /// The list of a directory's streams at most, as `cat` reads it: a million
 /// names, or fewer long ones.
 pub const RUN_MARK_MAX: u64 = 64 * 1024 * 1024;
+/// Names of new streams that an output which stands still has not heard of
+/// yet, at most.
+pub const REGISTRATIONS_MAX: usize = 1024;
 /// Files that the directory output keeps open: at most a quarter of what the
 /// process may open, in these bounds. The rest is for clients.
 pub const OPEN_FILES_MIN: usize = 16;

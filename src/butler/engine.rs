@@ -15,6 +15,7 @@ use tokio::sync::Notify;
 use tokio::time::Instant;
 
 use super::hooks::Hooks;
+use super::registrations::Registrations;
 use crate::bundle::Bundle;
 use crate::core::{Core, OpenError};
 use crate::limits::{AHEAD_BUNDLES, AHEAD_WAIT, LAST_OFFER_MAX, LAST_OFFER_STEP};
@@ -50,6 +51,7 @@ pub(super) struct Engine {
     pub core: RefCell<Core>,
     pub edge: RefCell<Edge>,
     pub hooks: Hooks,
+    pub registrations: Registrations,
     /// Of the output.
     health: Health,
     /// How many bundles the output takes at once.
@@ -84,6 +86,7 @@ impl Engine {
             core: RefCell::new(core),
             edge: RefCell::new(edge),
             hooks: Hooks::default(),
+            registrations: Registrations::default(),
             at_once,
             output_took_ns: Cell::new(0),
             wake_edge: Notify::new(),
@@ -143,6 +146,9 @@ impl Engine {
     pub fn open(&self, now: &Moment, properties: &StreamProperties) -> Result<Key, OpenError> {
         let mut core = self.core.borrow_mut();
         let key = core.open(now, properties)?;
+        if self.registrations.note(&properties.name) {
+            self.wake_output.notify_one();
+        }
         if self.hooks.is_empty() {
             return Ok(key);
         }
@@ -433,6 +439,9 @@ impl Engine {
         loop {
             let now = clock::now();
             let bundle = self.core.borrow_mut().poll_bundle(&now);
+            for name in self.registrations.take() {
+                self.unless_given_up(sink.registered(&name)).await;
+            }
             let Some(bundle) = bundle else {
                 let nothing_left = self.aborted().is_some() || self.core.borrow().is_settled();
                 if self.finished.get() && nothing_left {

@@ -4,6 +4,7 @@ mod engine;
 mod hooks;
 #[cfg(feature = "logdog")]
 mod publishing;
+mod registrations;
 mod report;
 
 use std::fmt;
@@ -198,6 +199,9 @@ impl Butler {
             1,
             sink.health().clone(),
         );
+        if sink.wants_registrations() {
+            engine.registrations.want();
+        }
         spawn_local(Rc::clone(&engine).run_output(sink));
         Ok(Self::begin(engine, &config, None))
     }

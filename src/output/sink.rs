@@ -12,6 +12,7 @@ use super::socket::{Address, SocketSink};
 use super::{Output, Sink};
 use crate::bundle::Bundle;
 use crate::outcome::Outcome;
+use crate::wire::name::StreamName;
 
 /// One sink of those there are.
 #[derive(Debug)]
@@ -65,6 +66,21 @@ impl AnySink {
             // There is no mark of a stream's end on disk.
             Self::Directory(_) => Outcome::default().without_ends(),
             _ => Outcome::default(),
+        }
+    }
+
+    /// Is it to hear of streams before their first bundle?
+    pub fn wants_registrations(&self) -> bool {
+        match self {
+            Self::Directory(sink) => sink.wants_registrations(),
+            _ => false,
+        }
+    }
+
+    /// A stream of that name has begun, of which nothing was delivered yet.
+    pub async fn registered(&mut self, name: &StreamName) {
+        if let Self::Directory(sink) = self {
+            sink.registered(name).await;
         }
     }
 

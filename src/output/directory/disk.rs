@@ -15,7 +15,7 @@ use crate::bundle::StreamInfo;
 use crate::wire::descriptor::StreamType;
 
 /// How often a name may be displaced before we wait for a better time.
-const DISPLACED_MAX: usize = 32;
+pub(super) const DISPLACED_MAX: usize = 32;
 
 /// A stream, as it is on disk.
 #[derive(Debug, Default)]
@@ -354,7 +354,7 @@ fn create_datagram(
 
 /// Removes what an earlier run left, the last one first: whenever that is
 /// broken off, there is no gap. What can't be removed displaces ours.
-fn remove_datagrams(directory: &Directory<'_>, component: &str) -> Result<(), Obstacle> {
+pub(super) fn remove_datagrams(directory: &Directory<'_>, component: &str) -> Result<(), Obstacle> {
     let file = |number| layout::datagram_file(component, number, 0);
     let mut end = 0;
     while directory.has(&file(end))? {

@@ -14,6 +14,9 @@
 //!   butler that is killed may leave `a/.meta~.b`, which is none); a stream
 //!   without entries has no files at all.
 //!
+//! A stream of an earlier run goes when one of its name is registered, before
+//! there is anything of the new one: see [`earlier`].
+//!
 //! Beside them is `.butler-run`, which says whose the directory is and which
 //! streams this run has written: see [`mark`].
 //!
@@ -60,6 +63,7 @@
 mod beneath;
 mod contents;
 mod disk;
+mod earlier;
 pub(crate) mod layout;
 pub(crate) mod mark;
 mod meta;
@@ -84,11 +88,14 @@ use crate::wire::name::StreamName;
 use crate::wire::walk::{ContentView, Malformed};
 use beneath::Root;
 use disk::{Disk, StreamFiles};
+use earlier::Earlier;
 use open_files::OpenFiles;
 
 /// Gives every stream a file; see the module.
 #[derive(Debug)]
 pub(crate) struct DirectorySink {
+    /// What was there when this run began.
+    earlier: Option<Earlier>,
     disk: Disk,
     /// Those that have begun and not ended.
     streams: AHashMap<StreamName, StreamFiles>,
@@ -145,14 +152,33 @@ impl DirectorySink {
     }
 
     fn with_open_files(path: &Path, bound: usize) -> io::Result<Self> {
+        let root = Root::open(path)?;
         Ok(Self {
-            disk: Disk::new(Root::open(path)?, bound),
+            earlier: Earlier::look(&root)?,
+            disk: Disk::new(root, bound),
             streams: AHashMap::default(),
             bytes: Vec::new(),
             health: Health::new(format!("directory {}", path.display())),
             backoff: Backoff::new(),
             busy: 0,
         })
+    }
+
+    /// Is there anything that a new stream may have to take the place of?
+    pub fn wants_registrations(&self) -> bool {
+        self.earlier.is_some()
+    }
+
+    /// A stream of that name has begun, of which nothing was delivered yet.
+    pub async fn registered(&mut self, name: &StreamName) {
+        if let Some(earlier) = &self.earlier
+            && let Err(errno) = earlier.make_way(name)
+        {
+            log::warn!(
+                "stream {name}: what an earlier run has left of it can't be removed: {errno}"
+            );
+        }
+        breathe(&mut self.busy).await;
     }
 
     /// Writes what is left of a stream's part of the bundle.
