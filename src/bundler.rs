@@ -29,8 +29,10 @@ pub(crate) struct Slot {
     index: u32,
 }
 
-/// Lists of bundles that are kept for the next ones.
+/// Lists of bundles that are kept for the next ones, and bytes of memory in
+/// them: they do not count as buffered.
 const SPARE_MAX: usize = 16;
+const SPARE_BYTES_MAX: usize = 2 * 1024 * 1024;
 /// A bundle with less room than this part of its target counts as full.
 const NEARLY_FULL: usize = 32;
 /// Whatever a descriptor takes of a bundle, an entry gets this much.
@@ -50,6 +52,8 @@ pub(crate) struct Bundler {
     /// Free segments, the last used at the end.
     pool: SegmentPool,
     spare: Vec<(Vec<Part>, Vec<BundleStream>)>,
+    /// Bytes of memory in them.
+    spare_bytes: usize,
     /// Bytes of memory of all bundles that are cut, here or with the output.
     cut: usize,
     /// Bundles that the output has.
@@ -75,10 +79,12 @@ impl Open {
     /// Bytes of memory. Where entries are small, what is noted of them takes
     /// as much as they do.
     fn memory(&self) -> usize {
-        self.segment.len()
-            + self.parts.capacity() * size_of::<Part>()
-            + self.streams.capacity() * size_of::<BundleStream>()
+        self.segment.len() + lists_memory(&self.parts, &self.streams)
     }
+}
+
+fn lists_memory(parts: &Vec<Part>, streams: &Vec<BundleStream>) -> usize {
+    parts.capacity() * size_of::<Part>() + streams.capacity() * size_of::<BundleStream>()
 }
 
 impl Bundler {
@@ -94,6 +100,7 @@ impl Bundler {
             next_prefix_index: 0,
             pool: SegmentPool::new(limits.target),
             spare: Vec::new(),
+            spare_bytes: 0,
             cut: 0,
             in_flight: 0,
         }
@@ -272,6 +279,7 @@ impl Bundler {
                 let room = self.memory_max.saturating_sub(self.cut);
                 let segment = self.pool.take(len, room);
                 let (parts, streams) = self.spare.pop().unwrap_or_default();
+                self.spare_bytes -= lists_memory(&parts, &streams);
                 closed.insert(Open {
                     segment,
                     used: 0,
@@ -352,6 +360,17 @@ impl Bundler {
         self.pool.put(segment, room);
     }
 
+    /// Free segments may take so many bytes: others need the rest.
+    pub fn leave_room(&mut self, free_max: usize) {
+        self.pool.shrink(free_max);
+    }
+
+    /// Bytes of free segments.
+    #[cfg(test)]
+    pub fn free_bytes(&self) -> usize {
+        self.pool.bytes()
+    }
+
     /// Takes back the memory of a bundle.
     pub fn recycle(&mut self, bundle: Bundle) {
         self.in_flight -= 1;
@@ -364,7 +383,9 @@ impl Bundler {
         } = bundle;
         parts.clear();
         streams.clear();
-        if self.spare.len() < SPARE_MAX {
+        let lists = lists_memory(&parts, &streams);
+        if self.spare.len() < SPARE_MAX && self.spare_bytes + lists <= SPARE_BYTES_MAX {
+            self.spare_bytes += lists;
             self.spare.push((parts, streams));
         }
         // While a slow output holds much, as much is soon needed again.

@@ -285,7 +285,7 @@ impl Core {
         });
         self.unqueue(key);
         let stream = self.streams.remove(key).expect(OPEN);
-        self.idle -= stream.carry.capacity();
+        self.idle -= stream.carry.memory();
         self.names
             .insert(stream.info.name.clone(), Registered::Ended);
         if stream.watched {
@@ -548,8 +548,14 @@ impl Core {
         &mut self.stats
     }
 
+    /// More may be held than before.
     fn note_peak(&mut self) {
-        self.stats.peak_buffered = self.stats.peak_buffered.max(self.buffered());
+        let buffered = self.buffered();
+        self.stats.peak_buffered = self.stats.peak_buffered.max(buffered);
+        // What a slow output needed is not kept beside what has come since.
+        let left = self.config.buffered_max.saturating_sub(buffered);
+        self.bundler
+            .leave_room(usize::try_from(left).unwrap_or(usize::MAX));
     }
 
     /// Puts out what the stream carries.
@@ -569,8 +575,8 @@ impl Core {
     ) -> R {
         let stream = self.streams.get_mut(key).expect(OPEN);
         match stream.queued_ns {
-            Some(_) => self.carried -= stream.carry.capacity(),
-            None => self.idle -= stream.carry.capacity(),
+            Some(_) => self.carried -= stream.carry.memory(),
+            None => self.idle -= stream.carry.memory(),
         }
         let mut stage = Stage {
             bundler: &mut self.bundler,
@@ -587,53 +593,57 @@ impl Core {
             &mut stream.size_left,
         );
         let waiting = stream.carry.waiting_since();
-        if waiting.is_some() {
-            self.carried += stream.carry.capacity();
-        } else {
-            if self.idle + stream.carry.capacity() > IDLE_BUFFERS_MAX {
-                stream.carry.shrink();
+        if waiting == stream.queued_ns {
+            match waiting {
+                Some(_) => self.carried += stream.carry.memory(),
+                None => self.rest(key),
             }
-            self.idle += stream.carry.capacity();
+            return result;
         }
-        if waiting != stream.queued_ns {
-            self.unqueue(key);
-            if let Some(since) = waiting {
-                self.enqueue(key, since);
+        self.unqueue(key);
+        match waiting {
+            Some(since) if self.is_youngest(since) => self.enqueue(key, since),
+            Some(_) => {
+                self.rest(key);
+                self.expire(now, key);
             }
+            None => self.rest(key),
         }
         result
     }
 
-    /// Appends the stream to the queue by age. Moments of reading never go
-    /// back, so the queue is sorted; but a tail that was held and goes on may
-    /// be older than all others, and then belongs in front.
+    /// The stream is not in the queue by age; its carry may keep some memory.
+    fn rest(&mut self, key: Key) {
+        let stream = self.streams.get_mut(key).expect(OPEN);
+        if self.idle + stream.carry.memory() > IDLE_BUFFERS_MAX {
+            stream.carry.shrink();
+        }
+        self.idle += stream.carry.memory();
+    }
+
+    /// May what was read then be appended to the queue by age?
+    ///
+    /// Moments of reading never go back, so that nearly all may. But the tail
+    /// of a line that was held and goes on is as old as it is, and others have
+    /// come since. It is not sought a place between them: it leaves at once,
+    /// and so the age holds for it too.
+    fn is_youngest(&self, since: u64) -> bool {
+        self.youngest
+            .and_then(|youngest| self.streams.get(youngest)?.queued_ns)
+            .is_none_or(|youngest| youngest <= since)
+    }
+
+    /// Appends the stream to the queue by age.
     fn enqueue(&mut self, key: Key, since: u64) {
-        let in_front = self
-            .oldest
-            .and_then(|oldest| self.streams.get(oldest)?.queued_ns)
-            .is_some_and(|oldest_ns| since < oldest_ns);
-        let neighbour = if in_front {
-            self.oldest.replace(key)
-        } else {
-            self.youngest.replace(key)
-        };
-        if let Some(neighbour) = neighbour.and_then(|key| self.streams.get_mut(key)) {
-            if in_front {
-                neighbour.older = Some(key);
-            } else {
-                neighbour.younger = Some(key);
-            }
+        let older = self.youngest.replace(key);
+        match older.and_then(|older| self.streams.get_mut(older)) {
+            Some(older) => older.younger = Some(key),
+            None => self.oldest = Some(key),
         }
-        self.oldest.get_or_insert(key);
-        self.youngest.get_or_insert(key);
-        if let Some(stream) = self.streams.get_mut(key) {
-            stream.queued_ns = Some(since);
-            if in_front {
-                stream.younger = neighbour;
-            } else {
-                stream.older = neighbour;
-            }
-        }
+        let stream = self.streams.get_mut(key).expect(OPEN);
+        stream.queued_ns = Some(since);
+        stream.older = older;
+        self.carried += stream.carry.memory();
     }
 
     fn unqueue(&mut self, key: Key) {

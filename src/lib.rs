@@ -53,6 +53,7 @@ pub mod core;
 mod escape;
 pub mod ledger;
 pub mod limits;
+mod memory;
 mod outcome;
 pub mod output;
 pub mod pairs;

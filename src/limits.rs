@@ -8,11 +8,13 @@ use std::time::Duration;
 /// A stream's JSON header at most (protocol).
 pub const HEADER_JSON_MAX: usize = 1024 * 1024;
 /// What all unfinished headers together may hold. A header of a real client
-/// is a few hundred bytes; this keeps a hundred clients that stall in a
-/// 1 MiB header from eating the memory of everyone else.
+/// is a few hundred bytes and comes at once; this keeps clients that stall in
+/// theirs, many in small ones or a few in large ones, from eating the memory
+/// of everyone else.
 pub const HEADERS_BUFFERED_MAX: usize = 8 * 1024 * 1024;
-/// A header up to this size is never refused for want of memory.
-pub const HEADER_SMALL_MAX: usize = 16 * 1024;
+/// So many bytes are progress: who has made none for the longest time is
+/// refused when unfinished headers hold too much.
+pub const HEADER_PROGRESS: usize = 4096;
 /// How long a client may take over its header.
 pub const HEADER_TIMEOUT: Duration = Duration::from_secs(30);
 /// The last part of that time: it does not begin before we have run, so that
@@ -44,6 +46,12 @@ pub const STREAM_BUFFER_MAX: usize = 5 * 1024 * 1024;
 /// so that the next unfinished line costs no allocation. It does not count as
 /// buffered: nothing could make room by leaving.
 pub const IDLE_BUFFERS_MAX: usize = 4 * 1024 * 1024;
+/// A page of memory.
+pub const PAGE: usize = 4096;
+/// Memory that a client makes us hold has pages of its own from this size on,
+/// which go back to the kernel when it is freed. What is smaller leaves holes
+/// where it was: of a stream, no more than this in all sizes together.
+pub const OWN_PAGES_MIN: usize = 4000;
 /// Young binary data below this waits for more (protocol).
 pub const BINARY_ENTRY_MIN: usize = 8 * 1024;
 

@@ -60,13 +60,24 @@ impl SegmentPool {
         self.shrink(KEPT);
     }
 
+    /// Bytes of free segments.
+    #[cfg(test)]
+    pub fn bytes(&self) -> usize {
+        self.bytes
+    }
+
     /// Free segments.
     #[cfg(test)]
     pub fn free(&self) -> usize {
         self.free.len()
     }
 
-    fn shrink(&mut self, max: usize) {
+    /// Gives back what takes more than `max` bytes, and more than is always
+    /// kept.
+    pub fn shrink(&mut self, max: usize) {
+        if self.bytes <= max.max(KEPT) {
+            return;
+        }
         let mut gone = 0;
         while let Some(segment) = self.free.get(gone)
             && self.bytes > max.max(KEPT)

@@ -8,6 +8,7 @@ use std::collections::BTreeMap;
 use std::io::Write;
 use std::os::unix::net::UnixStream;
 use std::path::Path;
+use std::time::{Duration, Instant};
 
 use common::process::{self, Ended, Serve, header, open, parse_file};
 use common::{Stream, reassemble};
@@ -22,6 +23,48 @@ fn serve(dir: &Path, options: &[&str]) -> Serve {
 fn streams(dir: &Path, ended: &Ended) -> BTreeMap<String, Stream> {
     ended.expect_success();
     reassemble(&parse_file(&dir.join("logs")))
+}
+
+/// A `\r` at the end of what is given out waits for its next byte. When that
+/// comes it leaves by its own age, not by that of what others have written
+/// since.
+#[test]
+fn a_tail_that_goes_on_is_as_old_as_it_is() {
+    /// False if it left with what is younger, or after it.
+    fn leaves_first() -> bool {
+        let dir = tempfile::tempdir().unwrap();
+        let serve = serve(dir.path(), &["--output-max-buffer-age", "2s"]);
+        let begun = Instant::now();
+        let at = |millis| {
+            let due = begun + Duration::from_millis(millis);
+            std::thread::sleep(due.saturating_duration_since(Instant::now()));
+        };
+        let [mut tail, mut young] = ["tail", "young"].map(|name| open(&serve.socket, name, "text"));
+        tail.write_all(b"a").unwrap();
+        at(1700);
+        tail.write_all(b"\r").unwrap();
+        at(2300);
+        young.write_all(b"b").unwrap();
+        // Both streams are read in the order in which they were written to.
+        at(2350);
+        tail.write_all(b"x").unwrap();
+        at(5000);
+        drop((tail, young));
+        serve.terminate().expect_success();
+        let bundles = parse_file(&dir.path().join("logs"));
+        let first_with = |name: &str, lines: usize| {
+            let mut seen = 0;
+            bundles.iter().position(|bundle| {
+                let entries = bundle.entries.iter();
+                let of_it = entries.filter(|it| it.desc.as_ref().unwrap().name == name);
+                seen += of_it.map(|entry| entry.logs.len()).sum::<usize>();
+                seen >= lines
+            })
+        };
+        first_with("tail", 2).unwrap() < first_with("young", 1).unwrap()
+    }
+    // A machine that stands still makes both late.
+    assert!((0..3).any(|_| leaves_first()));
 }
 
 #[test]

@@ -299,6 +299,31 @@ fn what_is_kept() {
     assert_eq!(bench.bundler.spare.len(), SPARE_MAX - 1);
 }
 
+/// Where entries are small their lists are large: few of those are kept.
+#[test]
+fn large_lists_are_not_kept() {
+    const MIB: usize = 1024 * 1024;
+    let mut bench = Bench::with_limits(4 * MIB, 4 * MIB, 64 * MIB);
+    let bundles: Vec<_> = (0..4)
+        .map(|_| {
+            for _ in 0..20_000 {
+                bench.stage(0, 1);
+                bench.stage(1, 1);
+            }
+            bench.seal()
+        })
+        .collect();
+    for bundle in bundles {
+        bench.bundler.recycle(bundle);
+    }
+    let kept = bench.bundler.spare.iter();
+    let bytes: usize = kept
+        .map(|(parts, streams)| lists_memory(parts, streams))
+        .sum();
+    assert!(bytes > 0 && bytes <= SPARE_BYTES_MAX, "{bytes}");
+    assert_eq!(bytes, bench.bundler.spare_bytes);
+}
+
 /// A busy time's memory is given back when nothing is staged, cut or on its
 /// way any more.
 #[test]

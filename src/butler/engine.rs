@@ -305,17 +305,14 @@ impl Engine {
                             edge.recycle(filled);
                             drop(edge);
                             log::error!("stream refused: {error}");
-                            return self.close(key);
+                            return self.turn_away(key);
                         }
                     }
                 }
                 Ok(None) => {
-                    let victim = edge.header_to_refuse();
                     edge.recycle(filled);
                     drop(edge);
-                    if let Some(victim) = victim {
-                        self.refuse(victim, "too much memory is in unfinished headers")?;
-                    }
+                    self.refuse_who_stalls()?;
                     return self.read_on(now, key, next);
                 }
                 Err(error) => {
@@ -359,11 +356,30 @@ impl Engine {
         Ok(())
     }
 
+    /// Unfinished headers keep within what they may hold.
+    fn refuse_who_stalls(&self) -> io::Result<()> {
+        loop {
+            let victim = self.edge.borrow_mut().header_to_refuse();
+            match victim {
+                None => return Ok(()),
+                Some(key) => self.refuse(key, "too much memory is in unfinished headers")?,
+            }
+        }
+    }
+
     /// The client of an unfinished header is turned away.
     fn refuse(&self, key: Key, why: &str) -> io::Result<()> {
         log::error!("stream refused: {why}");
         self.core.borrow_mut().stats_mut().streams_refused += 1;
-        self.close(key)
+        self.turn_away(key)
+    }
+
+    fn turn_away(&self, key: Key) -> io::Result<()> {
+        let at_once = self.edge.borrow_mut().turn_away(key)?;
+        if at_once {
+            self.end(&clock::now(), key, None);
+        }
+        Ok(())
     }
 
     /// Brings what the edge and the output count themselves into the statistics.
@@ -392,6 +408,7 @@ impl Engine {
             tee.close();
         }
         match connection.phase {
+            // That was told already.
             Phase::Abandoned => {}
             Phase::Stream(stream) => {
                 let mut core = self.core.borrow_mut();
@@ -404,8 +421,6 @@ impl Engine {
                 drop(core);
                 self.dispatch();
             }
-            // Turned away before: that was told already.
-            Phase::Header(_) if connection.given_up() => {}
             Phase::Header(reader) => {
                 let error = match error {
                     None if reader.buffered() == 0 => None,

@@ -1,6 +1,8 @@
 use super::*;
 use crate::proto::logpb::log_entry::Content;
 use crate::wire::descriptor::StreamType;
+use proptest::collection;
+use proptest::prelude::*;
 use prost_types::Timestamp;
 
 const AGE_NS: u64 = 1_000;
@@ -267,12 +269,15 @@ fn the_oldest_line_is_due_first() {
     assert_eq!(core.next_tick_ns(&now), Some(2 + AGE_NS));
     core.data(&now, keys[2], b"c").unwrap();
     assert_eq!(core.next_tick_ns(&now), Some(2 + AGE_NS));
-    // The age of what goes on is that of its first byte: it goes in front.
+    // The age of what goes on is that of its first byte, and others wait that
+    // are younger: it does not get in line behind them.
     core.config.age_max_ns = 2 * AGE_NS;
     core.data(&now, keys[0], b"\x83").unwrap();
-    assert_eq!(core.next_tick_ns(&now), Some(1 + 2 * AGE_NS));
-    let mut order = Vec::new();
-    for due in [1 + 2 * AGE_NS, 2 + 2 * AGE_NS, 1 + 3 * AGE_NS] {
+    assert_eq!(core.streams.get(keys[0]).unwrap().queued_ns, None);
+    let bundle = core.poll_bundle(&now).unwrap();
+    let mut order = vec![text_in(&bundle)];
+    core.delivered(&now, bundle, 1);
+    for due in [2 + 2 * AGE_NS, 1 + 3 * AGE_NS] {
         core.tick(&at(due - 1));
         assert!(core.poll_bundle(&at(due - 1)).is_none());
         core.tick(&at(due));
@@ -282,6 +287,103 @@ fn the_oldest_line_is_due_first() {
     }
     assert_eq!(order, ["\u{2603}", "b", "c"]);
 }
+
+/// Bytes at the end of `text` that must wait for the next one, whatever their
+/// age: `\r`, or a character that is cut.
+fn must_wait(text: &[u8]) -> usize {
+    if text.ends_with(b"\r") {
+        return 1;
+    }
+    let is_cut = |len: &usize| {
+        let tail = &text[text.len() - len..];
+        std::str::from_utf8(tail).is_err_and(|it| it.valid_up_to() == 0 && it.error_len().is_none())
+    };
+    (1..=text.len().min(3)).find(is_cut).unwrap_or(0)
+}
+
+proptest! {
+    /// Whatever is written when, to streams of all types beside each other: an
+    /// output that takes what there is has every byte by its age, but for those
+    /// that must wait for their next one.
+    #[test]
+    fn the_age_holds_for_every_byte(
+        writes in collection::vec((0..5usize, 0..AGE_NS, 0..PIECES.len()), 1..60)
+    ) {
+        const TYPES: [StreamType; 5] = [
+            StreamType::Text,
+            StreamType::Text,
+            StreamType::Text,
+            StreamType::Binary,
+            StreamType::Datagram,
+        ];
+        let mut core = core();
+        let mut wrote = vec![Vec::<(u64, u8)>::new(); TYPES.len()];
+        let keys: Vec<_> = (0..)
+            .zip(TYPES)
+            .map(|(at, stream_type)| open(&mut core, &at.to_string(), stream_type))
+            .collect();
+        let infos: Vec<_> = keys.iter().map(|key| core.info(*key).unwrap()).collect();
+        // What is due on the way from one moment to the next is done then.
+        let mut now = 0;
+        for (stream, wait, piece) in writes.into_iter().chain([(0, 10 * AGE_NS, 0)]) {
+            let until = now + wait;
+            loop {
+                let moment = at(now);
+                core.tick(&moment);
+                while let Some(bundle) = core.poll_bundle(&moment) {
+                    core.delivered(&moment, bundle, 1);
+                }
+                for ((wrote, info), stream_type) in wrote.iter().zip(&infos).zip(TYPES) {
+                    let delivered = info.account().delivered() as usize;
+                    let text: Vec<_> = wrote.iter().map(|it| it.1).collect();
+                    let held = match stream_type {
+                        StreamType::Text => must_wait(&text),
+                        StreamType::Binary => 0,
+                        // A size alone has no entry.
+                        StreamType::Datagram => usize::from(text.len() % 3 == 1),
+                    };
+                    let may_wait = wrote.len() - held;
+                    let old = wrote.iter().take(may_wait).skip(delivered);
+                    let late = old.filter(|(read, _)| read + AGE_NS <= now).count();
+                    prop_assert_eq!(late, 0, "bytes of {} at {}", &info.name, now);
+                }
+                match core.next_tick_ns(&moment) {
+                    Some(due) if due <= until => now = due.max(now + 1),
+                    _ => break,
+                }
+            }
+            now = until;
+            let data = match TYPES[stream] {
+                // One byte of a frame of three after the other.
+                StreamType::Datagram => &[2, b'a', b'b'][wrote[stream].len() % 3..][..1],
+                _ => PIECES[piece],
+            };
+            core.data(&at(now), keys[stream], data).unwrap();
+            if TYPES[stream] == StreamType::Datagram
+                && wrote[stream].len() % 3 == 1
+                && let Some(size) = wrote[stream].last_mut()
+            {
+                // It waits with the first byte of its datagram.
+                size.0 = now;
+            }
+            wrote[stream].extend(data.iter().map(|byte| (now, *byte)));
+        }
+    }
+}
+
+/// What leaves a tail behind, or goes on with one.
+const PIECES: [&[u8]; 10] = [
+    b"a",
+    b"\r",
+    b"b\r",
+    b"\n",
+    b"\r\n",
+    b"\xe2",
+    b"\x98",
+    b"\x83",
+    b"c\xf0\x9f",
+    b"line\n",
+];
 
 #[test]
 fn age_zero_is_eager() {
@@ -330,6 +432,38 @@ fn when_memory_is_short() {
     assert!(!core.may_read(), "the bound is kept, not passed");
 }
 
+/// Segments that an output has given back, all but the last, are not kept
+/// beside the lines that come then.
+#[test]
+fn free_segments_make_room_for_lines() {
+    let mut config = config();
+    config.bundle_limits.target = 1_000_000;
+    config.bundle_limits.max = 1_000_000;
+    config.buffered_max = 40_000_000;
+    let mut core = Core::new(config);
+    let key = text(&mut core, "lines");
+    let lines = [&[b'x'; 99][..], b"\n"].concat().repeat(1000);
+    while core.may_read() {
+        core.data(&at(1), key, &lines).unwrap();
+    }
+    let mut bundles: Vec<_> = std::iter::from_fn(|| core.poll_bundle(&at(1))).collect();
+    let last = bundles.pop().unwrap();
+    for bundle in bundles {
+        core.delivered(&at(1), bundle, 1);
+    }
+    assert!(core.bundler.free_bytes() > 30_000_000);
+    for number in 0.. {
+        let key = text(&mut core, &format!("unfinished/{number}"));
+        core.data(&at(2), key, &[b'x'; 900_000]).unwrap();
+        let memory = core.buffered() + core.bundler.free_bytes() as u64;
+        assert!(memory <= 41_000_000 + 4 * 1024 * 1024, "{memory}");
+        if !core.may_read() {
+            break;
+        }
+    }
+    core.lost(last, DropReason::Undelivered);
+}
+
 /// Buffers of streams that hold nothing are kept for a while; those of
 /// streams that have ended are not.
 #[test]
@@ -350,13 +484,13 @@ fn idle_buffers() {
     assert!(core.idle >= IDLE_BUFFERS_MAX / 2, "{}", core.idle);
     let kept = |core: &Core| -> usize {
         let streams = core.streams.iter();
-        streams.map(|(_, stream)| stream.carry.capacity()).sum()
+        streams.map(|(_, stream)| stream.carry.memory()).sum()
     };
     assert_eq!(core.idle, kept(&core));
 
     // Up to the last byte.
     let Some((key, capacity)) = core.streams.iter().find_map(|(key, stream)| {
-        let capacity = stream.carry.capacity();
+        let capacity = stream.carry.memory();
         (capacity > 0).then_some((key, capacity))
     }) else {
         panic!("nothing is kept")
@@ -365,7 +499,7 @@ fn idle_buffers() {
     for (more, kept) in [(0, capacity), (1, 0)] {
         core.idle = IDLE_BUFFERS_MAX + more;
         core.data(&at(1), key, b"short\n").unwrap();
-        assert_eq!(core.streams.get(key).unwrap().carry.capacity(), kept);
+        assert_eq!(core.streams.get(key).unwrap().carry.memory(), kept);
         core.idle = others + kept;
     }
     for key in keys {

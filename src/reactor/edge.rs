@@ -20,11 +20,13 @@ use super::listener::StreamServer;
 use super::reception::{Now, Reception};
 use super::runtime;
 use super::tee::Tee;
-use crate::limits::{HEADER_SMALL_MAX, HEADERS_BUFFERED_MAX};
 use crate::stream::arena::{Arena, Key};
 use crate::wire::descriptor::StreamProperties;
 use crate::wire::header::{HeaderError, HeaderReader};
 
+/// Clients of unfinished headers that are looked at, at a time, to find one who
+/// stalls.
+const STALLED_LOOKS: usize = 16;
 /// Reads of connections that have data, at a time.
 const READY_BATCH: usize = 4;
 
@@ -35,7 +37,8 @@ pub(crate) enum Phase {
     Header(HeaderReader),
     /// The core's stream of that key.
     Stream(Key),
-    /// The stream has ended without its client: nothing is taken any more.
+    /// Its stream has ended without its client, or it was turned away: nothing
+    /// is taken of it any more.
     Abandoned,
 }
 
@@ -82,11 +85,6 @@ impl Connection {
     fn must_end(&self) -> bool {
         matches!(self.ends, Ends::After(0) | Ends::Now)
     }
-
-    /// Its header is not complete.
-    fn is_unfinished(&self) -> bool {
-        matches!(self.phase, Phase::Header(_))
-    }
 }
 
 /// What a header came to: the stream's properties and the bytes used.
@@ -123,8 +121,6 @@ pub(crate) struct Edge {
     ready: VecDeque<Key>,
     /// Connections without a complete header.
     headers: Headers,
-    /// Bytes that all unfinished headers hold.
-    headers_buffered: usize,
     /// Connections end after what is there, also those that come yet.
     ending: bool,
 }
@@ -148,7 +144,6 @@ impl Edge {
             waiting: VecDeque::new(),
             ready: VecDeque::new(),
             headers: Headers::default(),
-            headers_buffered: 0,
             ending: false,
         })
     }
@@ -397,9 +392,7 @@ impl Edge {
         );
         let fd = connection.fd.as_fd();
         self.io.forget(Token::Read(key.to_u64()), fd);
-        if let Phase::Header(reader) = &connection.phase {
-            self.headers_buffered -= reader.buffered();
-        }
+        self.headers.over(key);
         self.reception.descriptor_is_free();
         Some(connection)
     }
@@ -410,19 +403,16 @@ impl Edge {
         else {
             return Ok(None);
         };
-        let before = reader.buffered();
         let result = reader.push(self.io.bytes(filled));
-        self.headers_buffered = self.headers_buffered + reader.buffered() - before;
+        self.headers.came(key, filled.len(), reader.buffered());
         result
     }
 
     /// The header was complete; the connection is that stream now.
     pub fn opened(&mut self, key: Key, stream: Key) {
         if let Some(connection) = self.connections.get_mut(key) {
-            let header = std::mem::replace(&mut connection.phase, Phase::Stream(stream));
-            if let Phase::Header(reader) = header {
-                self.headers_buffered -= reader.buffered();
-            }
+            connection.phase = Phase::Stream(stream);
+            self.headers.over(key);
         }
     }
 
@@ -431,20 +421,28 @@ impl Edge {
         self.connections.get(key)?.tee.as_deref()
     }
 
-    /// A connection to refuse because all unfinished headers together hold
-    /// too much: the one that holds the most.
-    pub fn header_to_refuse(&self) -> Option<Key> {
-        if self.headers_buffered <= HEADERS_BUFFERED_MAX {
-            return None;
+    /// A connection to turn away because all unfinished headers together hold
+    /// too much.
+    pub fn header_to_refuse(&mut self) -> Option<Key> {
+        for _ in 0..STALLED_LOOKS {
+            let key = self.headers.to_refuse()?;
+            let waits = |it: &Connection| rustix::io::ioctl_fionread(&it.fd).unwrap_or(0) > 0;
+            if !self.connections.get(key).is_some_and(waits) {
+                return Some(key);
+            }
+            self.headers.goes_on(key);
         }
-        let buffered = |key: &Key| match self.connections.get(*key).map(|it| &it.phase) {
-            Some(Phase::Header(reader)) => reader.buffered(),
-            _ => 0,
-        };
-        self.headers
-            .keys()
-            .max_by_key(buffered)
-            .filter(|key| buffered(key) > HEADER_SMALL_MAX)
+        self.headers.to_refuse()
+    }
+
+    /// Gives up a connection whose header was refused. What there is of it is
+    /// let go now, whenever its read comes back. True if it can end at once.
+    pub fn turn_away(&mut self, key: Key) -> io::Result<bool> {
+        if let Some(connection) = self.connections.get_mut(key) {
+            connection.phase = Phase::Abandoned;
+        }
+        self.headers.over(key);
+        self.give_up(key)
     }
 
     /// When [`tick`](Self::tick) has something to do.
@@ -463,11 +461,7 @@ impl Edge {
         let (reception, mut now) = self.reception(now_ns);
         reception.tend(&mut now, &mut admitted)?;
         self.begin(now_ns, admitted)?;
-        let connections = &self.connections;
-        let late = self.headers.late(now_ns, may_read, |key| {
-            connections.get(key).is_some_and(Connection::is_unfinished)
-        });
-        Ok(late)
+        Ok(self.headers.late(now_ns, may_read))
     }
 
     /// Gives a connection up: it ends as soon as its read, if there is one,
@@ -493,11 +487,11 @@ impl Edge {
         let mut streams = Vec::new();
         for key in self.connections.keys() {
             if let Some(connection) = self.connections.get_mut(key) {
-                match std::mem::replace(&mut connection.phase, Phase::Abandoned) {
-                    Phase::Stream(stream) => streams.push(stream),
-                    Phase::Header(reader) => self.headers_buffered -= reader.buffered(),
-                    Phase::Abandoned => {}
+                let phase = std::mem::replace(&mut connection.phase, Phase::Abandoned);
+                if let Phase::Stream(stream) = phase {
+                    streams.push(stream);
                 }
+                self.headers.over(key);
                 if let Some(tee) = &connection.tee {
                     tee.close();
                 }
@@ -515,9 +509,7 @@ impl Edge {
         let keys: Vec<_> = self.headers.keys().collect();
         let mut ends = Vec::new();
         for key in keys {
-            let connection = self.connections.get(key);
-            let unfinished = connection.is_some_and(Connection::is_unfinished);
-            if unfinished && self.end_after_what_is_there(key)? {
+            if self.end_after_what_is_there(key)? {
                 ends.push(key);
             }
         }

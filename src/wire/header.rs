@@ -15,6 +15,7 @@ use super::descriptor::{StreamProperties, StreamType, TagError, Tags};
 use super::name::{NameError, StreamName};
 use super::{go_json, timestamp, varint};
 use crate::limits::HEADER_JSON_MAX;
+use crate::memory;
 
 /// What every stream begins with.
 pub const MAGIC: &[u8; 6] = b"BTLR1\x1e";
@@ -112,8 +113,8 @@ impl HeaderReader {
                 Some((start, end)) if end <= data.len() => {
                     Ok(Some((parse_json(&data[start..end])?, end)))
                 }
-                _ => {
-                    self.bytes.extend_from_slice(data);
+                end => {
+                    self.keep(data, end);
                     Ok(None)
                 }
             };
@@ -133,9 +134,15 @@ impl HeaderReader {
                 return Ok(None);
             }
             let take = (want - self.bytes.len()).min(data.len() - used);
-            self.bytes.extend_from_slice(&data[used..used + take]);
+            self.keep(&data[used..used + take], end);
             used += take;
         }
+    }
+
+    /// `end`: where the JSON begins and ends, if that is known.
+    fn keep(&mut self, data: &[u8], end: Option<(usize, usize)>) {
+        let max = end.map_or(usize::MAX, |(_, end)| end);
+        memory::extend(&mut self.bytes, data, max);
     }
 
     /// The connection ended: what that says of the header.
@@ -145,7 +152,7 @@ impl HeaderReader {
 
     /// Bytes of memory held.
     pub fn buffered(&self) -> usize {
-        self.bytes.capacity()
+        memory::taken(self.bytes.capacity())
     }
 }
 

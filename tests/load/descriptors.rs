@@ -16,7 +16,7 @@ use crate::{COUNTABLE, settled_descriptors, turn};
 const MIB: u64 = 1024 * 1024;
 
 /// Raises our own limit; false if it can't be as high.
-fn allow_descriptors(count: u64) -> bool {
+pub fn allow_descriptors(count: u64) -> bool {
     let limit = getrlimit(Resource::Nofile);
     let raised = Rlimit {
         current: limit.maximum,

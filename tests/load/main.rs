@@ -11,6 +11,7 @@ mod descriptors;
 mod ending;
 mod fairness;
 mod formula;
+mod holds;
 mod memory;
 mod opens;
 mod soak;
