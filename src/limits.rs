@@ -151,6 +151,10 @@ pub const PACE_WAIT_MAX_US: u64 = 1000;
 /// hundred writes of any size, 200 KiB at most.
 pub const PACE_READ_MAX: usize = 4096;
 
+/// An access token at most (Google's have 2 KiB): it is looked for in whatever a
+/// peer says.
+pub const TOKEN_MAX: usize = 16 * 1024;
+
 /// What is shown of what a peer said: enough for a sentence.
 pub const PEER_TEXT_MAX: usize = 200;
 

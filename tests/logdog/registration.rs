@@ -239,7 +239,7 @@ fn signals_end_it() {
 fn services_and_expirations() {
     let world = World::new();
     let output = format!(
-        "--output=logdog,service=s1,prefix-expiration=1h30m,pubsub-endpoint={}",
+        "--output=logdog,service=\"s1\",prefix-expiration=\"1h30m\",pubsub-endpoint={}",
         world.publisher.url()
     );
     let output = world

@@ -8,7 +8,7 @@ use serde_json::Value;
 use tokio::time::Instant;
 
 use super::AuthError;
-use crate::limits::TOKEN_MARGIN;
+use crate::limits::{TOKEN_MARGIN, TOKEN_MAX};
 use crate::output::logdog::net::http::{Answer, CallError};
 use crate::output::logdog::peer_text::PeerText;
 use crate::output::logdog::secrets::HeldSecret;
@@ -33,12 +33,12 @@ impl fmt::Debug for Token {
 
 impl Token {
     fn new(text: &str, lifetime: Duration) -> Result<Self, AuthError> {
-        let header = match text {
-            "" => None,
-            text => HeaderValue::try_from(format!("Bearer {text}")).ok(),
+        let header = match text.len() {
+            1..=TOKEN_MAX => HeaderValue::try_from(format!("Bearer {text}")).ok(),
+            _ => None,
         };
-        let mut header =
-            header.ok_or_else(|| AuthError::Final("the token is empty or malformed".into()))?;
+        let mut header = header
+            .ok_or_else(|| AuthError::Final("the token is empty, too long or malformed".into()))?;
         header.set_sensitive(true);
         let now = Instant::now();
         // A day is longer than any token lives; more could overflow.
@@ -167,7 +167,9 @@ mod tests {
 
     #[test]
     fn answers_that_are_no_token() {
+        let long = "a".repeat(TOKEN_MAX + 1);
         for body in [
+            &format!(r#"{{"access_token":"{long}","expires_in":1}}"#),
             r#"{"access_token":"","expires_in":1}"#,
             r#"{"access_token":"a\nb","expires_in":1}"#,
             r#"{"access_token":"a"}"#,

@@ -157,13 +157,14 @@ impl Registrar {
         let other = |what: String| Failure::Other(format!("the Coordinator {host} {what}"));
         let response = RegisterPrefixResponse::decode(body)
             .map_err(|_| other("gives an answer that does not decode".into()))?;
-        let secret = HeldSecret::new(&response.secret);
-        let len = secret.expose().len();
+        let len = response.secret.len();
         if len != SECRET_LEN {
             return Err(other(format!(
                 "gives a secret of {len} bytes instead of {SECRET_LEN}"
             )));
         }
+        // From here on nobody quotes it, not even the topic beside it.
+        let secret = HeldSecret::new(&response.secret);
         let topic = response
             .log_bundle_topic
             .parse()
