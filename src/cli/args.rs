@@ -16,7 +16,7 @@ use log::{Level, LevelFilter};
 use super::flags;
 use super::help;
 use super::options::{
-    CatOptions, Common, Invocation, Remark, RunOptions, Sandbox, StreamFlags, StreamOptions,
+    CatOptions, Common, Invocation, Outlet, Remark, RunOptions, Sandbox, StreamFlags, StreamOptions,
 };
 use super::runs::RUNS;
 use super::table::{self, Opt, Subcommand, Switch, Takes, Valued};
@@ -78,7 +78,7 @@ struct CommandLine {
     stdout: Option<StreamFlags>,
     stderr: Option<StreamFlags>,
     attach: bool,
-    tee: bool,
+    tee: Option<bool>,
     forward_stdin: bool,
     chdir: Option<PathBuf>,
     result_path: Option<PathBuf>,
@@ -124,7 +124,7 @@ impl CommandLine {
             stdout: None,
             stderr: None,
             attach: true,
-            tee: false,
+            tee: None,
             forward_stdin: false,
             chdir: None,
             result_path: None,
@@ -265,7 +265,7 @@ impl CommandLine {
             Switch::Help | Switch::Version => {}
             Switch::NoBuffer => self.common.config.buffer_logs = !on,
             Switch::FailOnLoss => self.common.fail_on_loss = on,
-            Switch::Tee => self.tee = on,
+            Switch::Tee => self.tee = Some(on),
             Switch::Attach => self.attach = on,
             Switch::ForwardStdin => self.forward_stdin = on,
             Switch::List => self.list = on,
@@ -426,19 +426,17 @@ impl CommandLine {
         if command.is_empty() {
             return Err(Problem::NoCommand);
         }
-        let (stdout, stderr) = match self.attach {
-            true => flags::captures(self.stdout, self.stderr),
-            false => (None, None),
+        let output = &self.common.config.output;
+        let [stdout, stderr] = match self.attach {
+            true => flags::outlets(self.stdout, self.stderr, self.tee, output),
+            false => [Outlet::Discarded, Outlet::Discarded],
         };
-        if let (Some(one), Some(other)) = (&stdout, &stderr)
-            && let Some(name) = one.name.as_ref().filter(|_| one.name == other.name)
-        {
+        if let (Some(name), true) = (stdout.name(), stdout.name() == stderr.name()) {
             return Err(Problem::SameName(name.to_string()));
         }
         let options = RunOptions {
             stdout,
             stderr,
-            tee: self.tee,
             forward_stdin: self.forward_stdin,
             chdir: self.chdir,
             result_path: self.result_path,

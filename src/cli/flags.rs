@@ -1,9 +1,11 @@
 //! What `--stdout`, `--stderr` and `--stream` say of a stream.
 
 use std::ffi::OsStr;
+use std::path::Path;
 
-use super::options::StreamFlags;
+use super::options::{Outlet, StreamFlags};
 use super::values;
+use crate::output::Output;
 use crate::pairs::{PairError, Pairs};
 use crate::wire::descriptor::StreamType;
 use crate::wire::name::StreamName;
@@ -44,17 +46,46 @@ impl StreamFlags {
     }
 }
 
-/// The two streams that `run` makes of what its command prints; `None`: the
-/// command inherits that descriptor.
-pub fn captures(
+/// What becomes of the stdout and the stderr of the command of `run`. Without a
+/// word about them both are captured and shown; `tee` says more of the latter.
+pub fn outlets(
     stdout: Option<StreamFlags>,
     stderr: Option<StreamFlags>,
-) -> (Option<StreamFlags>, Option<StreamFlags>) {
+    tee: Option<bool>,
+    output: &Output,
+) -> [Outlet; 2] {
     if stdout.is_none() && stderr.is_none() {
-        return (Some(named("stdout")), Some(named("stderr")));
+        return ["stdout", "stderr"].map(|name| Outlet::Captured {
+            flags: named(name),
+            // What is printed there already must not be mixed up.
+            shown: tee.unwrap_or_else(|| !is_taken(name, output)),
+        });
     }
-    let has_name = |flags: &StreamFlags| flags.name.is_some();
-    (stdout.filter(has_name), stderr.filter(has_name))
+    [stdout, stderr].map(|flags| match flags {
+        Some(flags) if flags.name.is_some() => Outlet::Captured {
+            flags,
+            shown: tee.unwrap_or(false),
+        },
+        _ => Outlet::Inherited,
+    })
+}
+
+/// Does the output itself write there?
+fn is_taken(name: &str, output: &Output) -> bool {
+    let (path, number) = match name {
+        "stdout" => ("/dev/stdout", "1"),
+        _ => ("/dev/stderr", "2"),
+    };
+    match output {
+        Output::Log { .. } => name == "stdout",
+        Output::File { path: file, .. } => {
+            file == Path::new(path)
+                || ["/dev/fd", "/proc/self/fd"]
+                    .iter()
+                    .any(|fds| *file == Path::new(fds).join(number))
+        }
+        _ => false,
+    }
 }
 
 fn named(name: &str) -> StreamFlags {
@@ -119,19 +150,55 @@ mod tests {
     }
 
     #[test]
-    fn what_is_captured() {
+    fn what_is_captured_and_shown() {
         let named = |name| flags(&[&format!("name={name}")]).unwrap();
         let nameless = || flags(&["type=binary"]).unwrap();
+        let captured = |name, shown| Outlet::Captured {
+            flags: named(name),
+            shown,
+        };
+        let both = |shown| ["stdout", "stderr"].map(|name| captured(name, shown));
+        let null = &Output::Null;
+        assert_eq!(outlets(None, None, None, null), both(true));
+        assert_eq!(outlets(None, None, Some(false), null), both(false));
+        for (output, shown) in [
+            ("log", [false, true]),
+            ("file,path=/dev/stdout", [false, true]),
+            ("file,path=/proc/self/fd/2", [true, false]),
+        ] {
+            let output = &output.parse().unwrap();
+            let [stdout, stderr] = shown;
+            let expected = [captured("stdout", stdout), captured("stderr", stderr)];
+            assert_eq!(outlets(None, None, None, output), expected);
+            assert_eq!(outlets(None, None, Some(true), output), both(true));
+        }
+        for (stdout, stderr, expected) in [
+            (
+                Some(named("a")),
+                None,
+                [captured("a", false), Outlet::Inherited],
+            ),
+            (
+                None,
+                Some(named("a")),
+                [Outlet::Inherited, captured("a", false)],
+            ),
+            (
+                Some(nameless()),
+                None,
+                [Outlet::Inherited, Outlet::Inherited],
+            ),
+            (
+                Some(nameless()),
+                Some(named("a")),
+                [Outlet::Inherited, captured("a", false)],
+            ),
+        ] {
+            assert_eq!(outlets(stdout, stderr, None, null), expected);
+        }
         assert_eq!(
-            captures(None, None),
-            (Some(named("stdout")), Some(named("stderr")))
-        );
-        assert_eq!(captures(Some(named("a")), None), (Some(named("a")), None));
-        assert_eq!(captures(None, Some(named("a"))), (None, Some(named("a"))));
-        assert_eq!(captures(Some(nameless()), None), (None, None));
-        assert_eq!(
-            captures(Some(nameless()), Some(named("a"))),
-            (None, Some(named("a")))
+            outlets(Some(named("a")), None, Some(true), null),
+            [captured("a", true), Outlet::Inherited]
         );
     }
 }

@@ -107,7 +107,8 @@ Options:
   --sandbox auto|off    give up what is not needed once it has started, as far
                         as the kernel can do that (default auto)
   --fail-on-loss        run exits with 250 if logs were lost
-  --stats-path FILE     write statistics there at exit, as JSON
+  --stats-path FILE     write statistics there at exit, as JSON; what an earlier
+                        run left there is removed at the start
   --io auto|uring|epoll how to work with the kernel: io_uring, or epoll where it
                         is refused, with a warning (auto, the default); or
                         always one of the two
@@ -207,6 +208,10 @@ option of butler.
 Without --output the last line on butler's standard error says how COMMAND
 ended and where its logs are; --quiet or --log-level error leave it out.
 
+COMMAND is found and executed as by execvp(3): a script without #! is run by sh.
+It has the descriptors that butler was started with, such as make's jobserver,
+and its standard input is /dev/null. Its output is a pipe, not a terminal.
+
 Options of run:
   --stdout KEY=VALUE,...
   --stderr KEY=VALUE,...
@@ -217,16 +222,22 @@ Options of run:
                           content-type  a MIME type (default: by type)
                           tag           a tag, as in tag=KEY=VALUE; repeatable
                         If one of the options is given without the other, the
-                        other one is not captured. If none is, both are
-  --tee                 also show what is captured
-  --attach=false        capture neither of them
+                        other one is not captured. If none is, both are, and
+                        they are shown as well
+  --tee[=false]         also show what is captured, or not (default: show it if
+                        neither --stdout nor --stderr is given and the output
+                        itself does not print there). Who stops reading ends
+                        what is shown, not COMMAND
+  --attach=false        discard both of them, uncaptured
   --forward-stdin       let COMMAND read butler's standard input
   --chdir DIR           run COMMAND in that directory
-  --result-path FILE    write {\"return_code\":N,\"command\":[...]} there
+  --result-path FILE    write {\"return_code\":N,\"command\":[...]} there at the
+                        end, also when COMMAND could not be run. What an earlier
+                        run left there is removed at the start
   --json-args-path FILE read COMMAND from there, as a JSON array of strings
 
 Examples:
-  butler run --tee -- make -j4
+  butler run -- make -j4
       puts the logs into butler-logs/latest/stdout and .../stderr, and shows
       them as well
   butler --output file,path=job.logs --tag builder=linux \\

@@ -8,6 +8,7 @@ mod logger;
 mod notify;
 pub mod options;
 mod passed;
+mod report_file;
 mod run;
 mod runs;
 mod sandbox;
@@ -28,13 +29,14 @@ use options::{Common, Invocation};
 use passed::Passed;
 
 use crate::IoMode;
+use crate::reactor::passed::Inherited;
 
 /// Wrong usage or configuration.
 const EXIT_USAGE: u8 = 2;
 
 /// Does what the command line says. `args` has not the program's name. It is
 /// the first that a process does: descriptors that it was started with are
-/// taken, or kept from children.
+/// taken, for us or for the command that we run.
 pub fn main(args: impl IntoIterator<Item = OsString>) -> ExitCode {
     let code = execute(args);
     logger::finish();
@@ -43,6 +45,7 @@ pub fn main(args: impl IntoIterator<Item = OsString>) -> ExitCode {
 
 fn execute(args: impl IntoIterator<Item = OsString>) -> ExitCode {
     let passed = Passed::take();
+    let inherited = Inherited::take();
     let invocation = match args::parse(args) {
         Ok(invocation) => invocation,
         Err(error) => {
@@ -68,7 +71,7 @@ fn execute(args: impl IntoIterator<Item = OsString>) -> ExitCode {
         }
         Invocation::Run(common, options) => {
             begin_log(&common);
-            start(common.io, run::run(common, options, passed))
+            start(common.io, run::run(common, options, passed, inherited))
         }
         Invocation::Stream(common, options) => {
             begin_log(&common);

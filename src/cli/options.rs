@@ -111,15 +111,44 @@ impl StreamFlags {
     }
 }
 
+/// What becomes of what a command writes to its stdout, or to its stderr.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub enum Outlet {
+    /// It is a stream.
+    Captured {
+        /// What is said of the stream.
+        flags: StreamFlags,
+        /// It is also shown where it would have gone without us.
+        shown: bool,
+    },
+    /// It goes where ours goes, uncaptured.
+    Inherited,
+    /// It is neither captured nor shown.
+    Discarded,
+}
+
+impl Outlet {
+    /// The stream's name, if it is one.
+    pub fn name(&self) -> Option<&StreamName> {
+        match self {
+            Self::Captured { flags, .. } => flags.name.as_ref(),
+            Self::Inherited | Self::Discarded => None,
+        }
+    }
+
+    /// Is a copy of the stream shown?
+    pub fn is_shown(&self) -> bool {
+        matches!(self, Self::Captured { shown: true, .. })
+    }
+}
+
 /// Options of `run`.
 #[derive(Debug)]
 pub struct RunOptions {
-    /// `None`: the child inherits our stdout.
-    pub stdout: Option<StreamFlags>,
-    /// `None`: the child inherits our stderr.
-    pub stderr: Option<StreamFlags>,
-    /// Also show what is captured on our own stdout and stderr.
-    pub tee: bool,
+    /// The command's stdout.
+    pub stdout: Outlet,
+    /// The command's stderr.
+    pub stderr: Outlet,
     /// Give the child our stdin.
     pub forward_stdin: bool,
     /// The child's working directory.

@@ -22,33 +22,34 @@ impl Passed {
     /// Takes what the environment says is ours. Nothing may be open in this
     /// process yet but what it was started with.
     pub fn take() -> Self {
-        passed::keep_from_children();
         let [pid, count] = ["LISTEN_PID", "LISTEN_FDS"].map(env::var_os);
-        Self::read(pid.as_deref(), count.as_deref(), std::process::id(), || {
-            passed::take_first()
-        })
+        let count = count_for_us(pid.as_deref(), count.as_deref(), std::process::id());
+        if count > 0 {
+            passed::keep_from_children(u32::try_from(count).unwrap_or(u32::MAX));
+        }
+        Self::read(count, passed::take_first)
     }
 
-    fn read(
-        pid: Option<&OsStr>,
-        count: Option<&OsStr>,
-        own_pid: u32,
-        take_first: impl FnOnce() -> Option<OwnedFd>,
-    ) -> Self {
-        // Another process's, which has left its variables to us.
-        if pid.and_then(number) != Some(own_pid.into()) {
-            return Self::Nothing;
-        }
-        match count.and_then(number) {
-            None | Some(0) => Self::Nothing,
-            Some(1) => match take_first() {
+    fn read(count: u64, take_first: impl FnOnce() -> Option<OwnedFd>) -> Self {
+        match count {
+            0 => Self::Nothing,
+            1 => match take_first() {
                 Some(socket) => Self::Socket(socket),
                 None => Self::Wrong("LISTEN_FDS is 1, and nothing is open as 3".into()),
             },
-            Some(count) => Self::Wrong(format!(
+            count => Self::Wrong(format!(
                 "the service manager passes {count} sockets (LISTEN_FDS); wanted is one"
             )),
         }
+    }
+}
+
+/// How many descriptors were passed to this process: none, if the variables
+/// are another process's, which has left them to us.
+fn count_for_us(pid: Option<&OsStr>, count: Option<&OsStr>, own_pid: u32) -> u64 {
+    match pid.and_then(number) == Some(own_pid.into()) {
+        true => count.and_then(number).unwrap_or(0),
+        false => 0,
     }
 }
 
@@ -60,7 +61,8 @@ mod tests {
     fn one_socket_that_is_for_us() {
         let read = |pid: Option<&str>, count: Option<&str>, open: bool| {
             let take = || open.then(|| std::io::pipe().unwrap().0.into());
-            Passed::read(pid.map(OsStr::new), count.map(OsStr::new), 7, take)
+            let count = count_for_us(pid.map(OsStr::new), count.map(OsStr::new), 7);
+            Passed::read(count, take)
         };
         for (pid, count) in [
             (None, Some("1")),

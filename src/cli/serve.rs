@@ -17,6 +17,10 @@ pub(super) async fn serve(mut common: Common, passed: Passed) -> ExitCode {
         Ok(signals) => signals,
         Err(error) => return session::fail(format!("signals: {error}")),
     };
+    let statistics = match session::prepare_statistics(&common) {
+        Ok(statistics) => statistics,
+        Err(why) => return session::fail(why),
+    };
     let mut directory = match session::give_directory(&mut common) {
         Ok(directory) => directory,
         Err(what) => return session::fail(what),
@@ -33,11 +37,14 @@ pub(super) async fn serve(mut common: Common, passed: Passed) -> ExitCode {
     if people_look_on {
         tell_what_to_do(&server);
     }
-    Needs::of(&common).of_server(&server).give_up_the_rest();
+    Needs::of(&common)
+        .of_server(&server)
+        .of_report(statistics.as_ref())
+        .give_up_the_rest();
     butler.add_stream_server(server);
     notifier.ready();
     let result = session::wait(&butler, &common, &mut signals, &notifier).await;
-    let code = session::exit_code(&common, result);
+    let code = session::exit_code(&butler, statistics, result);
     if let Some(directory) = &directory
         && people_look_on
     {
@@ -50,6 +57,7 @@ pub(super) async fn serve(mut common: Common, passed: Passed) -> ExitCode {
 /// For somebody who has typed `butler` to see what happens.
 fn tell_what_to_do(server: &StreamServer) {
     let uri = server.uri();
+    let uri = uri.display();
     for line in [
         format!("waiting for streams at {uri}; Ctrl-C ends it"),
         format!("to send one: echo hello | butler stream --stream-server {uri}"),
@@ -81,7 +89,10 @@ fn listen(common: &Common, passed: Passed) -> Result<StreamServer, String> {
     let server = session::listen(common, passed)?;
     if common.stream_server.is_none() {
         let mut stdout = stdout();
-        writeln!(stdout, "{}", server.uri())
+        let mut line = server.uri().into_encoded_bytes();
+        line.push(b'\n');
+        stdout
+            .write_all(&line)
             .and_then(|()| stdout.flush())
             .map_err(|error| format!("can't tell on stdout where it listens: {error}"))?;
     }

@@ -1,6 +1,7 @@
 //! What `serve`, `run` and `stream` share: starting a butler, signals, and
 //! its end.
 
+use std::fmt;
 use std::io;
 use std::os::fd::OwnedFd;
 use std::os::unix::fs::MetadataExt;
@@ -15,6 +16,7 @@ use tokio::signal::unix::{Signal, SignalKind, signal};
 use super::notify::Notifier;
 use super::options::Common;
 use super::passed::Passed;
+use super::report_file::ReportFile;
 use super::runs::RunDirectory;
 use crate::output::Output;
 #[cfg(feature = "logdog")]
@@ -25,9 +27,44 @@ use crate::{Butler, Report, StreamServer, Users};
 pub(super) const EXIT_FAILED: u8 = 250;
 
 /// Says what went wrong and what the exit status is.
-pub(super) fn fail(what: impl std::fmt::Display) -> ExitCode {
-    log::error!("{what}");
+pub(super) fn fail(what: impl fmt::Display) -> ExitCode {
+    match current_directory_is_gone() {
+        // Which is why relative paths lead nowhere.
+        true => log::error!("{what} (the current directory is gone)"),
+        false => log::error!("{what}"),
+    }
     ExitCode::from(EXIT_FAILED)
+}
+
+/// Has somebody removed the directory that we were started in?
+pub(super) fn current_directory_is_gone() -> bool {
+    std::env::current_dir().is_err_and(|error| error.kind() == io::ErrorKind::NotFound)
+}
+
+/// Makes way for the statistics.
+pub(super) fn prepare_statistics(common: &Common) -> Result<Option<ReportFile>, String> {
+    prepare_report(common, "stats-path", common.stats_path.as_deref())
+}
+
+/// Makes way for a report at `path`, which `option` names.
+pub(super) fn prepare_report(
+    common: &Common,
+    option: &'static str,
+    path: Option<&Path>,
+) -> Result<Option<ReportFile>, String> {
+    let Some(path) = path else {
+        return Ok(None);
+    };
+    if let Output::File { path: output, .. } = &common.config.output
+        && is_same(path, output)
+        && output.metadata().is_ok_and(|found| found.is_file())
+    {
+        return Err(format!(
+            "--{option} is the file of --output: {}",
+            path.display()
+        ));
+    }
+    ReportFile::prepare(option, path).map(Some)
 }
 
 /// Why a subcommand could not do its work.
@@ -53,19 +90,36 @@ impl From<String> for Failure {
     }
 }
 
-impl Failure {
-    /// Says what went wrong and what the exit status is.
-    pub fn tell(self) -> ExitCode {
+impl fmt::Display for Failure {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         match self {
             #[cfg(feature = "logdog")]
             Self::Butler(crate::Error::Registration(error @ RegistrationError::Project { .. })) => {
-                log::error!("{error}");
-                ExitCode::from(super::EXIT_USAGE)
+                error.fmt(f)
             }
-            Self::Butler(error) => fail(error),
-            Self::Interrupted => fail("ended by a signal before the output was ready"),
-            Self::Other(what) => fail(what),
+            Self::Butler(error) => error.fmt(f),
+            Self::Interrupted => f.write_str("ended by a signal before the output was ready"),
+            Self::Other(what) => f.write_str(what),
         }
+    }
+}
+
+impl Failure {
+    /// What the exit status is.
+    pub fn exit_code(&self) -> u8 {
+        match self {
+            #[cfg(feature = "logdog")]
+            Self::Butler(crate::Error::Registration(RegistrationError::Project { .. })) => {
+                super::EXIT_USAGE
+            }
+            _ => EXIT_FAILED,
+        }
+    }
+
+    /// Says what went wrong and what the exit status is.
+    pub fn tell(&self) -> ExitCode {
+        fail(self);
+        ExitCode::from(self.exit_code())
     }
 }
 
@@ -135,8 +189,13 @@ pub(super) fn listen(common: &Common, passed: Passed) -> Result<StreamServer, St
         (Passed::Socket(socket), path) => take(socket, path.as_deref(), users),
         (Passed::Nothing, Some(path)) => StreamServer::bind_for(path, users)
             .map_err(|error| format!("can't listen at {}: {error}", path.display())),
-        (Passed::Nothing, None) => StreamServer::bind_private_for(users)
-            .map_err(|error| format!("can't listen at a private path: {error}")),
+        (Passed::Nothing, None) => StreamServer::bind_private_for(users).map_err(|error| {
+            let tmpdir = match std::env::var_os("TMPDIR") {
+                Some(directory) => format!(" (TMPDIR is {})", directory.display()),
+                None => String::new(),
+            };
+            format!("can't listen at a private path: {error}{tmpdir}")
+        }),
     }?;
     // What it sent would come back as connections without a header.
     if let Output::Unix { path, .. } = &common.config.output
@@ -147,7 +206,7 @@ pub(super) fn listen(common: &Common, passed: Passed) -> Result<StreamServer, St
             server.path().display()
         ));
     }
-    log::info!("streams are taken at {}", server.uri());
+    log::info!("streams are taken at {}", server.uri().display());
     Ok(server)
 }
 
@@ -273,8 +332,23 @@ pub(super) fn log_statistics(butler: &Butler) {
     log::info!("statistics: {}", butler.statistics());
 }
 
-/// Tells what was lost and writes the statistics.
-pub(super) fn conclude(common: &Common, report: &Report) {
+/// Tells how it went and writes the statistics. True if all that was accepted
+/// was delivered; and what was wrong with the butler itself.
+pub(super) fn conclude(
+    butler: &Butler,
+    statistics: Option<ReportFile>,
+    result: Result<Report, crate::Error>,
+) -> (bool, Option<String>) {
+    let report = match result {
+        Ok(report) => report,
+        Err(error) => {
+            if let Some(file) = statistics {
+                file.write(&butler.statistics());
+            }
+            log::error!("{error}");
+            return (false, Some(error.to_string()));
+        }
+    };
     log::info!("statistics: {}", report.statistics);
     for loss in &report.losses {
         log::error!("{loss}");
@@ -282,24 +356,20 @@ pub(super) fn conclude(common: &Common, report: &Report) {
     if let Some(summary) = report.summary() {
         log::error!("{summary}");
     }
-    if let Some(path) = &common.stats_path
-        && let Err(error) = std::fs::write(path, format!("{}\n", report.statistics))
-    {
-        log::error!("can't write statistics to {}: {error}", path.display());
+    if let Some(file) = statistics {
+        file.write(&report.statistics);
     }
+    (report.is_complete(), None)
 }
 
 /// The exit status of `serve` and `stream`.
-pub(super) fn exit_code(common: &Common, result: Result<Report, crate::Error>) -> ExitCode {
-    match result {
-        Ok(report) => {
-            conclude(common, &report);
-            if report.is_complete() {
-                ExitCode::SUCCESS
-            } else {
-                ExitCode::from(EXIT_FAILED)
-            }
-        }
-        Err(error) => fail(error),
+pub(super) fn exit_code(
+    butler: &Butler,
+    statistics: Option<ReportFile>,
+    result: Result<Report, crate::Error>,
+) -> ExitCode {
+    match conclude(butler, statistics, result) {
+        (true, _) => ExitCode::SUCCESS,
+        (false, _) => ExitCode::from(EXIT_FAILED),
     }
 }

@@ -31,6 +31,10 @@ pub(super) async fn stream(mut common: Common, options: StreamOptions) -> ExitCo
         Ok(signals) => signals,
         Err(error) => return session::fail(format!("signals: {error}")),
     };
+    let statistics = match session::prepare_statistics(&common) {
+        Ok(statistics) => statistics,
+        Err(why) => return session::fail(why),
+    };
     let mut directory = match session::give_directory(&mut common) {
         Ok(directory) => directory,
         Err(what) => return session::fail(what),
@@ -46,12 +50,14 @@ pub(super) async fn stream(mut common: Common, options: StreamOptions) -> ExitCo
     if let Some(directory) = &mut directory {
         directory.begin();
     }
-    Needs::of(&common).give_up_the_rest();
+    Needs::of(&common)
+        .of_report(statistics.as_ref())
+        .give_up_the_rest();
     butler.activate();
     notifier.ready();
     let result = session::wait(&butler, &common, &mut signals, &notifier).await;
     let source_failed = result.as_ref().is_ok_and(|report| report.read_errors > 0);
-    let code = session::exit_code(&common, result);
+    let code = session::exit_code(&butler, statistics, result);
     // What could not be read was not delivered.
     if source_failed {
         ExitCode::from(session::EXIT_FAILED)

@@ -17,8 +17,8 @@ impl Ignored {
 
     /// Lets the child of `command` ignore them. It would find the default for
     /// those that we listen for.
-    pub fn hand_on(self, command: &mut Command) {
-        let Self(numbers) = self;
+    pub fn hand_on(&self, command: &mut Command) {
+        let numbers = self.0.clone();
         if numbers.is_empty() {
             return;
         }

@@ -1,6 +1,7 @@
 //! The stream server's socket: made so that nobody else can connect, and
 //! removed again only if it is still ours.
 
+use std::ffi::OsString;
 use std::fs;
 use std::io;
 use std::os::fd::OwnedFd;
@@ -109,14 +110,16 @@ impl StreamServer {
     ///
     /// Whatever the system reports.
     pub fn bind_private_for(users: Users) -> io::Result<Self> {
-        let mut directory = std::env::temp_dir();
-        // A long TMPDIR leaves no room for a socket's path.
-        if directory.as_os_str().len() > SOCKET_PATH_MAX / 2 {
-            directory = "/tmp".into();
-        }
+        let mut directory = temporary_directory()?;
         let name = crate::config::random_segment();
         directory.push(format!("butler-{}", &name[..16]));
-        fs::DirBuilder::new().mode(0o700).create(&directory)?;
+        fs::DirBuilder::new()
+            .mode(0o700)
+            .create(&directory)
+            .map_err(|error| {
+                // Which TMPDIR has said.
+                io::Error::new(error.kind(), format!("{}: {error}", directory.display()))
+            })?;
         if !users.is_private() {
             fs::set_permissions(&directory, fs::Permissions::from_mode(0o711))?;
         }
@@ -168,9 +171,11 @@ impl StreamServer {
         &self.path
     }
 
-    /// What clients are told: `unix:` and the path.
-    pub fn uri(&self) -> String {
-        format!("unix:{}", self.path.display())
+    /// What clients are told: `unix:` and the path, which need not be UTF-8.
+    pub fn uri(&self) -> OsString {
+        let mut uri = OsString::from("unix:");
+        uri.push(&self.path);
+        uri
     }
 
     /// Whose connections are taken.
@@ -209,6 +214,20 @@ impl StreamServer {
 impl Drop for StreamServer {
     fn drop(&mut self) {
         self.unlink();
+    }
+}
+
+/// TMPDIR, or /tmp if that is not set, or empty, or so long that it leaves no
+/// room for a socket's path; absolute, as clients may be anywhere.
+fn temporary_directory() -> io::Result<PathBuf> {
+    let directory = std::env::var_os("TMPDIR").filter(|directory| !directory.is_empty());
+    let Some(directory) = directory else {
+        return Ok("/tmp".into());
+    };
+    let directory = std::path::absolute(directory)?;
+    match directory.as_os_str().len() > SOCKET_PATH_MAX / 2 {
+        true => Ok("/tmp".into()),
+        false => Ok(directory),
     }
 }
 

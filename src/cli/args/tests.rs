@@ -51,7 +51,7 @@ fn help_of(args: &[&str]) -> String {
 }
 
 fn names(options: &RunOptions) -> [Option<&str>; 2] {
-    [&options.stdout, &options.stderr].map(|flags| flags.as_ref()?.name.as_ref().map(AsRef::as_ref))
+    [&options.stdout, &options.stderr].map(|outlet| outlet.name().map(AsRef::as_ref))
 }
 
 #[test]
@@ -259,7 +259,7 @@ fn paths_need_not_be_utf8() {
 fn run_options() {
     let (_, options) = run(&["run", "x"]);
     assert_eq!(names(&options), [Some("stdout"), Some("stderr")]);
-    assert!(!options.tee && !options.forward_stdin);
+    assert!(options.stdout.is_shown() && !options.forward_stdin);
     assert_eq!((options.chdir, options.result_path), (None, None));
 
     let (_, options) = run(&[
@@ -275,11 +275,11 @@ fn run_options() {
         "x",
     ]);
     assert_eq!(names(&options), [Some("out"), Some("err")]);
-    assert_eq!(
-        options.stdout.map(|flags| flags.stream_type),
-        Some(StreamType::Binary)
-    );
-    assert!(options.tee && options.forward_stdin);
+    let Outlet::Captured { flags, shown } = &options.stdout else {
+        panic!("{options:?}");
+    };
+    assert_eq!((flags.stream_type, *shown), (StreamType::Binary, true));
+    assert!(options.forward_stdin);
     assert_eq!(options.chdir, Some("/d".into()));
     assert_eq!(options.result_path, Some("-r".into()));
 

@@ -2,163 +2,236 @@
 
 mod capture;
 mod environment;
+mod program;
+mod refusal;
 mod result;
 mod signals;
 mod summary;
 
-use std::io;
-use std::process::{ExitCode, Stdio};
+use std::ffi::OsString;
+use std::fs;
+use std::os::unix::fs::MetadataExt;
+use std::path::Path;
+use std::process::ExitCode;
 use std::time::Instant;
 
-use tokio::process::Command;
+use rustix::fs::{Access, CWD, accessat};
+use tokio::process::{Child, Command};
 
 use super::logger;
 use super::notify::{self, Notifier};
 use super::options::{Common, RunOptions};
 use super::passed::Passed;
+use super::report_file::ReportFile;
+use super::runs::RunDirectory;
 use super::sandbox::Needs;
 use super::session::{self, EXIT_FAILED, Failure};
-use crate::Report;
+use crate::output::Output;
 use crate::reactor::ignored::Ignored;
-use capture::{Shown, capture};
+use crate::reactor::passed::Inherited;
+use crate::{Butler, Report};
+use capture::ChildIo;
 use environment::{absolute_uri, environment};
-use result::{exit_code, write_result};
+use program::Program;
+use refusal::Refusal;
+use result::{Ending, exit_code};
 use signals::ChildSignals;
 use summary::summary;
 
-/// The command can't be executed.
-const EXIT_CANNOT_EXECUTE: u8 = 126;
-/// There is no such command.
-const EXIT_NOT_FOUND: u8 = 127;
+pub(super) async fn run(
+    common: Common,
+    options: RunOptions,
+    passed: Passed,
+    inherited: Inherited,
+) -> ExitCode {
+    let result_path = options.result_path.as_deref();
+    let statistics = session::prepare_statistics(&common);
+    let result = session::prepare_report(&common, "result-path", result_path);
+    let (statistics, result) = match (statistics, result) {
+        (Ok(statistics), Ok(result)) => (statistics, result),
+        (Err(why), _) | (_, Err(why)) => return session::fail(why),
+    };
+    let mut run = Run {
+        common,
+        options: &options,
+        directory: None,
+        executed: options.command[0].clone(),
+        inherited,
+        statistics,
+        result,
+    };
+    let ending = match run.run(passed).await {
+        Ok(ending) => ending,
+        Err(failure) => {
+            failure.tell();
+            Ending::failed(&failure)
+        }
+    };
+    if let Some(file) = run.result {
+        file.write(&ending.to_json(&options, &run.executed));
+    }
+    ExitCode::from(ending.exit_code)
+}
 
-pub(super) async fn run(mut common: Common, options: RunOptions, passed: Passed) -> ExitCode {
-    match run_command(&mut common, &options, passed).await {
-        Ok(code) => ExitCode::from(code),
-        Err(failure) => failure.tell(),
+/// One run of a command.
+struct Run<'a> {
+    common: Common,
+    options: &'a RunOptions,
+    /// Where its logs go, if nobody has said.
+    directory: Option<RunDirectory>,
+    /// The file that is executed; before that is known, what was asked for.
+    executed: OsString,
+    inherited: Inherited,
+    statistics: Option<ReportFile>,
+    result: Option<ReportFile>,
+}
+
+impl Run<'_> {
+    async fn run(&mut self, passed: Passed) -> Result<Ending, Failure> {
+        let options = self.options;
+        if let Some(directory) = &options.chdir {
+            check_directory(directory)?;
+        }
+        let ignored = Ignored::as_found();
+        let mut signals = ChildSignals::new().map_err(|error| format!("signals: {error}"))?;
+        let server = session::listen(&self.common, passed)?;
+        self.directory = session::give_directory(&mut self.common)?;
+        let needs = Needs::of(&self.common)
+            .of_server(&server)
+            .of_report(self.statistics.as_ref())
+            .of_report(self.result.as_ref())
+            .of_copies(options.stdout.is_shown() || options.stderr.is_shown());
+        let notifier = Notifier::from_environment();
+        let uri = absolute_uri("unix:", server.path())?;
+        let environment = environment(&self.common, uri)?;
+        let butler = signals.open(&self.common).await?;
+        butler.add_stream_server(server);
+
+        let mut shown = Vec::new();
+        let child_io = ChildIo::open(options, &butler, &mut shown)?;
+        let begun = Instant::now();
+        let spawned = self.spawn(|command| {
+            if let Some(directory) = &options.chdir {
+                command.current_dir(directory);
+            }
+            for (name, value) in &environment {
+                match value {
+                    Some(value) => command.env(name, value),
+                    None => command.env_remove(name),
+                };
+            }
+            for name in notify::VARIABLES {
+                command.env_remove(name);
+            }
+            ignored.hand_on(command);
+            child_io.give_to(command)
+        });
+        // Our ends of the child's pipes: it has its own.
+        drop(child_io);
+        let mut child = match spawned {
+            Ok(child) => child,
+            Err(refusal) => return Ok(self.refused(&butler, &refusal).await),
+        };
+        self.close_pipes();
+        if let Some(directory) = &mut self.directory {
+            directory.begin();
+        }
+        // Only now: the child keeps the limit that we were started with.
+        session::raise_descriptor_limit();
+        // Nor are these bounds for the child.
+        needs.of_child().give_up_the_rest();
+        notifier.ready();
+
+        let status = signals
+            .wait_for(&mut child, &butler)
+            .await
+            .map_err(|error| format!("waiting for the command: {error}"))?;
+        let took = begun.elapsed();
+        notifier.stopping();
+        butler.shutdown(self.common.drain_timeout);
+        let report = signals.wait_for_end(&butler).await;
+        for copy in shown {
+            // A copy that nobody takes is not waited for without end.
+            let _ = tokio::time::timeout(self.common.drain_timeout, copy).await;
+        }
+        let ending = self.ended(&butler, exit_code(status), report);
+        if let Some(directory) = &self.directory
+            && self.common.gives_hints()
+        {
+            logger::tell(&summary(status, took, &directory.path()));
+        }
+        Ok(ending)
+    }
+
+    /// Finds the command's program and executes it.
+    fn spawn(
+        &mut self,
+        set_up: impl Fn(&mut Command) -> std::io::Result<()>,
+    ) -> Result<Child, Refusal> {
+        let command = &self.options.command;
+        let program = Program::find(&command[0], self.options.chdir.as_deref())?;
+        self.executed = program.path.clone().into();
+        program.spawn(&command[1..], set_up)
+    }
+
+    /// The command has what we inherited for it; but what we write to by a name
+    /// of its own, such as `/dev/fd/5`, we still need.
+    fn close_pipes(&mut self) {
+        let output = match &self.common.config.output {
+            Output::File { path, .. } => Some(path.as_path()),
+            _ => None,
+        };
+        let reports = [&self.statistics, &self.result];
+        let reports = reports.into_iter().flatten().map(ReportFile::path);
+        let kept: Vec<_> = output
+            .into_iter()
+            .chain(reports)
+            .filter_map(|path| fs::metadata(path).ok())
+            .map(|found| (found.dev(), found.ino()))
+            .collect();
+        self.inherited.close_pipes(|file| kept.contains(&file));
+    }
+
+    /// The command could not be run.
+    async fn refused(&mut self, butler: &Butler, refusal: &Refusal) -> Ending {
+        log::error!("{refusal}");
+        butler.abort();
+        let report = butler.wait().await;
+        Ending {
+            error: Some(refusal.to_string()),
+            ..self.ended(butler, refusal.exit_code, report)
+        }
+    }
+
+    /// The command has ended, or could not begin, and so has the butler.
+    fn ended(
+        &mut self,
+        butler: &Butler,
+        return_code: u8,
+        report: Result<Report, crate::Error>,
+    ) -> Ending {
+        let (delivered, error) = session::conclude(butler, self.statistics.take(), report);
+        let fails = self.common.fail_on_loss && !delivered;
+        Ending {
+            exit_code: if fails { EXIT_FAILED } else { return_code },
+            return_code,
+            delivered,
+            error,
+        }
     }
 }
 
-async fn run_command(
-    common: &mut Common,
-    options: &RunOptions,
-    passed: Passed,
-) -> Result<u8, Failure> {
-    if let Some(directory) = &options.chdir
-        && !directory.is_dir()
-    {
-        return Err(format!("--chdir: {} is no directory", directory.display()).into());
+/// Can the command begin in that directory?
+fn check_directory(directory: &Path) -> Result<(), String> {
+    let shown = directory.display();
+    if !directory.is_dir() {
+        return Err(format!("--chdir: {shown} is no directory"));
     }
-    let ignored = Ignored::as_found();
-    let mut signals = ChildSignals::new().map_err(|error| format!("signals: {error}"))?;
-    let server = session::listen(common, passed)?;
-    let mut directory = session::give_directory(common)?;
-    let common = &*common;
-    let needs = Needs::of(common)
-        .of_server(&server)
-        .of_result(options.result_path.as_deref())
-        .of_copies(options.tee);
-    let notifier = Notifier::from_environment();
-    let uri = absolute_uri(server.path())?;
-    let butler = signals.open(common).await?;
-    butler.add_stream_server(server);
-
-    let mut command = Command::new(&options.command[0]);
-    command.args(&options.command[1..]);
-    if let Some(directory) = &options.chdir {
-        command.current_dir(directory);
-    }
-    for (name, value) in environment(common, uri)? {
-        match value {
-            Some(value) => command.env(name, value),
-            None => command.env_remove(name),
-        };
-    }
-    for name in notify::VARIABLES {
-        command.env_remove(name);
-    }
-    ignored.hand_on(&mut command);
-    if !options.forward_stdin {
-        command.stdin(Stdio::null());
-    }
-    let mut shown: Vec<Shown> = Vec::new();
-    if let Some(flags) = &options.stdout {
-        command.stdout(capture(
-            &butler,
-            flags,
-            options.tee.then(io::stdout),
-            &mut shown,
-        )?);
-    }
-    if let Some(flags) = &options.stderr {
-        command.stderr(capture(
-            &butler,
-            flags,
-            options.tee.then(io::stderr),
-            &mut shown,
-        )?);
-    }
-    let begun = Instant::now();
-    let spawned = command.spawn();
-    // Our ends of the child's pipes close with it.
-    drop(command);
-    let mut child = match spawned {
-        Ok(child) => child,
-        Err(error) => {
-            let name = options.command[0].display();
-            log::error!("can't run {name}: {error}");
-            butler.abort();
-            if let Ok(report) = butler.wait().await {
-                session::conclude(common, &report);
-            }
-            return Ok(match error.kind() {
-                io::ErrorKind::NotFound => EXIT_NOT_FOUND,
-                _ => EXIT_CANNOT_EXECUTE,
-            });
-        }
-    };
-    if let Some(directory) = &mut directory {
-        directory.begin();
-    }
-    // Only now: the child keeps the limit that we were started with.
-    session::raise_descriptor_limit();
-    // Nor are these bounds for the child.
-    needs.of_child().give_up_the_rest();
-    notifier.ready();
-
-    let status = signals
-        .wait_for(&mut child, &butler)
-        .await
-        .map_err(|error| format!("waiting for the command: {error}"))?;
-    let took = begun.elapsed();
-    notifier.stopping();
-    butler.shutdown(common.drain_timeout);
-    let report = signals.wait_for_end(&butler).await;
-    for copy in shown {
-        // A copy that nobody takes is not waited for without end.
-        let _ = tokio::time::timeout(common.drain_timeout, copy).await;
-    }
-    let delivered = match &report {
-        Ok(report) => {
-            session::conclude(common, report);
-            report.is_complete()
-        }
-        Err(error) => {
-            log::error!("{error}");
-            false
-        }
-    };
-    if let Some(directory) = &directory
-        && common.gives_hints()
-    {
-        logger::tell(&summary(status, took, &directory.path()));
-    }
-    let code = exit_code(status);
-    if let Some(path) = &options.result_path {
-        write_result(path, options, code, delivered);
-    }
-    Ok(match report {
-        Ok(Report { .. }) if !delivered && common.fail_on_loss => EXIT_FAILED,
-        Err(_) if common.fail_on_loss => EXIT_FAILED,
-        _ => code,
-    })
+    accessat(
+        CWD,
+        directory,
+        Access::EXEC_OK,
+        rustix::fs::AtFlags::EACCESS,
+    )
+    .map_err(|error| format!("--chdir: can't enter {shown}: {error}"))
 }

@@ -1,13 +1,56 @@
 //! How the command ended: the exit status, and the result file.
 
+use std::ffi::OsStr;
 use std::os::unix::process::ExitStatusExt;
-use std::path::Path;
 use std::process::ExitStatus;
 
-use serde_json::json;
+use serde_json::{Value, json};
 
 use crate::cli::options::RunOptions;
-use crate::cli::session::EXIT_FAILED;
+use crate::cli::session::{EXIT_FAILED, Failure};
+
+/// How a run ended.
+#[derive(Debug)]
+pub(super) struct Ending {
+    /// What butler exits with.
+    pub exit_code: u8,
+    /// What the command exited with, or what says why it could not.
+    pub return_code: u8,
+    /// All that was accepted was delivered.
+    pub delivered: bool,
+    /// Why the command was not run, or not to its end.
+    pub error: Option<String>,
+}
+
+impl Ending {
+    /// Butler failed before it could end as it should.
+    pub fn failed(failure: &Failure) -> Self {
+        Self {
+            exit_code: failure.exit_code(),
+            return_code: failure.exit_code(),
+            delivered: false,
+            error: Some(failure.to_string()),
+        }
+    }
+
+    /// What the result file tells. `executed` is the file that was.
+    pub fn to_json(&self, options: &RunOptions, executed: &OsStr) -> Value {
+        let args = options.command.iter().skip(1).map(|arg| arg.as_os_str());
+        let command: Vec<_> = std::iter::once(executed)
+            .chain(args)
+            .map(|part| part.to_string_lossy())
+            .collect();
+        let mut result = json!({
+            "return_code": self.return_code,
+            "command": command,
+            "delivered": self.delivered,
+        });
+        if let Some(error) = &self.error {
+            result["error"] = error.as_str().into();
+        }
+        result
+    }
+}
 
 /// The child's own, or 128 and the signal that killed it.
 pub(super) fn exit_code(status: ExitStatus) -> u8 {
@@ -15,22 +58,6 @@ pub(super) fn exit_code(status: ExitStatus) -> u8 {
         (Some(code), _) => code as u8,
         (None, Some(signal)) => 128u8.wrapping_add(signal as u8),
         (None, None) => EXIT_FAILED,
-    }
-}
-
-pub(super) fn write_result(path: &Path, options: &RunOptions, code: u8, delivered: bool) {
-    let command: Vec<_> = options
-        .command
-        .iter()
-        .map(|part| part.to_string_lossy())
-        .collect();
-    let result = json!({
-        "return_code": code,
-        "command": command,
-        "delivered": delivered,
-    });
-    if let Err(error) = std::fs::write(path, format!("{result}\n")) {
-        log::error!("can't write the result to {}: {error}", path.display());
     }
 }
 

@@ -36,7 +36,7 @@ impl Access {
             Self::Read => ReadFile | ReadDir,
             Self::Remove => RemoveFile | RemoveDir,
             Self::Write => WriteFile.into(),
-            Self::Replace => MakeReg | WriteFile | Truncate,
+            Self::Replace => MakeReg | WriteFile | Truncate | RemoveFile,
             Self::Tree => MakeDir | MakeReg | WriteFile | Truncate | RemoveFile,
         }
     }

@@ -10,6 +10,7 @@ use rustix::termios::ttyname;
 
 use crate::StreamServer;
 use crate::cli::options::{Common, Sandbox};
+use crate::cli::report_file::ReportFile;
 use crate::output::Output;
 use crate::output::file::fifo;
 
@@ -22,7 +23,7 @@ pub(super) enum Access {
     Remove,
     /// Files that are there are written to.
     Write,
-    /// Files are made, emptied and written to.
+    /// Files are made, emptied, written to, moved and removed.
     Replace,
     /// Files and directories are made, files are written to, emptied and
     /// removed.
@@ -66,7 +67,7 @@ const RESOLVER: [&str; 8] = [
 ];
 
 impl Needs {
-    /// What the output needs, and the statistics at the end.
+    /// What the output needs.
     ///
     /// Unix sockets are connected to without a right to their path.
     pub fn of(common: &Common) -> Self {
@@ -109,7 +110,7 @@ impl Needs {
                 needs.tcp = Tcp::Anywhere;
             }
         }
-        needs.of_result(common.stats_path.as_deref())
+        needs
     }
 
     /// Also to remove the socket at the end.
@@ -121,9 +122,9 @@ impl Needs {
     }
 
     /// Also to write that file at the end.
-    pub fn of_result(mut self, path: Option<&Path>) -> Self {
-        if let Some(path) = path {
-            self.add(keeper(path), Access::Replace);
+    pub fn of_report(mut self, file: Option<&ReportFile>) -> Self {
+        if let Some(file) = file {
+            self.add(keeper(file.path()), Access::Replace);
         }
         self
     }
@@ -213,7 +214,8 @@ mod tests {
         assert_eq!(found.paths, [(dir.clone(), Access::Tree)]);
         let found = needs(&["--output", "directory,path=/tmp"]);
         assert_eq!(found.paths, [("/tmp".into(), Access::Tree)]);
-        let found = needs(&["--output=null", &at("--stats-path=DIR/stats")]);
+        let file = ReportFile::prepare("stats-path", &dir.join("stats")).unwrap();
+        let found = needs(&["--output=null"]).of_report(Some(&file));
         assert_eq!(found.paths, [(dir.clone(), Access::Replace)]);
         let found = needs(&["--output", "tcp:localhost:7"]);
         assert_eq!(found.tcp, Tcp::Ports(vec![7, 53]));

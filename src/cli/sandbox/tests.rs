@@ -12,6 +12,7 @@ use landlock::RulesetStatus;
 use super::*;
 use crate::cli::args::parse;
 use crate::cli::options::Invocation;
+use crate::cli::report_file::ReportFile;
 
 /// Does `then` with what the command line needs, and nothing else. False if
 /// the kernel has no Landlock of the version that the test is about.
@@ -19,7 +20,11 @@ fn confined(args: &[&str], then: impl FnOnce() + Send) -> bool {
     let Ok(Invocation::Serve(common)) = parse(args.iter().map(Into::into)) else {
         panic!("{args:?}");
     };
-    let needs = Needs::of(&common);
+    confined_to(Needs::of(&common), then)
+}
+
+/// The same, with what is needed.
+fn confined_to(needs: Needs, then: impl FnOnce() + Send) -> bool {
     thread::scope(|scope| {
         let confined = scope.spawn(move || {
             let status = needs.restrict().unwrap();
@@ -69,11 +74,19 @@ fn what_is_written_at_the_end() {
     let temp = tempfile::tempdir().unwrap();
     let stats = temp.path().join("stats");
     fs::write(&stats, "a longer text from an earlier run").unwrap();
-    let option = format!("--stats-path={}", stats.display());
-    confined(&["--output=null", &option], || {
-        fs::write(&stats, "{}").unwrap();
-        fs::remove_file(&stats).map(|()| panic!()).unwrap_err();
+    let Ok(Invocation::Serve(common)) = parse(["--output=null".into()]) else {
+        panic!("it is to serve");
+    };
+    let file = ReportFile::prepare("stats-path", &stats).unwrap();
+    let needs = Needs::of(&common).of_report(Some(&file));
+    confined_to(needs, || {
+        // A job made something there meanwhile.
+        fs::write(&stats, "something else").unwrap();
+        file.write(&serde_json::json!({}));
+        assert_denied(fs::read(&stats));
     });
+    let left = fs::read_dir(temp.path()).unwrap().count();
+    assert_eq!((fs::read(&stats).unwrap(), left), (b"{}\n".to_vec(), 1));
 }
 
 #[test]

@@ -2,7 +2,12 @@
 
 #![allow(clippy::unwrap_used)]
 
+#[path = "../common/mod.rs"]
 mod common;
+mod descriptors;
+mod paths;
+mod program;
+mod reports;
 
 use std::collections::BTreeMap;
 use std::fs;
@@ -42,7 +47,8 @@ fn code(output: &Output) -> i32 {
 fn captures() {
     let both: &[_] = &[("stdout", "out\n"), ("stderr", "err\n")];
     for (options, captured, shown) in [
-        (&[] as &[&str], both, ["", ""]),
+        (&[] as &[&str], both, ["out\n", "err\n"]),
+        (&["--tee=false"], both, ["", ""]),
         (&["--tee"], both, ["out\n", "err\n"]),
         (&["-stdout=name=x"], &[("x", "out\n")], ["", "err\n"]),
         (
@@ -55,8 +61,14 @@ fn captures() {
             &[("a", "out\n"), ("b", "err\n")],
             ["out\n", "err\n"],
         ),
-        (&["--attach=false"], &[], ["out\n", "err\n"]),
+        (&["--attach=false"], &[], ["", ""]),
+        (
+            &["--attach=false", "--tee", "--stderr=name=x"],
+            &[],
+            ["", ""],
+        ),
         (&["--stdout="], &[], ["out\n", "err\n"]),
+        (&["--stdout=", "--tee"], &[], ["out\n", "err\n"]),
     ] {
         let dir = tempfile::tempdir().unwrap();
         let output = run_sh(dir.path(), options, "echo out; echo err >&2")
@@ -107,7 +119,7 @@ fn types_and_tags_of_what_is_captured() {
 fn much_on_both_at_once() {
     let dir = tempfile::tempdir().unwrap();
     let script = "seq 1 100000 & seq 200000 300000 >&2; wait";
-    let output = run_sh(dir.path(), &["--tee"], script).output().unwrap();
+    let output = run_sh(dir.path(), &[], script).output().unwrap();
     assert_eq!(code(&output), 0);
     let streams = streams(dir.path());
     let seq = |range: std::ops::RangeInclusive<u32>| {
@@ -174,12 +186,13 @@ fn result_and_command_as_json() {
     let options = ["--result-path", "result"];
     let output = run_sh(dir.path(), &options, "exit 3").output().unwrap();
     assert_eq!(code(&output), 3);
+    let sh = program::in_path("sh");
     let expected = json!({
-        "return_code": 3, "command": ["sh", "-c", "exit 3"], "delivered": true,
+        "return_code": 3, "command": [sh, "-c", "exit 3"], "delivered": true,
     });
     assert_eq!(json_file(&result), expected);
 
-    let command = json!(["sh", "-c", "echo \"$1\"; kill -9 $$", "zero", "ä b\n"]);
+    let mut command = json!(["sh", "-c", "echo \"$1\"; kill -9 $$", "zero", "ä b\n"]);
     fs::write(dir.path().join("args"), command.to_string()).unwrap();
     let output = process::command(["run", "--json-args-path=args", "-result-path=result"])
         .arg("--output=file,path=logs")
@@ -187,6 +200,7 @@ fn result_and_command_as_json() {
         .output()
         .unwrap();
     assert_eq!(code(&output), 137);
+    command[0] = sh.into();
     let expected = json!({"return_code": 137, "command": command, "delivered": true});
     assert_eq!(json_file(&result), expected);
     assert_eq!(streams(dir.path())["stdout"].bytes, "ä b\n\n".as_bytes());
