@@ -70,12 +70,13 @@ pub mod wire;
 
 pub use bundle::{Bundle, BundleLimits, BundleStream, Gather, Identity, StreamInfo};
 pub use butler::{
-    AddStreamError, Butler, ChunkCallback, Error, Loss, RegistrationCallback, Report, start,
-    start_with,
+    AddStreamError, AddStreamReason, Butler, ChunkCallback, Error, Loss, RegistrationCallback,
+    Report, start, start_with,
 };
 pub use config::{Config, ConfigError};
 pub use outcome::Outcome;
 pub use reactor::door::Users;
 pub use reactor::listener::StreamServer;
 pub use reactor::runtime::{IoMode, UnknownIoMode};
+pub use reactor::source::UnfitSource;
 pub use secret::Secret;

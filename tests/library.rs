@@ -15,7 +15,7 @@ use butler::output::{Compress, MemoryOutput, Output};
 use butler::proto::logpb::{LogEntry, log_entry};
 use butler::wire::descriptor::{StreamProperties, StreamType};
 use butler::wire::name::Namespace;
-use butler::{Butler, Config, Error, Report, StreamServer};
+use butler::{AddStreamReason, Butler, Config, Error, Report, StreamServer, UnfitSource};
 use common::process::{open, start};
 use common::reassemble;
 
@@ -92,6 +92,29 @@ fn a_refused_descriptor_comes_back_open() {
     })
     .unwrap();
     assert_eq!(memory.stream_bytes("x"), b"undisturbed\n");
+}
+
+/// A read would cut them, and nobody would be told.
+#[test]
+fn messages_are_no_stream() {
+    use rustix::net::{AddressFamily, SocketFlags, SocketType, socketpair};
+    start(async {
+        let butler = Butler::new(Config::new(Output::Null)).unwrap();
+        for kind in [SocketType::DGRAM, SocketType::SEQPACKET] {
+            let (ours, _theirs) =
+                socketpair(AddressFamily::UNIX, kind, SocketFlags::CLOEXEC, None).unwrap();
+            let error = butler.add_stream(ours, &text("x")).unwrap_err();
+            let expected = AddStreamReason::Unfit(UnfitSource::Messages);
+            assert_eq!(error.reason, expected, "{error}");
+        }
+        let socket = std::net::UdpSocket::bind("127.0.0.1:0").unwrap();
+        let error = butler.add_stream(socket.into(), &text("x")).unwrap_err();
+        assert!(error.to_string().contains("of messages"), "{error}");
+        // The name is as free as it was.
+        drop(pipe(&butler, &text("x")));
+        assert!(end(&butler).await.is_complete());
+    })
+    .unwrap();
 }
 
 #[test]

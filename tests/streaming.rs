@@ -25,6 +25,61 @@ fn streams(dir: &Path, ended: &Ended) -> BTreeMap<String, Stream> {
     reassemble(&parse_file(&dir.join("logs")))
 }
 
+/// Bytes that are sent out of band (`MSG_OOB`) are bytes like others: in the
+/// header, between others, next to each other and at the end.
+#[test]
+fn out_of_band_is_in_line() {
+    use rustix::net::{SendFlags, send};
+    let dir = tempfile::tempdir().unwrap();
+    let serve = serve(dir.path(), &[]);
+    let mut written = Vec::new();
+    let stream = UnixStream::connect(&serve.socket).unwrap();
+    let header = header(r#"{"name":"oob"}"#);
+    let (begin, end) = header.split_at(10);
+    let parts: [&[u8]; 9] = [
+        begin,
+        end,
+        b"a line\nx",
+        b"y",
+        b"\n",
+        b"more",
+        b" and\n",
+        b"the",
+        b" end",
+    ];
+    for (at, part) in parts.into_iter().enumerate() {
+        let flags = match at % 2 {
+            0 => SendFlags::OOB,
+            _ => SendFlags::empty(),
+        };
+        assert_eq!(send(&stream, part, flags), Ok(part.len()));
+        written.extend_from_slice(part);
+        if at == 4 {
+            // What follows finds an empty queue.
+            serve.wait_for_counter("bytes_in", (written.len() - header.len()) as u64);
+        }
+    }
+    drop(stream);
+    let ended = serve.terminate();
+    let streams = streams(dir.path(), &ended);
+    assert_eq!(streams["oob"].bytes, written[header.len()..]);
+}
+
+#[test]
+fn messages_are_no_source() {
+    use rustix::net::{AddressFamily, SocketFlags, SocketType, socketpair};
+    for kind in [SocketType::DGRAM, SocketType::SEQPACKET] {
+        let (ours, theirs) =
+            socketpair(AddressFamily::UNIX, kind, SocketFlags::CLOEXEC, None).unwrap();
+        let mut butler = process::command(["--output=null", "stream"]);
+        let output = butler.stdin(ours).output().unwrap();
+        let stderr = String::from_utf8(output.stderr).unwrap();
+        assert_eq!(output.status.code(), Some(250), "{stderr}");
+        assert!(stderr.contains("a socket of messages"), "{stderr}");
+        drop(theirs);
+    }
+}
+
 /// A `\r` at the end of what is given out waits for its next byte. When that
 /// comes it leaves by its own age, not by that of what others have written
 /// since.

@@ -22,7 +22,7 @@ use crate::limits::{AHEAD_BUNDLES, AHEAD_WAIT, LAST_OFFER_MAX, LAST_OFFER_STEP};
 use crate::outcome::Outcome;
 use crate::output::health::Health;
 use crate::output::sink::AnySink;
-use crate::reactor::edge::{Edge, Filled, NextRead, Phase, Step};
+use crate::reactor::edge::{Edge, Filled, NextRead, Phase, ReadBy, Step};
 use crate::reactor::pace::Pace;
 use crate::reactor::tee::Tee;
 use crate::reactor::{clock, wake};
@@ -163,9 +163,15 @@ impl Engine {
     }
 
     /// Takes a descriptor as a stream.
-    pub fn add_stream(&self, fd: OwnedFd, stream: Key, tee: Option<Rc<Tee>>) -> io::Result<()> {
+    pub fn add_stream(
+        &self,
+        fd: OwnedFd,
+        by: ReadBy,
+        stream: Key,
+        tee: Option<Rc<Tee>>,
+    ) -> io::Result<()> {
         let mut edge = self.edge.borrow_mut();
-        let key = edge.add_stream(fd, stream, tee);
+        let key = edge.add_stream(fd, by, stream, tee);
         let may_read = self.may_read(clock::mono_ns());
         edge.read_on(key, NextRead::Unknown, may_read)?;
         drop(edge);

@@ -30,6 +30,7 @@ use crate::reactor::clock;
 use crate::reactor::edge::Edge;
 use crate::reactor::listener::StreamServer;
 use crate::reactor::runtime::{self, IoMode, Kind, StartError};
+use crate::reactor::source::{self, UnfitSource};
 use crate::reactor::tee::Tee;
 use crate::secret::Secret;
 use crate::stream::arena::Key;
@@ -64,7 +65,7 @@ impl fmt::Display for Error {
             Self::Registration(error) => write!(f, "the logdog output: {error}"),
             Self::IoUring(error) => write!(
                 f,
-                "io_uring is not available: {error} (it needs Linux 6.1, and a container \
+                "io_uring is not available: {error} (it needs Linux 6.16, and a container \
                  profile that allows io_uring_setup; with --io epoll butler does without)"
             ),
             Self::Failed(what) => f.write_str(what),
@@ -80,12 +81,25 @@ pub struct AddStreamError {
     /// What was to be the stream.
     pub fd: OwnedFd,
     /// Why it is not.
-    pub reason: OpenError,
+    pub reason: AddStreamReason,
+}
+
+/// Why a stream was not added.
+#[derive(Debug, Clone, PartialEq, Eq)]
+#[non_exhaustive]
+pub enum AddStreamReason {
+    /// Its name can't be used, or not any more.
+    Refused(OpenError),
+    /// Nobody can read a stream of bytes from the descriptor.
+    Unfit(UnfitSource),
 }
 
 impl fmt::Display for AddStreamError {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        self.reason.fmt(f)
+        match &self.reason {
+            AddStreamReason::Refused(error) => error.fmt(f),
+            AddStreamReason::Unfit(unfit) => write!(f, "it can't be a stream: {unfit}"),
+        }
     }
 }
 
@@ -294,10 +308,20 @@ impl Butler {
         properties: &StreamProperties,
         tee: Option<Rc<Tee>>,
     ) -> Result<(), AddStreamError> {
+        let by = match source::of(&fd) {
+            Ok(by) => by,
+            Err(unfit) => {
+                let reason = AddStreamReason::Unfit(unfit);
+                return Err(AddStreamError { fd, reason });
+            }
+        };
         match self.engine.open(&clock::now(), properties) {
-            Err(reason) => Err(AddStreamError { fd, reason }),
+            Err(refused) => {
+                let reason = AddStreamReason::Refused(refused);
+                Err(AddStreamError { fd, reason })
+            }
             Ok(stream) => {
-                if let Err(error) = self.engine.add_stream(fd, stream, tee) {
+                if let Err(error) = self.engine.add_stream(fd, by, stream, tee) {
                     self.fail(&error);
                 }
                 Ok(())

@@ -15,10 +15,13 @@ use rustix::net::Shutdown;
 
 use super::headers::Headers;
 pub(crate) use super::io::Filled;
-use super::io::{Completion, Io, ReadBy, Token};
+pub(crate) use super::io::ReadBy;
+use super::io::{Completion, Io, Token};
 use super::listener::StreamServer;
-use super::reception::{Now, Reception};
+use super::reception::{Admitted, Now, Reception};
+use super::rights::{self, Elsewhere, Rights};
 use super::runtime;
+use super::source;
 use super::tee::Tee;
 use crate::stream::arena::{Arena, Key};
 use crate::wire::descriptor::StreamProperties;
@@ -71,8 +74,17 @@ pub(crate) struct Connection {
     by: ReadBy,
     pub phase: Phase,
     reads: Reads,
+    /// All has been read, up to its end.
+    at_end: bool,
     pub tee: Option<Rc<Tee>>,
     ends: Ends,
+}
+
+/// What is left of a connection that is over.
+#[derive(Debug)]
+pub(crate) struct Over {
+    pub phase: Phase,
+    pub tee: Option<Rc<Tee>>,
 }
 
 impl Connection {
@@ -119,10 +131,13 @@ pub(crate) struct Edge {
     waiting: VecDeque<Key>,
     /// Connections that have data, in the order of their turns.
     ready: VecDeque<Key>,
+    /// Connections that can't be read.
+    failed: VecDeque<(Key, io::Error)>,
     /// Connections without a complete header.
     headers: Headers,
     /// Connections end after what is there, also those that come yet.
     ending: bool,
+    elsewhere: Elsewhere,
 }
 
 impl fmt::Debug for Edge {
@@ -143,6 +158,8 @@ impl Edge {
             parked: VecDeque::new(),
             waiting: VecDeque::new(),
             ready: VecDeque::new(),
+            failed: VecDeque::new(),
+            elsewhere: Elsewhere::default(),
             headers: Headers::default(),
             ending: false,
         })
@@ -160,7 +177,7 @@ impl Edge {
 
     /// Is there something to do at once?
     pub fn has_work(&mut self, may_read: bool) -> bool {
-        may_read && !self.ready.is_empty() || self.io.has_work()
+        may_read && !self.ready.is_empty() || !self.failed.is_empty() || self.io.has_work()
     }
 
     pub fn connections(&self) -> usize {
@@ -199,23 +216,30 @@ impl Edge {
             io: &mut self.io,
             ns: now_ns,
             connections: self.connections.len(),
+            elsewhere: &mut self.elsewhere,
         };
         (&mut self.reception, now)
     }
 
-    /// Takes a descriptor as a stream of its own.
-    pub fn add_stream(&mut self, fd: OwnedFd, stream: Key, tee: Option<Rc<Tee>>) -> Key {
-        self.insert(fd, Phase::Stream(stream), tee)
+    /// Takes a descriptor as a stream of its own, to be read as
+    /// [`source::of`] says.
+    pub fn add_stream(
+        &mut self,
+        fd: OwnedFd,
+        by: ReadBy,
+        stream: Key,
+        tee: Option<Rc<Tee>>,
+    ) -> Key {
+        self.insert(fd, by, Phase::Stream(stream), tee)
     }
 
-    fn insert(&mut self, fd: OwnedFd, phase: Phase, tee: Option<Rc<Tee>>) -> Key {
-        let socket = rustix::fs::fstat(&fd)
-            .is_ok_and(|stat| FileType::from_raw_mode(stat.st_mode) == FileType::Socket);
+    fn insert(&mut self, fd: OwnedFd, by: ReadBy, phase: Phase, tee: Option<Rc<Tee>>) -> Key {
         self.connections.insert(Connection {
             fd,
-            by: if socket { ReadBy::Recv } else { ReadBy::Read },
+            by,
             phase,
             reads: Reads::Idle,
+            at_end: false,
             tee,
             ends: Ends::ByClient,
         })
@@ -235,7 +259,13 @@ impl Edge {
         if may_read && let Some((key, filled, next)) = self.parked.pop_front() {
             return Ok(Some(Step::Data(key, filled, next)));
         }
-        while let Some(completion) = self.next_completion() {
+        loop {
+            if let Some((key, error)) = self.failed.pop_front() {
+                return Ok(Some(Step::End(key, Some(error))));
+            }
+            let Some(completion) = self.next_completion() else {
+                return Ok(None);
+            };
             match completion {
                 Completion::Accept {
                     number,
@@ -271,7 +301,10 @@ impl Edge {
                             return Ok(Some(Step::Data(key, filled, next)));
                         }
                         Ok(Some(filled)) => self.parked.push_back((key, filled, next)),
-                        Ok(None) => return Ok(Some(Step::End(key, None))),
+                        Ok(None) => {
+                            connection.at_end = true;
+                            return Ok(Some(Step::End(key, None)));
+                        }
                         Err(error) => match Errno::from_io_error(&error) {
                             // There is data, but all buffers were full.
                             Some(Errno::NOBUFS) => self.queue_ready(key),
@@ -284,7 +317,6 @@ impl Edge {
                 }
             }
         }
-        Ok(None)
     }
 
     fn next_completion(&mut self) -> Option<Completion> {
@@ -384,7 +416,7 @@ impl Edge {
     }
 
     /// The connection is over: its descriptor is closed.
-    pub fn remove(&mut self, key: Key) -> Option<Connection> {
+    pub fn remove(&mut self, key: Key) -> Option<Over> {
         let connection = self.connections.remove(key)?;
         assert!(
             connection.reads != Reads::Armed,
@@ -394,7 +426,18 @@ impl Edge {
         self.io.forget(Token::Read(key.to_u64()), fd);
         self.headers.over(key);
         self.reception.descriptor_is_free();
-        Some(connection)
+        let Connection {
+            fd,
+            by,
+            at_end,
+            phase,
+            tee,
+            ..
+        } = connection;
+        if by == ReadBy::Look && !at_end {
+            self.elsewhere.close(fd);
+        }
+        Some(Over { phase, tee })
     }
 
     /// Feeds what was read to the connection's header.
@@ -534,7 +577,7 @@ impl Edge {
         let Some(connection) = self.connections.get_mut(key) else {
             return Ok(false);
         };
-        if connection.by == ReadBy::Recv
+        if connection.by != ReadBy::Read
             && rustix::net::shutdown(&connection.fd, Shutdown::Read).is_ok()
         {
             // What was written before is read, then the end comes.
@@ -568,10 +611,15 @@ impl Edge {
     }
 
     /// Begins with the headers of those who were let in.
-    fn begin(&mut self, now_ns: u64, admitted: Vec<OwnedFd>) -> io::Result<()> {
-        for fd in admitted {
-            let key = self.insert(fd, Phase::Header(HeaderReader::default()), None);
+    fn begin(&mut self, now_ns: u64, admitted: Vec<Admitted>) -> io::Result<()> {
+        for Admitted { fd, rights } in admitted {
+            let header = Phase::Header(HeaderReader::default());
+            let key = self.insert(fd, source::by(rights), header, None);
             self.headers.begin(key, now_ns);
+            if rights == Rights::Passed {
+                self.failed.push_back((key, rights::passed()));
+                continue;
+            }
             // Clients write their header at once.
             self.arm(key, NextRead::Ready)?;
             if self.ending {

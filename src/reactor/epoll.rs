@@ -118,7 +118,7 @@ impl Epoll {
     /// Reads once. An error comes as a completion: it is about this one alone.
     pub fn read(&mut self, number: u64, fd: BorrowedFd<'_>, by: ReadBy, ready: bool) {
         // What may block is only read once it is known not to.
-        self.want(Token::Read(number), fd, by, ready && by == ReadBy::Recv);
+        self.want(Token::Read(number), fd, by, ready && by != ReadBy::Read);
     }
 
     /// Accepts until told otherwise.
@@ -269,14 +269,16 @@ impl Epoll {
             return None;
         }
         source.wants = Wants::Nothing;
-        let len = match source.read(fd, &mut self.buffer) {
-            Ok(len) => len,
-            Err(Errno::INTR) => {
+        let read = source.read(fd, &mut self.buffer);
+        let error = read.as_ref().err().and_then(Errno::from_io_error);
+        let len = match (read, error) {
+            (Ok(len), _) => len,
+            (_, Some(Errno::INTR)) => {
                 source.wants = Wants::Turn;
                 self.reads.push_front(number);
                 return None;
             }
-            Err(Errno::AGAIN) => {
+            (_, Some(Errno::AGAIN)) => {
                 return match source.watch(&self.set, token, fd) {
                     Ok(()) if source.watched == Watched::Yes => {
                         source.wants = Wants::Event;
@@ -287,7 +289,7 @@ impl Epoll {
                     Err(error) => failed(token, error),
                 };
             }
-            Err(error) => return failed(token, error),
+            (Err(error), _) => return failed(token, error),
         };
         self.lent = len > 0;
         self.left = self.left.saturating_sub(len);
@@ -345,16 +347,17 @@ impl Epoll {
     }
 }
 
-fn failed(token: Token, error: Errno) -> Option<Completion<Filled>> {
+fn failed(token: Token, error: impl Into<io::Error>) -> Option<Completion<Filled>> {
+    let error = error.into();
     match token {
         Token::Read(number) => Some(Completion::Read {
             number,
-            result: Err(error.into()),
+            result: Err(error),
             more: false,
         }),
         Token::Accept(number) => Some(Completion::Accept {
             number,
-            result: Err(error.into()),
+            result: Err(error),
             armed: false,
         }),
         Token::Cancel => None,

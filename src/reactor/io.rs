@@ -89,9 +89,12 @@ impl<F> Completion<F> {
 
 /// How a descriptor is read.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub(super) enum ReadBy {
+pub(crate) enum ReadBy {
     /// A stream socket.
     Recv,
+    /// A stream socket over which descriptors may be passed: it is looked at
+    /// before it is read.
+    Look,
     /// Anything else: pipe, terminal, file.
     Read,
 }

@@ -18,6 +18,7 @@ use rustix::net::{
 
 use super::door::Users;
 use super::place;
+use super::rights;
 use crate::limits::SOCKET_PATH_MAX;
 
 /// Connections that may wait to be accepted.
@@ -82,6 +83,8 @@ impl StreamServer {
         if !users.is_private() {
             place::open_to_all(path)?;
         }
+        // Before anybody can connect.
+        rights::refuse(&fd);
         listen(&fd, BACKLOG)?;
         let metadata = fs::symlink_metadata(path)?;
         Ok(Self {
@@ -158,6 +161,8 @@ impl StreamServer {
             .ok_or_else(|| refuse("it listens at no path"))?;
         let path = Path::new(std::ffi::OsStr::from_bytes(path)).to_owned();
         rustix::io::fcntl_setfd(&fd, FdFlags::CLOEXEC)?;
+        // Who has connected already is looked at when he is accepted.
+        rights::refuse(&fd);
         Ok(Self {
             fd,
             path,

@@ -7,7 +7,8 @@
 //! kernel), [`buffers`] (which side owns a read buffer), [`ring`] (operations
 //! and their descriptors), [`passed`] (descriptors that we were started with),
 //! [`ignored`] (signals that our child is to find ignored), [`wake`],
-//! [`credentials`] and [`allocator`] (one call each).
+//! [`credentials`], [`rights`] and [`allocator`] (options of sockets, and of the
+//! allocator).
 
 pub(crate) mod allocator;
 mod buffers;
@@ -25,8 +26,10 @@ pub(crate) mod pace;
 pub(crate) mod passed;
 mod place;
 mod reception;
+mod rights;
 mod ring;
 pub(crate) mod runtime;
+pub(crate) mod source;
 pub(crate) mod tee;
 #[cfg(test)]
 mod testing;

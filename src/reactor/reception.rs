@@ -11,6 +11,8 @@ use rustix::process::{Resource, getrlimit};
 use super::door::Door;
 use super::io::{Io, Token};
 use super::listener::StreamServer;
+use super::rights::{self, Elsewhere, Rights};
+use super::source;
 use crate::limits::ACCEPT_RETRY;
 use crate::stream::arena::{Arena, Key};
 
@@ -31,6 +33,13 @@ struct Listener {
     retry_ns: Option<u64>,
 }
 
+/// Somebody who is let in.
+#[derive(Debug)]
+pub(super) struct Admitted {
+    pub fd: OwnedFd,
+    pub rights: Rights,
+}
+
 /// See the module.
 #[derive(Debug, Default)]
 pub(super) struct Reception {
@@ -48,6 +57,7 @@ pub(super) struct Now<'a> {
     pub ns: u64,
     /// Connections that are open.
     pub connections: usize,
+    pub elsewhere: &'a mut Elsewhere,
 }
 
 impl Reception {
@@ -94,7 +104,7 @@ impl Reception {
 
     /// Brings all listeners to where they should be. Who is let in meanwhile
     /// is put into `admitted`.
-    pub fn tend(&mut self, now: &mut Now<'_>, admitted: &mut Vec<OwnedFd>) -> io::Result<()> {
+    pub fn tend(&mut self, now: &mut Now<'_>, admitted: &mut Vec<Admitted>) -> io::Result<()> {
         for key in self.listeners.keys() {
             self.tend_one(now, key, admitted)?;
         }
@@ -102,7 +112,7 @@ impl Reception {
     }
 
     /// Takes those who wait to be accepted, and nobody after them.
-    pub fn stop(&mut self, now: &mut Now<'_>, admitted: &mut Vec<OwnedFd>) -> io::Result<()> {
+    pub fn stop(&mut self, now: &mut Now<'_>, admitted: &mut Vec<Admitted>) -> io::Result<()> {
         for key in self.listeners.keys() {
             if let Some(listener) = self.listeners.get_mut(key)
                 && !listener.closing
@@ -124,7 +134,7 @@ impl Reception {
         number: u64,
         result: io::Result<OwnedFd>,
         armed: bool,
-        admitted: &mut Vec<OwnedFd>,
+        admitted: &mut Vec<Admitted>,
     ) -> io::Result<()> {
         let key = Key::from_u64(number);
         if let Some(listener) = self.listeners.get_mut(key) {
@@ -142,7 +152,7 @@ impl Reception {
         now: &mut Now<'_>,
         key: Key,
         fd: OwnedFd,
-        admitted: &mut Vec<OwnedFd>,
+        admitted: &mut Vec<Admitted>,
     ) -> io::Result<()> {
         let back = |at| now.ns > at + DESCRIPTORS_BACK_NS;
         if self.exhausted_ns.is_some_and(back) {
@@ -152,6 +162,8 @@ impl Reception {
         let Some(listener) = self.listeners.get(key) else {
             return Ok(());
         };
+        // Also of those who are not let in: their sockets are closed too.
+        let rights = rights::refuse(&fd);
         // The kernel gives the lowest number that is free: this was the last.
         let limit = getrlimit(Resource::Nofile).current;
         let last = limit.is_some_and(|limit| fd.as_raw_fd() as u64 + 1 >= limit);
@@ -159,9 +171,13 @@ impl Reception {
             .door
             .admits(now.ns, listener.server.users(), fd.as_fd())
         {
+            if rights != Rights::Refused {
+                now.elsewhere.close(fd);
+            }
             return Ok(());
         }
-        admitted.push(fd);
+        source::out_of_band_in_line(&fd);
+        admitted.push(Admitted { fd, rights });
         if last {
             if listener.armed {
                 now.io.cancel_accept(key.to_u64())?;
@@ -207,7 +223,7 @@ impl Reception {
         &mut self,
         now: &mut Now<'_>,
         key: Key,
-        admitted: &mut Vec<OwnedFd>,
+        admitted: &mut Vec<Admitted>,
     ) -> io::Result<()> {
         let Some(listener) = self.listeners.get_mut(key) else {
             return Ok(());
@@ -241,7 +257,7 @@ impl Reception {
         &mut self,
         now: &mut Now<'_>,
         key: Key,
-        admitted: &mut Vec<OwnedFd>,
+        admitted: &mut Vec<Admitted>,
     ) -> io::Result<()> {
         while let Some(listener) = self.listeners.get(key)
             && listener.retry_ns.is_none()
@@ -265,17 +281,24 @@ impl Reception {
                     {
                         return Ok(());
                     }
-                    self.remove(now.io, key);
+                    self.remove(now, key);
                 }
             }
         }
         Ok(())
     }
 
-    fn remove(&mut self, io: &mut Io, key: Key) {
+    fn remove(&mut self, now: &mut Now<'_>, key: Key) {
         if let Some(listener) = self.listeners.remove(key) {
             let fd = listener.server.fd.as_fd();
-            io.forget(Token::Accept(key.to_u64()), fd);
+            now.io.forget(Token::Accept(key.to_u64()), fd);
+            // Who was not accepted any more may have passed descriptors.
+            if rights::refuse(fd) == Rights::Possible
+                && let Ok(last) = fd.try_clone_to_owned()
+            {
+                drop(listener);
+                now.elsewhere.let_go(last);
+            }
         }
     }
 }

@@ -85,7 +85,8 @@ impl Ring {
         let fd = types::Fd(fd.as_raw_fd());
         let len = READ_BUFFER_SIZE as u32;
         let entry = match by {
-            ReadBy::Recv => opcode::Recv::new(fd, std::ptr::null_mut(), len)
+            // There is no ring where descriptors can be passed.
+            ReadBy::Recv | ReadBy::Look => opcode::Recv::new(fd, std::ptr::null_mut(), len)
                 .buf_group(GROUP)
                 .ioprio(if ready { 0 } else { POLL_FIRST })
                 .build(),

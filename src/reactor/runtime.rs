@@ -13,6 +13,7 @@ use tokio::task::LocalSet;
 
 use super::epoll::Epoll;
 use super::io::Io;
+use super::rights;
 use super::ring::Ring;
 
 /// How a butler works with the kernel.
@@ -22,7 +23,7 @@ pub enum IoMode {
     /// not.
     #[default]
     Auto,
-    /// With io_uring: it needs Linux 6.1, and containers often forbid it.
+    /// With io_uring: it needs Linux 6.16, and containers often forbid it.
     Uring,
     /// With epoll and plain calls; io_uring is not touched.
     Epoll,
@@ -121,6 +122,11 @@ pub(crate) fn run<F: Future>(mode: IoMode, future: F) -> Result<F::Output, Start
 
 /// All that a butler needs of io_uring, to see whether it can be had.
 fn rings() -> io::Result<(tokio_uring::Runtime, Ring)> {
+    // The kernel closes what a ring does not take, and we would wait for it.
+    if !rights::can_be_refused()? {
+        let why = "this kernel can't keep clients from passing descriptors";
+        return Err(io::Error::new(io::ErrorKind::Unsupported, why));
+    }
     let ring = Ring::new()?;
     let mut uring = tokio_uring::uring_builder();
     uring.setup_coop_taskrun();

@@ -10,7 +10,7 @@ use std::process::{Command, Stdio};
 use crate::common::process::{Serve, command, open};
 
 /// Butler with that socket passed to it, as systemd does it.
-fn activated(listening: &UnixListener, options: &[&str]) -> Command {
+pub(crate) fn activated(listening: &UnixListener, options: &[&str]) -> Command {
     let butler = command(["--log-level=info"]);
     let script = r#"exec 3<&0 </dev/null; export LISTEN_PID=$$ LISTEN_FDS=1; exec "$@""#;
     let mut shell = Command::new("sh");

@@ -10,5 +10,6 @@ mod child;
 mod common;
 mod notify;
 mod peers;
+mod rights;
 mod sandbox;
 mod terminal;

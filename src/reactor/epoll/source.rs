@@ -1,6 +1,6 @@
 //! One descriptor: whether the set has it, and reading it.
 
-use std::io::IoSliceMut;
+use std::io::{self, IoSliceMut};
 use std::os::fd::{BorrowedFd, OwnedFd};
 
 use rustix::event::epoll;
@@ -8,6 +8,7 @@ use rustix::io::{Errno, ReadWriteFlags};
 use rustix::net::{RecvFlags, recv};
 
 use super::super::io::{ReadBy, Token};
+use super::super::rights;
 
 /// Whether the set tells when a descriptor is ready.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -61,9 +62,11 @@ impl Source {
     }
 
     /// Reads without waiting: what can't be told so is ready.
-    pub fn read(&self, fd: BorrowedFd<'_>, buffer: &mut [u8]) -> Result<usize, Errno> {
-        if self.by == ReadBy::Recv {
-            return recv(fd, buffer, RecvFlags::DONTWAIT).map(|(len, _)| len);
+    pub fn read(&self, fd: BorrowedFd<'_>, buffer: &mut [u8]) -> io::Result<usize> {
+        match self.by {
+            ReadBy::Recv => return Ok(recv(fd, buffer, RecvFlags::DONTWAIT)?.0),
+            ReadBy::Look => return rights::read(fd, buffer),
+            ReadBy::Read => {}
         }
         if self.watched == Watched::Yes {
             // Another reader may have been faster. Terminals and pipes of old
@@ -71,9 +74,9 @@ impl Source {
             let mut slices = [IoSliceMut::new(buffer)];
             match rustix::io::preadv2(fd, &mut slices, u64::MAX, ReadWriteFlags::NOWAIT) {
                 Err(Errno::OPNOTSUPP | Errno::NOSYS) => {}
-                result => return result,
+                result => return Ok(result?),
             }
         }
-        rustix::io::read(fd, buffer)
+        Ok(rustix::io::read(fd, buffer)?)
     }
 }

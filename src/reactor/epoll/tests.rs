@@ -417,3 +417,33 @@ fn a_signal_is_seen_each_time() {
         assert!(!world.epoll.has_work());
     }
 }
+
+/// What descriptors come with is not read, nor what is before it in the same
+/// look; without any it is read like all else.
+#[test]
+fn who_may_pass_descriptors_is_looked_at() {
+    let mut world = World::new();
+    let (ours, mut theirs) = UnixStream::pair().unwrap();
+    let number = world.add(ours);
+    for ready in [true, false] {
+        theirs.write_all(b"bytes").unwrap();
+        world.read(number, ReadBy::Look, ready);
+        let (_, got, _) = world.next_read().unwrap();
+        assert_eq!(got.unwrap(), b"bytes");
+    }
+    world.read(number, ReadBy::Look, true);
+    assert!(world.next().is_none(), "nothing is there");
+    let mut space = [std::mem::MaybeUninit::uninit(); rustix::cmsg_space!(ScmRights(1))];
+    let mut rights = rustix::net::SendAncillaryBuffer::new(&mut space);
+    let passed = [theirs.as_fd()];
+    assert!(rights.push(rustix::net::SendAncillaryMessage::ScmRights(&passed)));
+    let bytes = [io::IoSlice::new(b"with a descriptor")];
+    let flags = rustix::net::SendFlags::empty();
+    rustix::net::sendmsg(&theirs, &bytes, &mut rights, flags).unwrap();
+    match world.next() {
+        Some(Completion::Read { result, .. }) => {
+            assert!(result.unwrap_err().to_string().contains("descriptors"));
+        }
+        other => panic!("{other:?}"),
+    }
+}
