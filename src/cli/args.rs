@@ -459,8 +459,12 @@ impl CommandLine {
             })?;
             stream.name = Some(name);
         }
-        let source = self.source;
-        let options = StreamOptions { source, stream };
+        let about_delivery = self.seen.iter().map(|seen| seen.name);
+        let options = StreamOptions {
+            source: self.source,
+            stream,
+            about_delivery: about_delivery.filter(|it| !is_for_clients(it)).collect(),
+        };
         Ok(Invocation::Stream(self.common, options))
     }
 
@@ -480,6 +484,24 @@ impl CommandLine {
             log_level: self.common.log_level,
         }))
     }
+}
+
+/// Does the option mean something to `stream` when another butler delivers?
+fn is_for_clients(option: &str) -> bool {
+    matches!(
+        option,
+        "stream-server"
+            | "streamserver-uri"
+            | "source"
+            | "stream"
+            | "tag"
+            | "drain-timeout"
+            | "flush-timeout"
+            | "io"
+            | "log-level"
+            | "quiet"
+            | "sandbox"
+    )
 }
 
 fn subcommand(word: &OsStr) -> Result<Subcommand, Problem> {

@@ -77,7 +77,8 @@ Options:
   --stream-server unix:PATH
                         the socket that clients connect to, at most 104 bytes
                         (default: a new one in a private directory);
-                        --streamserver-uri unix:PATH is the same
+                        --streamserver-uri unix:PATH is the same. With stream,
+                        that of the butler that the stream is sent to
   --allow-uid UID       take streams of that user too, not only of one's own and
                         root; may be given many times. The socket is then open
                         to all, and others are turned away when they connect
@@ -252,6 +253,18 @@ butler stream delivers one file, or its standard input, as one stream.
 Usage:
   butler [OPTIONS] stream [STREAM-OPTIONS]
 
+Who delivers it is decided by what is given:
+  --output SPEC         this butler, there; others don't matter
+  --stream-server unix:PATH
+                        the butler that listens at PATH: the stream is sent to
+                        it, and its options, not those given here, say what
+                        becomes of the stream. Exit status 0 if it took all of
+                        it, 250 if not, or if nobody listens there
+  neither               the same with the one that LOGDOG_STREAM_SERVER_PATH
+                        names, as in the COMMAND of butler run; the name gets
+                        LOGDOG_NAMESPACE before it, if that is set
+  nor the variable      this butler, into butler-logs
+
 Options of stream:
   --source FILE         what to read; - is the standard input (default -)
   --stream KEY=VALUE,...
@@ -265,6 +278,7 @@ Options of stream:
 Examples:
   make 2>&1 | butler stream --stream name=make
   butler stream --source core.gz --stream name=core,type=binary
+  butler run -- sh -c 'date | butler stream --stream name=when'
 ";
 
 const CAT: &str = "\

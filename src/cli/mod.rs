@@ -12,6 +12,7 @@ mod report_file;
 mod run;
 mod runs;
 mod sandbox;
+mod send;
 mod serve;
 mod session;
 mod stream;

@@ -166,6 +166,9 @@ pub struct StreamOptions {
     pub source: Option<PathBuf>,
     /// The stream, with its name filled in.
     pub stream: StreamFlags,
+    /// Options that were given and are about how a butler delivers: without
+    /// effect if another one does.
+    pub about_delivery: Vec<&'static str>,
 }
 
 /// Options of `cat`.

@@ -187,8 +187,9 @@ pub(super) fn listen(common: &Common, passed: Passed) -> Result<StreamServer, St
     let server = match (passed, &common.stream_server) {
         (Passed::Wrong(what), _) => Err(what),
         (Passed::Socket(socket), path) => take(socket, path.as_deref(), users),
-        (Passed::Nothing, Some(path)) => StreamServer::bind_for(path, users)
-            .map_err(|error| format!("can't listen at {}: {error}", path.display())),
+        (Passed::Nothing, Some(path)) => {
+            StreamServer::bind_for(path, users).map_err(|error| not_there(path, &error))
+        }
         (Passed::Nothing, None) => StreamServer::bind_private_for(users).map_err(|error| {
             let tmpdir = match std::env::var_os("TMPDIR") {
                 Some(directory) => format!(" (TMPDIR is {})", directory.display()),
@@ -208,6 +209,19 @@ pub(super) fn listen(common: &Common, passed: Passed) -> Result<StreamServer, St
     }
     log::info!("streams are taken at {}", server.uri().display());
     Ok(server)
+}
+
+/// Why nobody can listen at that path; and, if a butler does, what to do.
+fn not_there(path: &Path, error: &io::Error) -> String {
+    let path = path.display();
+    let mut why = format!("can't listen at {path}: {error}");
+    if error.kind() == io::ErrorKind::AddrInUse {
+        why.push_str(&format!(
+            "; a second butler needs a path of its own, and a stream for the one that is there \
+             is sent by butler stream --stream-server unix:{path}"
+        ));
+    }
+    why
 }
 
 /// The service manager's socket, which must be where it was said to be.

@@ -1,32 +1,107 @@
 //! `butler stream`: one file, or stdin, as one stream.
+//!
+//! If an output is named, it delivers by itself. If not, and a butler is named
+//! by `--stream-server` or the environment, that one does. Only if neither is,
+//! the logs go where they go by default.
 
+use std::ffi::{OsStr, OsString};
 use std::fs::File;
 use std::io;
 use std::os::fd::{AsFd, OwnedFd};
-use std::path::Path;
+use std::path::{Path, PathBuf};
 use std::process::ExitCode;
 
 use super::notify::Notifier;
 use super::options::{Common, StreamOptions};
 use super::sandbox::Needs;
+use super::send;
 use super::session;
+use super::values;
+use crate::wire::descriptor::StreamProperties;
+use crate::wire::name::StreamName;
 
-pub(super) async fn stream(mut common: Common, options: StreamOptions) -> ExitCode {
-    let source: OwnedFd = match &options.source {
-        Some(path) => match open(path) {
-            Ok(file) => file.into(),
-            Err(error) => {
-                return session::fail(format!("can't read {}: {error}", path.display()));
-            }
-        },
-        None => match io::stdin().as_fd().try_clone_to_owned() {
-            Ok(stdin) => stdin,
-            Err(error) => return session::fail(format!("can't read stdin: {error}")),
-        },
+pub(super) async fn stream(common: Common, options: StreamOptions) -> ExitCode {
+    let environment = ["LOGDOG_STREAM_SERVER_PATH", "LOGDOG_NAMESPACE"].map(std::env::var_os);
+    match begin(&common, &options, environment) {
+        Ok((source, Way::Own, properties)) => deliver(common, source, &properties).await,
+        Ok((source, Way::Another(server), properties)) => {
+            send::send(&common, source, &properties, &server).await
+        }
+        Err(what) => session::fail(what),
+    }
+}
+
+/// Who delivers the stream.
+#[derive(Debug, PartialEq, Eq)]
+enum Way {
+    /// A butler of its own.
+    Own,
+    /// The one that listens there.
+    Another(PathBuf),
+}
+
+type Begun = (OwnedFd, Way, StreamProperties);
+
+fn begin(
+    common: &Common,
+    options: &StreamOptions,
+    [address, namespace]: [Option<OsString>; 2],
+) -> Result<Begun, String> {
+    let source = match &options.source {
+        Some(path) => open(path).map_err(|error| format!("can't read {}: {error}", path.display())),
+        None => io::stdin()
+            .as_fd()
+            .try_clone_to_owned()
+            .map_err(|error| format!("can't read stdin: {error}")),
+    }?;
+    let mut properties = options
+        .stream
+        .properties()
+        .ok_or("the stream has no name")?;
+    let is_set = |value: &OsString| !value.is_empty();
+    // Who names an output wants it to go there, wherever a job runs.
+    let way = if common.runs.is_none() {
+        if common.stream_server.is_some() {
+            log::warn!("--stream-server has no effect: --output says where the stream goes");
+        }
+        Way::Own
+    } else if let Some(server) = &common.stream_server {
+        Way::Another(server.clone())
+    } else if let Some(address) = address.filter(is_set) {
+        let server = values::stream_server(&address).map_err(|reason| {
+            format!(
+                "LOGDOG_STREAM_SERVER_PATH is {}: {reason}",
+                address.display()
+            )
+        })?;
+        if let Some(namespace) = namespace.filter(is_set) {
+            properties.name = name_in(&namespace, &properties.name)?;
+        }
+        Way::Another(server)
+    } else {
+        Way::Own
     };
-    let Some(properties) = options.stream.properties() else {
-        return session::fail("the stream has no name");
-    };
+    if way != Way::Own {
+        properties.tags.fill_from(&common.config.global_tags);
+        if !options.about_delivery.is_empty() {
+            log::warn!(
+                "without effect, as another butler delivers: --{}",
+                options.about_delivery.join(", --")
+            );
+        }
+    }
+    Ok((source, way, properties))
+}
+
+/// As clients do that find their butler in the environment.
+fn name_in(namespace: &OsStr, name: &StreamName) -> Result<StreamName, String> {
+    let namespace = namespace.to_string_lossy();
+    let namespace = namespace.strip_suffix('/').unwrap_or(&namespace);
+    StreamName::new(format!("{namespace}/{name}"))
+        .map_err(|error| format!("LOGDOG_NAMESPACE is {namespace:?}: {error}"))
+}
+
+async fn deliver(mut common: Common, source: OwnedFd, properties: &StreamProperties) -> ExitCode {
     let mut signals = match session::Signals::new() {
         Ok(signals) => signals,
         Err(error) => return session::fail(format!("signals: {error}")),
@@ -44,7 +119,7 @@ pub(super) async fn stream(mut common: Common, options: StreamOptions) -> ExitCo
         Ok(butler) => butler,
         Err(failure) => return failure.tell(),
     };
-    if let Err(error) = butler.add_stream(source, &properties) {
+    if let Err(error) = butler.add_stream(source, properties) {
         return session::fail(error);
     }
     if let Some(directory) = &mut directory {
@@ -67,10 +142,10 @@ pub(super) async fn stream(mut common: Common, options: StreamOptions) -> ExitCo
 }
 
 /// A directory can be opened too, and then not be read.
-fn open(path: &Path) -> io::Result<File> {
+fn open(path: &Path) -> io::Result<OwnedFd> {
     let file = File::open(path)?;
     match file.metadata()?.is_dir() {
         true => Err(io::ErrorKind::IsADirectory.into()),
-        false => Ok(file),
+        false => Ok(file.into()),
     }
 }

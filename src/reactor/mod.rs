@@ -33,5 +33,6 @@ pub(crate) mod source;
 pub(crate) mod tee;
 #[cfg(test)]
 mod testing;
+pub(crate) mod unread;
 pub(crate) mod wake;
 pub(crate) mod writer;

@@ -64,10 +64,11 @@ pub(super) fn clear(path: &Path, address: &SocketAddrUnix) -> io::Result<()> {
     };
     let refuse = |why: &str| {
         Err(io::Error::new(
-            io::ErrorKind::AddrInUse,
+            io::ErrorKind::AlreadyExists,
             format!("{why}: remove it or choose another path"),
         ))
     };
+    let in_use = |who: &str| Err(io::Error::new(io::ErrorKind::AddrInUse, who));
     if !metadata.file_type().is_socket() {
         return refuse("there is a file of that name that is no socket");
     }
@@ -93,9 +94,9 @@ pub(super) fn clear(path: &Path, address: &SocketAddrUnix) -> io::Result<()> {
         // The kernel takes the rings of one that was killed apart after it has
         // gone, and its sockets with them.
         if process.map(test_kill_process) != Some(Err(Errno::SRCH)) {
-            return refuse(&format!("somebody listens there (process {pid})"));
+            return in_use(&format!("somebody listens there (process {pid})"));
         }
         std::thread::sleep(GONE_WAIT);
     }
-    refuse("somebody listens there")
+    in_use("somebody listens there")
 }

@@ -10,6 +10,7 @@ use std::collections::BTreeMap;
 use std::fmt;
 
 use serde::de::{Deserialize, Deserializer, IgnoredAny, MapAccess, Visitor};
+use serde_json::{Map, json};
 
 use super::descriptor::{StreamProperties, StreamType, TagError, Tags};
 use super::name::{NameError, StreamName};
@@ -156,6 +157,39 @@ impl HeaderReader {
     }
 }
 
+/// The header of a stream, as its client sends it.
+///
+/// # Errors
+///
+/// If its JSON is longer than 1 MiB: there are too many tags.
+pub fn encode(properties: &StreamProperties) -> Result<Vec<u8>, HeaderError> {
+    let mut json = json!({
+        "name": properties.name.as_str(),
+        "type": properties.stream_type.as_str(),
+    });
+    if !properties.content_type.is_empty() {
+        json["contentType"] = (*properties.content_type).into();
+    }
+    if let Some(timestamp) = properties.timestamp {
+        json["timestamp"] = timestamp.to_string().into();
+    }
+    let tags = properties.tags.iter();
+    let tags: Map<_, _> = tags
+        .map(|(key, value)| (key.into(), value.into()))
+        .collect();
+    if !tags.is_empty() {
+        json["tags"] = tags.into();
+    }
+    let json = json.to_string();
+    if json.len() > HEADER_JSON_MAX {
+        return Err(HeaderError::Length(Some(json.len() as u64)));
+    }
+    let mut bytes = MAGIC.to_vec();
+    varint::push(&mut bytes, json.len() as u64);
+    bytes.extend_from_slice(json.as_bytes());
+    Ok(bytes)
+}
+
 /// Where the JSON begins and ends, once that is known.
 fn measure(bytes: &[u8]) -> Result<Option<(usize, usize)>, HeaderError> {
     let head = &bytes[..bytes.len().min(MAGIC.len())];
@@ -273,6 +307,30 @@ mod tests {
             .expect("the header is complete");
         assert_eq!(used, len);
         Ok(properties)
+    }
+
+    #[test]
+    fn what_is_encoded_is_what_is_read() {
+        let mut properties =
+            StreamProperties::new(StreamName::new("a/b").unwrap(), StreamType::Datagram);
+        let read = |properties: &StreamProperties| {
+            let header = encode(properties).unwrap();
+            let (read, used) = HeaderReader::default().push(&header).unwrap().unwrap();
+            assert_eq!(used, header.len());
+            read
+        };
+        assert_eq!(read(&properties), properties);
+        properties.content_type = "x/y; z=\"1\"".into();
+        properties.timestamp = timestamp::parse_rfc3339("2024-02-29T12:34:56.789Z");
+        properties.tags.insert("k", "\u{e9}\n").unwrap();
+        properties.tags.insert("l", "").unwrap();
+        assert_eq!(read(&properties), properties);
+        for number in 0..300 {
+            let key = format!("k{number}");
+            properties.tags.insert(&key, "v".repeat(4096)).unwrap();
+        }
+        let error = encode(&properties).unwrap_err();
+        assert!(matches!(error, HeaderError::Length(Some(_))), "{error}");
     }
 
     #[test]

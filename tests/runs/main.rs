@@ -9,6 +9,7 @@ mod each_its_own;
 mod earlier;
 mod lock;
 mod newcomer;
+mod sending;
 
 use std::path::Path;
 use std::process::Output;

@@ -16,6 +16,10 @@ Always:
   USER                  a part of the default --prefix (default: the user's
                         number)
   NO_COLOR              butler cat uses no colours
+  LOGDOG_STREAM_SERVER_PATH, LOGDOG_NAMESPACE
+                        unix:PATH, the socket of the butler that butler stream
+                        sends to, unless --output or --stream-server is given;
+                        and what the stream's name gets before it then
 
 From a service manager such as systemd:
   LISTEN_FDS, LISTEN_PID, LISTEN_FDNAMES

@@ -67,16 +67,21 @@ const RESOLVER: [&str; 8] = [
 ];
 
 impl Needs {
-    /// What the output needs.
-    ///
-    /// Unix sockets are connected to without a right to their path.
-    pub fn of(common: &Common) -> Self {
-        let mut needs = Self {
+    /// What somebody needs who has open what it needs.
+    pub fn nothing(common: &Common) -> Self {
+        Self {
             sandbox: common.sandbox,
             paths: Vec::new(),
             tcp: Tcp::Nowhere,
             signals_child: false,
-        };
+        }
+    }
+
+    /// What the output needs.
+    ///
+    /// Unix sockets are connected to without a right to their path.
+    pub fn of(common: &Common) -> Self {
+        let mut needs = Self::nothing(common);
         match &common.config.output {
             Output::Null | Output::Log { .. } | Output::Memory(_) | Output::Unix { .. } => {}
             // It is made again if it is removed, as a job may do that cleans
