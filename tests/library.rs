@@ -368,6 +368,102 @@ fn watchers_see_the_end_of_a_stopped_butler() {
     }
 }
 
+/// A watcher that ends the butler sees what that brings, and the end.
+#[test]
+fn a_watcher_ends_the_butler() {
+    for stop in [Butler::abort as fn(&Butler), Butler::stop_buffering] {
+        let memory = MemoryOutput::default();
+        start(async {
+            let butler = Butler::new(config(&memory)).unwrap();
+            let seen = Rc::new(RefCell::new(Vec::new()));
+            let (noted, inner) = (seen.clone(), butler.clone());
+            butler.add_stream_registration_callback(
+                Box::new(move |_| {
+                    let (noted, inner) = (noted.clone(), inner.clone());
+                    Some(Box::new(move |entry: Option<&LogEntry>| {
+                        noted.borrow_mut().push(entry.map(|entry| entry.sequence));
+                        if entry.is_some_and(|entry| entry.sequence == 0) {
+                            stop(&inner);
+                        }
+                    }))
+                }),
+                true,
+            );
+            let mut t = pipe(&butler, &text("t"));
+            t.write_all(b"one\ntwo").unwrap();
+            until_read(&butler, 7).await;
+            drop(t);
+            end(&butler).await;
+            assert_eq!(*seen.borrow(), [Some(0), Some(1), None]);
+        })
+        .unwrap();
+    }
+}
+
+/// A stream that a callback opens is one that callbacks are asked about; also
+/// if the same callback ends it.
+#[test]
+fn streams_of_callbacks_are_watched() {
+    for ends in [false, true] {
+        let memory = MemoryOutput::default();
+        start(async {
+            let butler = Butler::new(config(&memory)).unwrap();
+            let inner = butler.clone();
+            butler.add_stream_registration_callback(
+                Box::new(move |descriptor| {
+                    if descriptor.name == "first" {
+                        drop(pipe(&inner, &text("second")));
+                        if ends {
+                            inner.abort();
+                        }
+                    }
+                    None
+                }),
+                false,
+            );
+            let seen = watch(&butler, true, &["first", "second"]);
+            let mut first = pipe(&butler, &text("first"));
+            if !ends {
+                first.write_all(b"line\n").unwrap();
+            }
+            drop(first);
+            end(&butler).await;
+            let of = |name: &str| {
+                let seen = seen.borrow();
+                let of = seen.iter().filter(|(it, _)| it == name);
+                of.map(|(_, entry)| entry.is_some()).collect::<Vec<_>>()
+            };
+            assert_eq!(of("second"), [false], "its end alone");
+            if !ends {
+                assert_eq!(of("first"), [true, false]);
+            }
+        })
+        .unwrap();
+    }
+}
+
+/// Who has drained a namespace has seen all of it.
+#[test]
+fn what_is_drained_was_seen() {
+    let memory = MemoryOutput::default();
+    start(async {
+        let butler = Butler::new(config(&memory)).unwrap();
+        let seen = watch(&butler, true, &["a/b"]);
+        let mut t = pipe(&butler, &text("a/b"));
+        t.write_all(b"one\nunfinished").unwrap();
+        drop(t);
+        let namespace = Namespace::new("a").unwrap();
+        let open = butler
+            .drain_namespace(&namespace, Duration::from_secs(60))
+            .await;
+        assert_eq!(open, []);
+        let last = seen.borrow().last().unwrap().1.clone();
+        assert_eq!((seen.borrow().len(), last), (3, None));
+        end(&butler).await;
+    })
+    .unwrap();
+}
+
 /// A callback may use the butler that calls it.
 #[test]
 fn a_callback_opens_a_stream() {

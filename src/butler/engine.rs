@@ -154,10 +154,19 @@ impl Engine {
         }
         let descriptor = core.descriptor(key);
         drop(core);
-        if let Some(descriptor) = descriptor
-            && self.hooks.registered(key, &descriptor)
-        {
-            self.core.borrow_mut().watch(key);
+        if let Some(descriptor) = descriptor {
+            self.hooks.opened(key, descriptor);
+        }
+        while let Some(watched) = self.hooks.next_watched() {
+            let mut core = self.core.borrow_mut();
+            match core.name(watched).is_some() {
+                true => core.watch(watched),
+                // A callback has ended it.
+                false => {
+                    drop(core);
+                    self.hooks.entry(watched, None);
+                }
+            }
         }
         Ok(key)
     }
@@ -443,8 +452,12 @@ impl Engine {
         self.changed.notify_waiters();
     }
 
-    /// Runs the callbacks of watched streams.
+    /// Runs the callbacks of watched streams. What one of them brings about
+    /// comes when it has returned.
     pub fn dispatch(&self) {
+        let Some(_running) = self.hooks.begin_to_show() else {
+            return;
+        };
         loop {
             let event = self.core.borrow_mut().poll_watched();
             match event {

@@ -365,6 +365,9 @@ impl Butler {
     /// time offset and prefix index are then 0, and stream indices and sequences
     /// count what is seen. Binary streams are shown as they are.
     ///
+    /// Callbacks may use the butler. What they bring about for callbacks, a new
+    /// stream or another entry, is told when they have returned.
+    ///
     /// A stream that nobody watches pays nothing for this.
     pub fn add_stream_registration_callback(&self, callback: RegistrationCallback, wrap: bool) {
         self.engine.hooks.add(callback, wrap);
