@@ -120,6 +120,14 @@ pub const AHEAD_WAIT: Duration = Duration::from_millis(20);
 /// How long to wait before accepting again when descriptors have run out.
 pub const ACCEPT_RETRY: Duration = Duration::from_millis(100);
 
+/// What `cat` holds of what it knows of streams, by [`CAT_STREAM_COST`]: some
+/// 400,000 of them with short names, 50,000 with the longest. With what follows
+/// it needs less than 512 MiB, whatever it reads.
+pub const CAT_STREAMS_MAX: usize = 256 * 1024 * 1024;
+/// What a stream costs `cat`, besides its names and tags, about.
+pub const CAT_STREAM_COST: usize = 640;
+/// What a tag costs it besides key and value, about.
+pub const CAT_TAG_COST: usize = 160;
 /// What `cat` holds of entries that came before their turn: so much of those
 /// early in their own stream, and as much of those early among the streams.
 /// Our own outputs are in order, or out of it by a bundle or two.

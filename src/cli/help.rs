@@ -294,7 +294,7 @@ Options of cat:
   --stream NAME|GLOB    only the streams of that name, such as stdout or
                         'steps/*' (default: all)
   --list                print a table of the streams instead
-  --timestamps          put its time before every line
+  --timestamps          put its time before every line; a directory has none
   --json                print JSON, one object a line
   --follow              go on as the output grows
   --raw                 print control characters even on a terminal

@@ -99,6 +99,13 @@ impl<'a> EntryView<'a> {
         logpb::LogStreamDescriptor::decode(self.descriptor).map_err(|_| Malformed)
     }
 
+    /// Bytes of the encoded descriptor, and its tags: decoded, each costs more.
+    pub fn descriptor_size(&self) -> (usize, usize) {
+        let is_tag = |field: &Result<_, _>| matches!(field, Ok((6, _)));
+        let tags = Fields(self.descriptor).filter(is_tag).count();
+        (self.descriptor.len(), tags)
+    }
+
     /// The log entries, in the order in which they stand.
     pub fn logs(&self) -> impl Iterator<Item = Result<LogView<'a>, Malformed>> + use<'a> {
         Fields(self.bytes).filter_map(|field| match field {

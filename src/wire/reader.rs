@@ -67,6 +67,15 @@ impl MessageReader {
         self.end += len;
     }
 
+    /// Gives back the memory that what is there does not need.
+    pub fn shrink(&mut self) {
+        self.buffer.copy_within(self.start..self.end, 0);
+        self.end -= self.start;
+        self.start = 0;
+        self.buffer.truncate(self.end);
+        self.buffer.shrink_to_fit();
+    }
+
     /// The next message and its offset; `None` when more bytes are needed.
     /// After an error there is nothing more to be had.
     pub fn message(&mut self) -> Result<Option<(u64, MessageView<'_>)>, MessageError> {

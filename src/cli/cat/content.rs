@@ -2,27 +2,28 @@
 //! reading came.
 
 use std::fs::{File, Metadata};
-use std::io::{self, Read, Seek, SeekFrom};
-use std::path::{Path, PathBuf};
+use std::io;
 use std::time::UNIX_EPOCH;
 
 use memchr::memchr_iter;
 use prost_types::Timestamp;
 
-use super::open::open_file;
 use super::report::Report;
 use super::sink::{Piece, Sink};
 use super::streams::{StreamId, Streams};
-use crate::limits::{CAT_LINE_MAX, DATAGRAM_MAX};
-use crate::output::directory::layout;
+use super::trace::Trace;
+use super::tree::{Identity, Tree};
+use crate::limits::CAT_LINE_MAX;
 
 const READ: usize = 64 * 1024;
 
 /// The file of a text or binary stream.
 #[derive(Debug)]
 pub struct Bytes {
-    path: PathBuf,
-    offset: u64,
+    path: String,
+    /// Which file has been read.
+    identity: Option<Identity>,
+    trace: Trace,
     /// `None`: it is binary.
     lines: Option<Lines>,
     is_broken: bool,
@@ -38,24 +39,32 @@ struct Lines {
 }
 
 impl Bytes {
-    pub fn lines(path: PathBuf) -> Self {
+    pub fn lines(path: String) -> Self {
         Self {
             path,
-            offset: 0,
+            identity: None,
+            trace: Trace::default(),
             lines: Some(Lines::default()),
             is_broken: false,
         }
     }
 
-    pub fn binary(path: PathBuf) -> Self {
+    pub fn binary(path: String) -> Self {
         Self {
             lines: None,
             ..Self::lines(path)
         }
     }
 
+    /// Is the file that has its path the one that has been read?
+    pub fn is_current(&self, tree: &Tree) -> bool {
+        let found = tree.identity(&self.path).ok().flatten();
+        self.identity.is_some() && found == self.identity
+    }
+
     pub fn read(
         &mut self,
+        tree: &Tree,
         report: &mut Report<'_>,
         streams: &Streams,
         id: StreamId,
@@ -65,27 +74,38 @@ impl Bytes {
         if self.is_broken {
             return Ok(());
         }
-        let mut file = match self.open(report, follow) {
-            Ok(Some(file)) => file,
-            Ok(None) => return Ok(()),
+        let (file, identity) = match self.open(tree) {
+            Ok(opened) => opened,
+            // It may be there later.
+            Err(error) if follow && error.kind() == io::ErrorKind::NotFound => return Ok(()),
             Err(error) => {
-                self.fail(report, &error);
+                self.fail(tree, report, &error);
                 return Ok(());
             }
         };
+        let is_other = self.identity.is_some_and(|known| known != identity);
+        if is_other {
+            self.begin_again("replaced", tree, report, streams, id, sink)?;
+        }
+        self.identity = Some(identity);
+        if follow && self.has_nothing_new(&file) {
+            return Ok(());
+        }
         let mut buffer = vec![0; READ];
         loop {
-            let data = match file.read(&mut buffer) {
-                Ok(0) => break,
-                Ok(read) => &buffer[..read],
-                Err(error) if error.kind() == io::ErrorKind::Interrupted => continue,
+            let offset = self.trace.read();
+            let data = match self.trace.read_on(&file, &mut buffer) {
+                Ok(Some(0)) => break,
+                Ok(Some(read)) => &buffer[..read],
+                Ok(None) => {
+                    self.begin_again("truncated", tree, report, streams, id, sink)?;
+                    continue;
+                }
                 Err(error) => {
-                    self.fail(report, &error);
+                    self.fail(tree, report, &error);
                     break;
                 }
             };
-            let offset = self.offset;
-            self.offset += data.len() as u64;
             match &mut self.lines {
                 Some(lines) => lines.push(data, &mut |piece| sink.piece(streams, id, piece))?,
                 None => sink.piece(streams, id, &Piece::Binary { offset, data })?,
@@ -100,35 +120,48 @@ impl Bytes {
         Ok(())
     }
 
-    /// The file, at where reading came; `None`: nothing new.
-    fn open(&mut self, report: &mut Report<'_>, follow: bool) -> io::Result<Option<File>> {
-        let mut file = match open_file(&self.path) {
-            // It is made after its description.
-            Err(error) if follow && error.kind() == io::ErrorKind::NotFound => return Ok(None),
-            opened => opened?,
-        };
-        let len = file.metadata()?.len();
-        if len < self.offset {
-            report.note(format_args!(
-                "{}: the file was truncated; it is read from its beginning",
-                self.path.display()
-            ));
-            self.offset = 0;
-            self.lines = self.lines.is_some().then(Lines::default);
-        }
-        if follow && len == self.offset {
-            return Ok(None);
-        }
-        file.seek(SeekFrom::Start(self.offset))?;
-        Ok(Some(file))
+    fn open(&self, tree: &Tree) -> io::Result<(File, Identity)> {
+        let file = tree.file(&self.path)?;
+        let identity = Identity::of(&file)?;
+        Ok((file, identity))
     }
 
-    fn fail(&mut self, report: &mut Report<'_>, error: &io::Error) {
+    fn has_nothing_new(&self, file: &File) -> bool {
+        let is_as_long = file
+            .metadata()
+            .is_ok_and(|found| found.len() == self.trace.read());
+        is_as_long && self.trace.is_of(file).unwrap_or(true)
+    }
+
+    /// What was shown is over, and what comes begins with its first byte.
+    fn begin_again(
+        &mut self,
+        what: &str,
+        tree: &Tree,
+        report: &mut Report<'_>,
+        streams: &Streams,
+        id: StreamId,
+        sink: &mut dyn Sink,
+    ) -> io::Result<()> {
+        report.note(format_args!(
+            "{}: the file was {what}; it is read from its beginning",
+            tree.shown(&self.path).display()
+        ));
+        if let Some(lines) = &mut self.lines {
+            lines.flush(&mut |piece| sink.piece(streams, id, piece))?;
+        }
+        sink.restarted(streams, id)?;
+        self.trace = Trace::default();
+        self.lines = self.lines.is_some().then(Lines::default);
+        Ok(())
+    }
+
+    fn fail(&mut self, tree: &Tree, report: &mut Report<'_>, error: &io::Error) {
         self.is_broken = true;
         report.error(format_args!(
             "{}: can't be read at offset {}: {error}",
-            self.path.display(),
-            self.offset
+            tree.shown(&self.path).display(),
+            self.trace.read()
         ));
     }
 }
@@ -185,89 +218,14 @@ impl Lines {
             value: &self.rest,
             delimiter: b"",
         })?;
-        self.rest.clear();
+        // Every stream has one, and most are read once.
+        self.rest = Vec::new();
         Ok(())
     }
 }
 
-/// The files of a datagram stream.
-#[derive(Debug)]
-pub struct Datagrams {
-    directory: PathBuf,
-    file: String,
-    next: u64,
-    /// Numbers of those that are there, from `next` on, in order.
-    found: Vec<u64>,
-}
-
-impl Datagrams {
-    pub fn new(directory: &Path, file: &str) -> Self {
-        Self {
-            directory: directory.to_owned(),
-            file: file.to_owned(),
-            next: 0,
-            found: Vec::new(),
-        }
-    }
-
-    /// These are there now.
-    pub fn found(&mut self, mut numbers: Vec<u64>) {
-        numbers.retain(|&number| number >= self.next);
-        numbers.sort_unstable();
-        self.found = numbers;
-    }
-
-    pub fn read(
-        &mut self,
-        report: &mut Report<'_>,
-        streams: &Streams,
-        id: StreamId,
-        sink: &mut dyn Sink,
-        follow: bool,
-    ) -> io::Result<()> {
-        for sequence in std::mem::take(&mut self.found) {
-            if sequence > self.next {
-                if follow {
-                    // It may be on its way; the next walk will tell.
-                    break;
-                }
-                report.error(format_args!(
-                    "{}: datagrams {} to {} of stream {} are missing",
-                    self.directory.display(),
-                    self.next,
-                    sequence - 1,
-                    streams.get(id).name()
-                ));
-            }
-            self.next = sequence.saturating_add(1);
-            let path = self
-                .directory
-                .join(layout::datagram_file(&self.file, sequence, 0));
-            match read_datagram(&path) {
-                Ok((data, metadata)) => {
-                    let data = &data[..];
-                    sink.piece(streams, id, &Piece::Datagram { sequence, data })?;
-                    sink.modified(id, modified(&metadata));
-                }
-                Err(error) => report.error(format_args!("{}: {error}", path.display())),
-            }
-        }
-        Ok(())
-    }
-}
-
-fn read_datagram(path: &Path) -> io::Result<(Vec<u8>, Metadata)> {
-    let file = open_file(path)?;
-    let metadata = file.metadata()?;
-    if metadata.len() > DATAGRAM_MAX {
-        return Err(io::Error::other("it is larger than any datagram"));
-    }
-    let mut data = Vec::new();
-    file.take(DATAGRAM_MAX).read_to_end(&mut data)?;
-    Ok((data, metadata))
-}
-
-fn modified(metadata: &Metadata) -> Timestamp {
+/// When the file was written to.
+pub fn modified(metadata: &Metadata) -> Timestamp {
     let since_1970 = metadata
         .modified()
         .ok()

@@ -9,29 +9,41 @@
 //! The mark of the last run says which streams that has written. What earlier
 //! runs have left is shown when it is asked for, as theirs. A directory that
 //! has a mark, in another one, is an output of its own and not read with it.
+//!
+//! While it is followed another run may begin in it: a stream that it writes
+//! has a new descriptor then, and is read from its beginning.
 
-use std::collections::{BTreeMap, HashMap};
-use std::fs;
+use std::collections::{BTreeMap, HashSet};
+use std::hash::{BuildHasher, RandomState};
 use std::io;
 use std::path::{Path, PathBuf};
 
-use super::content::{Bytes, Datagrams};
+use super::content::Bytes;
+use super::datagrams::Datagrams;
 use super::meta;
-use super::open::open_file;
 use super::report::Report;
 use super::sink::Sink;
-use super::streams::{Origin, OriginId, StreamId, Streams};
+use super::streams::{Origin, StreamId, Streams};
+use super::trace::Trace;
+use super::tree::{Identity, Kind, Tree, join};
+use crate::limits::CAT_HELD_MAX;
 use crate::output::directory::layout;
 use crate::output::directory::mark::{MARK, Marked};
+use crate::proto::logpb::LogStreamDescriptor;
 use crate::wire::descriptor::StreamType;
 
 /// A directory output.
 #[derive(Debug)]
 pub struct Directory {
     path: PathBuf,
-    origin: OriginId,
-    /// By the path of their `.meta` files; `None`: not a stream's.
-    streams: BTreeMap<PathBuf, Option<DirStream>>,
+    origin: Origin,
+    /// Whether it is read again and again.
+    follows: bool,
+    /// `None`: there is none, or it can't be read.
+    tree: Option<Tree>,
+    /// By the path of their `.meta` files.
+    streams: BTreeMap<String, DirStream>,
+    not_shown: NotShown,
     earlier: Earlier,
     /// Streams of earlier runs that the last walk left out.
     pub left_out: usize,
@@ -51,7 +63,11 @@ pub enum Earlier {
 #[derive(Debug)]
 struct DirStream {
     id: StreamId,
+    /// Of the descriptor.
+    meta: Identity,
     content: Content,
+    /// The last walk did not find it.
+    is_gone: bool,
 }
 
 #[derive(Debug)]
@@ -60,230 +76,433 @@ enum Content {
     Datagrams(Datagrams),
 }
 
-/// A stream that a walk found.
-struct FoundStream {
-    directory: PathBuf,
-    meta: PathBuf,
-    /// F.
-    file: String,
-    datagrams: Vec<u64>,
+/// Descriptors that were read and are not wanted, or are none, so that they
+/// are read once: hashes of their paths and identities.
+#[derive(Debug, Default)]
+struct NotShown {
+    hashes: HashSet<u64>,
+    hasher: RandomState,
 }
 
-/// What a walk found in one directory.
+/// What one of those costs.
+const NOT_SHOWN_COST: usize = 32;
+
+impl NotShown {
+    fn hash(&self, meta: &str, identity: Identity) -> u64 {
+        self.hasher.hash_one((meta, identity))
+    }
+}
+
+/// What a walk has found, and still has to look at.
+#[derive(Default)]
+struct Walk {
+    directories: Vec<String>,
+    earlier: Vec<(String, String)>,
+    /// Bytes of all that.
+    held: usize,
+}
+
+/// What stands in one directory.
 #[derive(Default)]
 struct Found {
     /// It has a run's mark.
     is_marked: bool,
-    metas: Vec<(PathBuf, String)>,
-    /// By F.
-    datagrams: HashMap<String, Vec<u64>>,
-    directories: Vec<PathBuf>,
+    /// The F of every `.meta.F`.
+    files: Vec<String>,
+    directories: Vec<String>,
+    /// Bytes of all that.
+    held: usize,
+    is_cut: bool,
+}
+
+/// What a path or name takes, about.
+fn size(text: &str) -> usize {
+    text.len() + 2 * size_of::<String>()
 }
 
 impl Directory {
-    pub fn new(path: &Path, earlier: Earlier, streams: &mut Streams) -> Self {
-        let origin = streams.origin(&Origin::Directory(path.display().to_string()));
+    pub fn new(path: &Path, earlier: Earlier, follows: bool) -> Self {
         Self {
             path: path.to_owned(),
-            origin,
+            origin: Origin::Directory(path.display().to_string()),
+            follows,
+            tree: None,
             streams: BTreeMap::new(),
+            not_shown: NotShown::default(),
             earlier,
             left_out: 0,
         }
     }
 
-    /// Finds streams and datagrams that were not there before.
+    /// Finds streams that were not there before, and misses those that are
+    /// gone.
     pub fn walk(&mut self, report: &mut Report<'_>, streams: &mut Streams) {
-        let marked = self.marked(report);
-        let mut earlier = Vec::new();
-        let mut left = vec![self.path.clone()];
-        while let Some(directory) = left.pop() {
-            let mut found = match Found::in_directory(&directory) {
-                Ok(found) => found,
-                Err(error) => {
-                    let directory = directory.display();
-                    report.error(format_args!("{directory}: can't be read: {error}"));
-                    continue;
+        // It may have been removed, and made again.
+        let tree = match Tree::open(&self.path) {
+            Ok(tree) => tree,
+            Err(error) => {
+                let is_gone = error.kind() == io::ErrorKind::NotFound;
+                if self.tree.take().is_some() && is_gone {
+                    report.note(format_args!(
+                        "{}: the directory is gone",
+                        self.path.display()
+                    ));
+                } else if !is_gone {
+                    report.error(format_args!(
+                        "{}: can't be read: {error}",
+                        self.path.display()
+                    ));
                 }
-            };
-            if found.is_marked && directory != self.path {
-                continue;
+                return;
             }
-            left.append(&mut found.directories);
-            for (meta, file) in found.metas {
-                let datagrams = found.datagrams.remove(&file).unwrap_or_default();
-                let found = FoundStream {
-                    directory: directory.clone(),
-                    meta,
-                    file,
-                    datagrams,
-                };
-                match self.is_earlier(&marked, &found) {
-                    true => earlier.push(found),
-                    false => self.found(report, streams, found, false),
-                }
+        };
+        for stream in self.streams.values_mut() {
+            stream.is_gone = true;
+        }
+        let is_whole = self.walk_in(&tree, report, streams);
+        if !is_whole {
+            for stream in self.streams.values_mut() {
+                stream.is_gone = false;
             }
         }
-        match self.earlier {
-            Earlier::LeftOut => self.left_out = earlier.len(),
-            // After the others: a name is the last run's if both have it.
-            Earlier::Shown | Earlier::Listed => {
-                for stream in earlier {
-                    self.found(report, streams, stream, true);
-                }
-            }
-        }
+        self.tree = Some(tree);
     }
 
-    /// What the mark says; nothing if there is none.
-    fn marked(&self, report: &mut Report<'_>) -> Marked {
-        let path = self.path.join(MARK);
-        let read = open_file(&path).and_then(Marked::read);
-        read.unwrap_or_else(|error| {
-            if error.kind() != io::ErrorKind::NotFound {
-                report.note(format_args!(
-                    "{}: can't be read, so streams of earlier runs are not told apart: {error}",
-                    path.display()
+    /// Says whether it has seen all that there is.
+    fn walk_in(&mut self, tree: &Tree, report: &mut Report<'_>, streams: &mut Streams) -> bool {
+        let marked = marked(tree, report);
+        let mut walk = Walk::default();
+        walk.directories.push(String::new());
+        let mut is_whole = true;
+        while let Some(directory) = walk.directories.pop() {
+            walk.held -= walk.held.min(size(&directory));
+            let mut found = Found::default();
+            let room = CAT_HELD_MAX.saturating_sub(walk.held);
+            let listed = tree.list(&directory, |name, kind| found.add(name, kind, room));
+            if let Err(error) = listed {
+                is_whole = false;
+                report.error(format_args!(
+                    "{}: can't be read: {error}",
+                    tree.shown(&directory).display()
                 ));
             }
-            Marked::default()
-        })
+            if found.is_cut {
+                is_whole = false;
+                streams.has_room(usize::MAX);
+            }
+            if found.is_marked && !directory.is_empty() {
+                continue;
+            }
+            for name in found.directories {
+                let path = join(&directory, &name);
+                walk.held += size(&path);
+                walk.directories.push(path);
+            }
+            // So that of two that describe the same stream the same one wins.
+            found.files.sort_unstable();
+            for file in found.files {
+                if marked.is_earlier(&join(&directory, &file)) {
+                    walk.held += size(&directory) + size(&file);
+                    walk.earlier.push((directory.clone(), file));
+                } else {
+                    self.found(tree, report, streams, (&directory, &file), false);
+                }
+                if walk.held > CAT_HELD_MAX {
+                    is_whole = false;
+                    streams.has_room(usize::MAX);
+                    break;
+                }
+            }
+        }
+        self.left_out = 0;
+        for (directory, file) in &walk.earlier {
+            let meta = join(directory, &layout::meta_file(file));
+            match (self.earlier, self.streams.get_mut(&meta)) {
+                // The run that wrote it was followed.
+                (_, Some(known)) => known.is_gone = false,
+                (Earlier::LeftOut, None) => self.left_out += 1,
+                // After the others: a name is the last run's if both have it.
+                (Earlier::Shown | Earlier::Listed, None) => {
+                    self.found(tree, report, streams, (directory, file), true);
+                }
+            }
+        }
+        is_whole
     }
 
-    fn is_earlier(&self, marked: &Marked, stream: &FoundStream) -> bool {
-        let directory = stream.directory.strip_prefix(&self.path);
-        let path = directory.unwrap_or(&stream.directory).join(&stream.file);
-        path.to_str().is_some_and(|path| marked.is_earlier(path))
-    }
-
+    /// The descriptor of the file with that name in that directory is there.
     fn found(
         &mut self,
+        tree: &Tree,
         report: &mut Report<'_>,
         streams: &mut Streams,
-        found: FoundStream,
+        (directory, file): (&str, &str),
         is_earlier: bool,
     ) {
-        if !self.streams.contains_key(&found.meta) {
-            let stream = self.stream(report, streams, &found, is_earlier);
-            self.streams.insert(found.meta.clone(), stream);
+        let meta = join(directory, &layout::meta_file(file));
+        if let Some(known) = self.streams.get_mut(&meta) {
+            known.is_gone = false;
+            return;
         }
-        if let Some(Some(stream)) = self.streams.get_mut(&found.meta)
-            && let Content::Datagrams(content) = &mut stream.content
-        {
-            content.found(found.datagrams);
+        let Ok(Some(identity)) = tree.identity(&meta) else {
+            // It was removed since.
+            return;
+        };
+        let hash = self.not_shown.hash(&meta, identity);
+        if self.not_shown.hashes.contains(&hash) {
+            return;
         }
-    }
-
-    /// Gives what is new of the selected streams, in the order of their
-    /// names. Errors are those of writing; those of the files are reported.
-    pub fn read(
-        &mut self,
-        report: &mut Report<'_>,
-        streams: &Streams,
-        sink: &mut dyn Sink,
-        follow: bool,
-    ) -> io::Result<()> {
-        let mut selected: Vec<_> = self
-            .streams
-            .values_mut()
-            .flatten()
-            .filter(|stream| streams.get(stream.id).selected)
-            .collect();
-        selected.sort_by_key(|stream| streams.get(stream.id).name());
-        for stream in selected {
-            let id = stream.id;
-            match &mut stream.content {
-                Content::Bytes(content) => content.read(report, streams, id, sink, follow)?,
-                Content::Datagrams(content) => content.read(report, streams, id, sink, follow)?,
+        let Some(stream) = self.stream(tree, report, streams, (directory, file), is_earlier) else {
+            if self.follows && streams.has_room(NOT_SHOWN_COST) {
+                streams.hold(NOT_SHOWN_COST);
+                self.not_shown.hashes.insert(hash);
             }
-            sink.caught_up(streams, id)?;
-            if !follow {
-                sink.ended(streams, id)?;
-            }
-        }
-        Ok(())
+            return;
+        };
+        let (id, content) = stream;
+        self.streams.insert(
+            meta,
+            DirStream {
+                id,
+                meta: identity,
+                content,
+                is_gone: false,
+            },
+        );
     }
 
     fn stream(
         &self,
+        tree: &Tree,
         report: &mut Report<'_>,
         streams: &mut Streams,
-        found: &FoundStream,
+        (directory, file): (&str, &str),
         is_earlier: bool,
-    ) -> Option<DirStream> {
-        let FoundStream {
-            directory,
-            meta,
-            file,
-            ..
-        } = found;
-        let descriptor = match meta::read(meta) {
-            Ok(descriptor) => descriptor,
-            Err(why) => {
-                let meta = meta.display();
-                report.error(format_args!("{meta}: is not a stream's descriptor: {why}"));
-                return None;
+    ) -> Option<(StreamId, Content)> {
+        let meta = join(directory, &layout::meta_file(file));
+        let descriptor = self.describe(tree, report, streams, &meta)?;
+        let name = descriptor.name.as_str();
+        if streams.find(&self.origin, name).is_some() {
+            if !is_earlier {
+                report.error(format_args!(
+                    "{}: describes stream {name}, as another file does",
+                    tree.shown(&meta).display(),
+                ));
             }
-        };
-        if streams.find(self.origin, &descriptor.name).is_some() {
-            if is_earlier {
-                return None;
-            }
-            report.error(format_args!(
-                "{}: describes stream {}, as another file does",
-                meta.display(),
-                descriptor.name
-            ));
             return None;
         }
-        let id = streams.add(self.origin, descriptor);
+        if !streams.wants(&self.origin, name) {
+            return None;
+        }
+        let besides = size_of::<DirStream>() + Trace::COST + 2 * size(&meta);
+        let id = streams.add(&self.origin, descriptor, besides)?;
         if is_earlier {
             streams.set_earlier(id);
-            if self.earlier == Earlier::Shown && streams.get(id).selected {
+            if self.earlier == Earlier::Shown {
                 let (path, name) = (self.path.display(), streams.get(id).name());
                 report.note(format_args!("{path}: stream {name} is of an earlier run"));
             }
         }
-        let content = match streams.get(id).kind() {
-            StreamType::Text => Content::Bytes(Bytes::lines(directory.join(file))),
-            StreamType::Binary => Content::Bytes(Bytes::binary(directory.join(file))),
-            StreamType::Datagram => Content::Datagrams(Datagrams::new(directory, file)),
+        let kind = streams.get(id).kind();
+        Some((id, Content::new(kind, directory, file)))
+    }
+
+    /// Reads a descriptor. `None`: it is none, and that is told, or it has no
+    /// room.
+    fn describe(
+        &self,
+        tree: &Tree,
+        report: &mut Report<'_>,
+        streams: &mut Streams,
+        meta: &str,
+    ) -> Option<LogStreamDescriptor> {
+        let read = tree.file(meta).map_err(|error| error.to_string());
+        match read.and_then(|file| meta::read(file, |cost| streams.has_room(cost))) {
+            Ok(descriptor) => descriptor,
+            Err(why) => {
+                report.error(format_args!(
+                    "{}: is not a stream's descriptor: {why}",
+                    tree.shown(meta).display()
+                ));
+                None
+            }
+        }
+    }
+
+    /// Gives what is new of the streams, in the order of their names. Errors
+    /// are those of writing; those of the files are reported.
+    pub fn read(
+        &mut self,
+        report: &mut Report<'_>,
+        streams: &mut Streams,
+        sink: &mut dyn Sink,
+    ) -> io::Result<()> {
+        let Some(tree) = self.tree.take() else {
+            return Ok(());
         };
-        Some(DirStream { id, content })
+        let mut order: Vec<_> = self
+            .streams
+            .iter()
+            .map(|(meta, it)| (it.id, meta.clone()))
+            .collect();
+        order.sort_by(|(a, _), (b, _)| streams.get(*a).name().cmp(streams.get(*b).name()));
+        for (_, meta) in order {
+            self.read_stream(&tree, report, streams, sink, &meta)?;
+        }
+        self.tree = Some(tree);
+        Ok(())
+    }
+
+    fn read_stream(
+        &mut self,
+        tree: &Tree,
+        report: &mut Report<'_>,
+        streams: &mut Streams,
+        sink: &mut dyn Sink,
+        meta: &str,
+    ) -> io::Result<()> {
+        if self.follows && !self.is_there(tree, report, streams, sink, meta)? {
+            return Ok(());
+        }
+        let Some(stream) = self.streams.get_mut(meta) else {
+            return Ok(());
+        };
+        let id = stream.id;
+        match &mut stream.content {
+            Content::Bytes(content) => {
+                content.read(tree, report, streams, id, sink, self.follows)?;
+            }
+            Content::Datagrams(content) => {
+                let is_current = || tree.identity(meta).ok().flatten() == Some(stream.meta);
+                content.read(tree, report, streams, id, sink, self.follows, is_current)?;
+            }
+        }
+        sink.caught_up(streams, id)?;
+        if !self.follows {
+            sink.ended(streams, id)?;
+        }
+        Ok(())
+    }
+
+    /// Is the stream there, to be read? If another run writes it by now, it
+    /// begins anew.
+    fn is_there(
+        &mut self,
+        tree: &Tree,
+        report: &mut Report<'_>,
+        streams: &mut Streams,
+        sink: &mut dyn Sink,
+        meta: &str,
+    ) -> io::Result<bool> {
+        let Some(stream) = self.streams.get(meta) else {
+            return Ok(false);
+        };
+        let (id, known, is_gone) = (stream.id, stream.meta, stream.is_gone);
+        let Ok(Some(found)) = tree.identity(meta) else {
+            // A new one is made after the old one was removed.
+            if is_gone {
+                report.note(format_args!("stream {}: it is gone", streams.label(id)));
+                self.forget(streams, sink, meta)?;
+            }
+            return Ok(false);
+        };
+        if found == known {
+            return Ok(true);
+        }
+        let Some(descriptor) = self.describe(tree, report, streams, meta) else {
+            if let Some(stream) = self.streams.get_mut(meta) {
+                stream.meta = found;
+            }
+            return Ok(true);
+        };
+        if descriptor.name != streams.get(id).name() {
+            // The next walk finds what it is now.
+            self.forget(streams, sink, meta)?;
+            return Ok(false);
+        }
+        let Some(stream) = self.streams.get_mut(meta) else {
+            return Ok(false);
+        };
+        stream.meta = found;
+        // Its file may have been seen to be new before.
+        if !stream.content.is_current(tree) {
+            report.note(format_args!(
+                "stream {}: it is written anew, and read from its beginning",
+                streams.label(id)
+            ));
+            sink.restarted(streams, id)?;
+        }
+        let kind = streams.get(id).kind();
+        streams.redescribe(id, descriptor);
+        let is_same = kind == streams.get(id).kind() && stream.content.is_current(tree);
+        if !is_same {
+            let (directory, file) = meta.rsplit_once('/').unwrap_or(("", meta));
+            let file = layout::component_of_meta(file).unwrap_or(file);
+            stream.content = Content::new(streams.get(id).kind(), directory, file);
+        }
+        Ok(true)
+    }
+
+    fn forget(&mut self, streams: &mut Streams, sink: &mut dyn Sink, meta: &str) -> io::Result<()> {
+        if let Some(stream) = self.streams.remove(meta) {
+            sink.restarted(streams, stream.id)?;
+            streams.retire(stream.id);
+        }
+        Ok(())
+    }
+}
+
+impl Content {
+    fn new(kind: StreamType, directory: &str, file: &str) -> Self {
+        match kind {
+            StreamType::Text => Self::Bytes(Bytes::lines(join(directory, file))),
+            StreamType::Binary => Self::Bytes(Bytes::binary(join(directory, file))),
+            StreamType::Datagram => Self::Datagrams(Datagrams::new(directory, file)),
+        }
+    }
+
+    /// Is what has been read of it of the files that are there?
+    fn is_current(&self, tree: &Tree) -> bool {
+        match self {
+            Self::Bytes(content) => content.is_current(tree),
+            Self::Datagrams(_) => false,
+        }
     }
 }
 
 impl Found {
-    fn in_directory(path: &Path) -> io::Result<Self> {
-        let mut found = Self::default();
-        for entry in fs::read_dir(path)? {
-            let entry = entry?;
-            // This is the entry's own type, not that of a link's target.
-            let file_type = entry.file_type()?;
-            // None of an output's names is anything but ASCII.
-            let Ok(name) = entry.file_name().into_string() else {
-                continue;
-            };
-            if file_type.is_dir() {
-                found.directories.push(entry.path());
-            } else if !file_type.is_file() {
-            } else if name == MARK {
-                found.is_marked = true;
-            } else if let Some(file) = layout::component_of_meta(&name) {
-                found.metas.push((entry.path(), file.to_owned()));
-            } else if let Some((number, file)) = datagram_name(&name) {
-                let numbers = found.datagrams.entry(file.to_owned()).or_default();
-                numbers.push(number);
-            }
+    fn add(&mut self, name: &str, kind: Kind, room: usize) {
+        if self.held > room {
+            self.is_cut = true;
+            return;
         }
-        // So that of two that describe the same stream the same one wins.
-        found.metas.sort_unstable();
-        Ok(found)
+        match kind {
+            Kind::Directory => {
+                self.held += size(name);
+                self.directories.push(name.to_owned());
+            }
+            Kind::File if name == MARK => self.is_marked = true,
+            Kind::File => {
+                if let Some(file) = layout::component_of_meta(name) {
+                    self.held += size(name);
+                    self.files.push(file.to_owned());
+                }
+            }
+            Kind::Other => {}
+        }
     }
 }
 
-fn datagram_name(name: &str) -> Option<(u64, &str)> {
-    let (number, file) = name.strip_prefix('_')?.split_once('.')?;
-    let value = number.parse().ok()?;
-    (format!("{value:05}") == number).then_some((value, file))
+/// What the mark says; nothing if there is none.
+fn marked(tree: &Tree, report: &mut Report<'_>) -> Marked {
+    tree.file(MARK)
+        .and_then(Marked::read)
+        .unwrap_or_else(|error| {
+            if error.kind() != io::ErrorKind::NotFound {
+                report.note(format_args!(
+                    "{MARK} can't be read, so streams of earlier runs are not told apart: {error}",
+                ));
+            }
+            Marked::default()
+        })
 }

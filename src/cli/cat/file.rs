@@ -1,12 +1,13 @@
 //! Reads one file output.
 
 use std::fs::{self, File, Metadata};
-use std::io::{self, Read};
+use std::io;
 use std::os::unix::fs::MetadataExt;
 use std::path::{Path, PathBuf};
 
 use super::pipeline::FeedError;
 use super::report::Report;
+use super::trace::Trace;
 use crate::wire::message::MessageError;
 use crate::wire::reader::MessageReader;
 
@@ -18,8 +19,7 @@ pub struct FileOutput {
     /// Device and inode of `file`.
     identity: (u64, u64),
     reader: MessageReader,
-    /// Bytes read from `file`.
-    read: u64,
+    trace: Trace,
     /// Reading stops here.
     end: Option<u64>,
     is_broken: bool,
@@ -31,7 +31,7 @@ pub struct FileOutput {
 pub enum Change {
     /// Another file has its path now.
     Replaced,
-    /// It is shorter than what was read.
+    /// It has not any more what was read.
     Truncated,
 }
 
@@ -44,7 +44,7 @@ impl FileOutput {
             file,
             identity,
             reader: MessageReader::new(),
-            read: 0,
+            trace: Trace::default(),
             end: None,
             is_broken: false,
             inflated: Vec::new(),
@@ -62,14 +62,11 @@ impl FileOutput {
 
     /// Starts again from the beginning; unless it is followed, up to where
     /// reading came the last time.
-    pub fn rewind(&mut self, follow: bool) -> io::Result<()> {
-        use std::io::{Seek, SeekFrom};
-        self.file.seek(SeekFrom::Start(0))?;
-        self.end = (!follow).then_some(self.read);
+    pub fn rewind(&mut self, follow: bool) {
+        self.end = (!follow).then_some(self.trace.read());
         self.reader = MessageReader::new();
-        self.read = 0;
+        self.trace = Trace::default();
         self.is_broken = false;
-        Ok(())
     }
 
     /// Gives the bundle of every message that is there to `each`. Errors are
@@ -85,6 +82,9 @@ impl FileOutput {
                 break;
             }
         }
+        // There may be many files, and a message is large.
+        self.reader.shrink();
+        self.inflated = Vec::new();
         Ok(())
     }
 
@@ -113,12 +113,11 @@ impl FileOutput {
 
     /// Was the file replaced or truncated since it was opened?
     pub fn change(&self) -> Option<Change> {
-        let length = self.file.metadata().map_or(u64::MAX, |found| found.len());
         // A path that is gone may come back.
         match fs::metadata(&self.path) {
             Ok(found) if identity(&found) != self.identity => Some(Change::Replaced),
-            _ if length < self.read => Some(Change::Truncated),
-            _ => None,
+            _ if self.trace.is_of(&self.file).unwrap_or(true) => None,
+            _ => Some(Change::Truncated),
         }
     }
 
@@ -155,31 +154,29 @@ impl FileOutput {
 
     /// Reads once; says whether anything came.
     fn read_more(&mut self, report: &mut Report<'_>) -> bool {
-        let left = self.end.map_or(u64::MAX, |end| end - self.read);
+        let at = self.trace.read();
+        if self.file.metadata().is_ok_and(|found| found.len() <= at) {
+            return false;
+        }
+        let left = self.end.map_or(u64::MAX, |end| end - at);
         let space = self.reader.space();
         let len = space.len().min(usize::try_from(left).unwrap_or(usize::MAX));
-        let read = loop {
-            match self.file.read(&mut space[..len]) {
-                Err(error) if error.kind() == io::ErrorKind::Interrupted => {}
-                read => break read,
-            }
-        };
-        match read {
-            Ok(read) => {
+        let why = match self.trace.read_on(&self.file, &mut space[..len]) {
+            Ok(Some(read)) => {
                 self.reader.filled(read);
-                self.read += read as u64;
-                read > 0
+                return read > 0;
             }
-            Err(error) => {
-                self.is_broken = true;
-                report.error(format_args!(
-                    "{}: can't be read at offset {}: {error}",
-                    self.path.display(),
-                    self.read
-                ));
-                false
-            }
-        }
+            // Whoever follows it finds that out.
+            Ok(None) if self.end.is_none() => return false,
+            Ok(None) => "it was changed while it was read".to_owned(),
+            Err(error) => error.to_string(),
+        };
+        self.is_broken = true;
+        report.error(format_args!(
+            "{}: can't be read at offset {at}: {why}",
+            self.path.display(),
+        ));
+        false
     }
 }
 

@@ -5,6 +5,7 @@
 //! nothing waits for them. What waits too long, or for more than
 //! [`CAT_HELD_MAX`], is shown out of order; nothing is lost here.
 
+use std::cmp::Reverse;
 use std::io;
 
 use super::order::{Place, Sequencer};
@@ -60,10 +61,12 @@ impl Turn {
 }
 
 impl Interleave {
-    /// Adds the origin if it is new; `first` has the first turn.
-    pub fn add(&mut self, origin: OriginId, first: u64) {
-        while self.origins.len() <= origin.0 {
-            self.origins.push(Turns::new(first));
+    /// The origin is new; `first` has the first turn.
+    pub fn begin(&mut self, origin: OriginId, first: u64) {
+        match self.origins.get_mut(origin.0) {
+            // Another had its number; nothing of that is held.
+            Some(turns) => *turns = Turns::new(first),
+            None => self.origins.resize_with(origin.0 + 1, || Turns::new(first)),
         }
     }
 
@@ -72,13 +75,6 @@ impl Interleave {
         let turns = &mut self.origins[origin.0];
         if index < turns.order.next() {
             *turns = Turns::new(index);
-        }
-    }
-
-    /// The origin begins anew; nothing of it is held.
-    pub fn restart(&mut self, origin: OriginId) {
-        if let Some(turns) = self.origins.get_mut(origin.0) {
-            *turns = Turns::new(0);
         }
     }
 
@@ -165,13 +161,12 @@ impl Interleave {
         if self.held <= CAT_HELD_MAX {
             return Ok(());
         }
-        // Down to a half, so that the search for the largest is rare.
-        while self.held > CAT_HELD_MAX / 2 {
-            let largest = (0..self.origins.len()).max_by_key(|&id| self.origins[id].held);
-            let Some(id) = largest else { break };
-            if !self.give_up(OriginId(id), show)? {
-                break;
-            }
+        // The largest first, and down to a half, so that the search is rare.
+        let mut ids: Vec<_> = (0..self.origins.len()).map(OriginId).collect();
+        ids.retain(|id| self.origins[id.0].held > 0);
+        ids.sort_unstable_by_key(|id| Reverse(self.origins[id.0].held));
+        for id in ids {
+            while self.held > CAT_HELD_MAX / 2 && self.give_up(id, show)? {}
         }
         Ok(())
     }

@@ -21,11 +21,21 @@ const COLORS: [&str; 12] = [
 /// Shows lines behind names.
 pub struct Labelled {
     color: bool,
-    /// By StreamId: name, padding and `| `.
-    labels: Vec<Vec<u8>>,
+    /// Of the label that was shown last.
+    label: Label,
     unfinished: BTreeMap<StreamId, Unfinished>,
     /// Bytes of all unfinished lines.
     held: usize,
+}
+
+/// A name, padding and `| `.
+#[derive(Default)]
+struct Label {
+    /// The streams for which it holds, and the width of all their labels.
+    version: Option<u64>,
+    width: usize,
+    id: Option<StreamId>,
+    bytes: Vec<u8>,
 }
 
 /// What is shown once it is complete.
@@ -49,7 +59,7 @@ impl Labelled {
     pub fn new(color: bool) -> Self {
         Self {
             color,
-            labels: Vec::new(),
+            label: Label::default(),
             unfinished: BTreeMap::new(),
             held: 0,
         }
@@ -230,10 +240,7 @@ impl Labelled {
         time: Option<&str>,
         parts: &[&[u8]],
     ) -> io::Result<()> {
-        if self.labels.len() != streams.len() {
-            self.labels = labels(streams, self.color);
-        }
-        screen.ours(&self.labels[id.0])?;
+        screen.ours(self.label.of(streams, id, self.color))?;
         if let Some(time) = time {
             screen.ours(time.as_bytes())?;
             screen.ours(b" ")?;
@@ -249,30 +256,34 @@ impl Labelled {
     }
 }
 
-fn labels(streams: &Streams, color: bool) -> Vec<Vec<u8>> {
-    let names: Vec<_> = (0..streams.len())
-        .map(|id| streams.label(StreamId(id)))
-        .collect();
-    let width = (0..streams.len())
-        .filter(|&id| streams.get(StreamId(id)).selected)
-        .map(|id| names[id].chars().count())
-        .max()
-        .unwrap_or(0)
-        .min(WIDTH_MAX);
-    let label = |name: &String| {
-        let mut label = Vec::new();
+impl Label {
+    fn of(&mut self, streams: &Streams, id: StreamId, color: bool) -> &[u8] {
+        if self.version != Some(streams.version()) {
+            let widths = streams.ids().map(|id| streams.label(id).chars().count());
+            self.width = widths.max().unwrap_or(0).min(WIDTH_MAX);
+            self.version = Some(streams.version());
+            self.id = None;
+        }
+        if self.id != Some(id) {
+            self.id = Some(id);
+            self.make(&streams.label(id), color);
+        }
+        &self.bytes
+    }
+
+    fn make(&mut self, name: &str, color: bool) {
+        let label = &mut self.bytes;
+        label.clear();
         if color {
             let color = COLORS[stable_hash(name) as usize % COLORS.len()];
             label.extend_from_slice(format!("\x1b[{color}m").as_bytes());
         }
         // A directory's path may hold anything.
-        super::escape::one_line(name.as_bytes(), &mut label);
-        let padding = width.saturating_sub(name.chars().count());
+        super::escape::one_line(name.as_bytes(), label);
+        let padding = self.width.saturating_sub(name.chars().count());
         label.extend(std::iter::repeat_n(b' ', padding));
         label.extend_from_slice(if color { b"\x1b[0m | " } else { b" | " });
-        label
-    };
-    names.iter().map(label).collect()
+    }
 }
 
 /// FNV-1a: a name has the same colour in every run.

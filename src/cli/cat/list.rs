@@ -1,7 +1,7 @@
 //! Lists streams: what they are and what they hold.
 
 use std::collections::BTreeMap;
-use std::io::{self, Write};
+use std::io::{self, BufWriter, Write};
 
 use prost_types::Timestamp;
 
@@ -22,9 +22,15 @@ pub enum Format {
     Json,
 }
 
+const HEADINGS: [&str; 9] = [
+    "PREFIX", "NAME", "TYPE", "BYTES", "CONTENT", "FIRST", "LAST", "STATE", "TAGS",
+];
+
+type Cells = [String; HEADINGS.len()];
+
 /// Counts what streams hold, and lists it at the end.
 pub struct List<'a> {
-    out: &'a mut dyn Write,
+    out: BufWriter<&'a mut dyn Write>,
     format: Format,
     rows: BTreeMap<StreamId, Row>,
 }
@@ -44,42 +50,46 @@ struct Row {
 impl<'a> List<'a> {
     pub fn new(out: &'a mut dyn Write, format: Format) -> Self {
         Self {
-            out,
+            out: BufWriter::new(out),
             format,
             rows: BTreeMap::new(),
         }
     }
 
     fn print_table(&mut self, streams: &Streams) -> io::Result<()> {
-        let ids = streams.selected_by_name();
+        let ids = streams.by_name();
         if ids.is_empty() {
             return Ok(());
         }
-        let mut table = vec![
-            [
-                "PREFIX", "NAME", "TYPE", "BYTES", "CONTENT", "FIRST", "LAST", "STATE", "TAGS",
-            ]
-            .map(str::to_owned),
-        ];
-        table.extend(ids.into_iter().map(|id| self.cells(streams, id)));
-        let from = usize::from(!streams.has_several_origins());
-        let widths: Vec<_> = (0..table[0].len())
-            .map(|column| table.iter().map(|row| row[column].chars().count()).max())
-            .map(|width| width.unwrap_or(0))
-            .collect();
-        for row in &table {
-            let mut line = String::new();
-            for (cell, width) in row.iter().zip(&widths).skip(from) {
-                line.push_str(cell);
-                line.extend(std::iter::repeat_n(' ', width + 2 - cell.chars().count()));
+        // Made twice, so that no copy of all names is held.
+        let heading = || HEADINGS.map(str::to_owned);
+        let mut widths = [0; HEADINGS.len()];
+        for row in std::iter::once(heading()).chain(ids.iter().map(|&id| self.cells(streams, id))) {
+            for (width, cell) in widths.iter_mut().zip(&row) {
+                *width = cell.chars().count().max(*width);
             }
-            writeln!(self.out, "{}", line.trim_end())?;
+        }
+        let from = usize::from(!streams.has_several_origins());
+        self.print_row(&heading(), &widths, from)?;
+        for id in ids {
+            let row = self.cells(streams, id);
+            self.print_row(&row, &widths, from)?;
         }
         Ok(())
     }
 
-    fn cells(&mut self, streams: &Streams, id: StreamId) -> [String; 9] {
-        let row = self.rows.entry(id).or_default();
+    fn print_row(&mut self, row: &Cells, widths: &[usize], from: usize) -> io::Result<()> {
+        let mut line = String::new();
+        for (cell, width) in row.iter().zip(widths).skip(from) {
+            line.push_str(cell);
+            line.extend(std::iter::repeat_n(' ', width + 2 - cell.chars().count()));
+        }
+        writeln!(self.out, "{}", line.trim_end())
+    }
+
+    fn cells(&self, streams: &Streams, id: StreamId) -> Cells {
+        let none = Row::default();
+        let row = self.rows.get(&id).unwrap_or(&none);
         let stream = streams.get(id);
         let (kind, descriptor) = (stream.kind(), &stream.descriptor);
         let time = |time: Option<Timestamp>| time.map_or("-".into(), |time| time.to_string());
@@ -115,7 +125,7 @@ impl<'a> List<'a> {
     }
 
     fn print_json(&mut self, streams: &Streams) -> io::Result<()> {
-        for id in streams.selected_by_name() {
+        for id in streams.by_name() {
             let row = self.rows.entry(id).or_default();
             let stream = streams.get(id);
             let mut line = Vec::new();

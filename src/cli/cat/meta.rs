@@ -1,28 +1,35 @@
 //! Reads a directory output's descriptors, which stand there as JSON.
 
 use std::collections::BTreeMap;
+use std::fs::File;
 use std::io::Read;
-use std::path::Path;
 
 use serde_json::{Map, Value};
 
-use super::open::open_file;
-use crate::limits::META_JSON_MAX;
+use crate::limits::{CAT_STREAM_COST, CAT_TAG_COST, META_JSON_MAX};
 use crate::proto::logpb::{LogStreamDescriptor, StreamType};
 use crate::wire::name::StreamName;
 use crate::wire::timestamp::parse_rfc3339;
 
-/// Reads the descriptor in that file, or says what is wrong with it.
-pub fn read(path: &Path) -> Result<LogStreamDescriptor, String> {
+/// Reads the descriptor in that file, or says what is wrong with it. `has_room`
+/// is asked before much is made of it; `None`: it has none.
+pub fn read(
+    file: File,
+    has_room: impl FnOnce(usize) -> bool,
+) -> Result<Option<LogStreamDescriptor>, String> {
     let mut json = Vec::new();
-    let file = open_file(path).map_err(|error| error.to_string())?;
     file.take(META_JSON_MAX + 1)
         .read_to_end(&mut json)
         .map_err(|error| error.to_string())?;
     if json.len() as u64 > META_JSON_MAX {
         return Err(format!("it has more than {META_JSON_MAX} bytes"));
     }
-    parse(&json)
+    // Whatever there are more of is behind a comma.
+    let parts = memchr::memchr_iter(b',', &json).count();
+    if !has_room(CAT_STREAM_COST + json.len() + parts * CAT_TAG_COST) {
+        return Ok(None);
+    }
+    parse(&json).map(Some)
 }
 
 fn parse(json: &[u8]) -> Result<LogStreamDescriptor, String> {

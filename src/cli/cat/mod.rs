@@ -25,11 +25,13 @@
 //! directory: content → sink
 //! ```
 //!
-//! and a sink is one of `show`, `json` and `list`. Memory is bounded,
-//! however large the files are: a message, what came early and lines that are
-//! not complete, and something for every stream.
+//! and a sink is one of `show`, `json` and `list`. Memory is bounded, however
+//! large the files are, and whatever is in them: a message, what came early,
+//! lines that are not complete, and what is known of the streams. Where a bound
+//! is reached that is told, and the exit status is not 0.
 
 mod content;
+mod datagrams;
 mod directory;
 mod escape;
 mod file;
@@ -38,7 +40,6 @@ mod json;
 mod labelled;
 mod list;
 mod meta;
-mod open;
 mod order;
 mod pipeline;
 mod report;
@@ -48,6 +49,8 @@ mod sink;
 mod streams;
 #[cfg(test)]
 mod tests;
+mod trace;
+mod tree;
 
 use std::fs;
 use std::io::{self, IsTerminal, Write};
@@ -66,6 +69,7 @@ use self::sink::Sink;
 use self::streams::{Selector, Streams};
 use crate::cli::options::CatOptions;
 use crate::cli::runs::{self, RUNS};
+use crate::limits::CAT_STREAMS_MAX;
 
 /// How it went.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -219,6 +223,8 @@ struct Cat {
     pipeline: Pipeline,
     files: Vec<FileOutput>,
     directories: Vec<Directory>,
+    /// That streams are left out was told.
+    told_left_out: bool,
 }
 
 impl Cat {
@@ -230,6 +236,7 @@ impl Cat {
             pipeline: Pipeline::default(),
             files: Vec::new(),
             directories: Vec::new(),
+            told_left_out: false,
         };
         let earlier = match (options.list, &options.stream) {
             (true, _) => Earlier::Listed,
@@ -246,8 +253,13 @@ impl Cat {
             let shown = path.display();
             match fs::metadata(path) {
                 Ok(found) if found.is_dir() => {
-                    let mut directory = Directory::new(path, earlier, &mut cat.streams);
+                    let mut directory = Directory::new(path, earlier, cat.follows);
                     directory.walk(report, &mut cat.streams);
+                    if options.timestamps && !options.list && !options.json {
+                        report.error(format_args!(
+                            "{shown}: a directory output has no times, so --timestamps shows none"
+                        ));
+                    }
                     if directory.left_out > 0 {
                         report.note(format_args!(
                             "{shown}: streams of earlier runs, not shown: {} (--list tells which)",
@@ -266,26 +278,34 @@ impl Cat {
                 Err(error) => report.error(format_args!("{shown}: can't be opened: {error}")),
             }
         }
-        cat.survey(report);
+        cat.survey();
+        cat.tell_left_out(report);
         cat
     }
 
-    fn survey(&mut self, report: &mut Report<'_>) {
+    fn survey(&mut self) {
         let (streams, pipeline) = (&mut self.streams, &mut self.pipeline);
-        self.files.retain_mut(|file| {
+        for file in &mut self.files {
             // What is wrong is reported when it is read for good. Nothing is
             // written here that could fail.
             let _ = file.read(&mut Report::muted(), |bundle| {
                 pipeline.survey(streams, bundle)
             });
-            let rewound = file.rewind(self.follows);
-            if let Err(error) = &rewound {
-                let path = file.path().display();
-                report.error(format_args!("{path}: can't be read twice: {error}"));
-            }
-            rewound.is_ok()
-        });
+            file.rewind(self.follows);
+        }
         pipeline.surveyed();
+    }
+
+    fn tell_left_out(&mut self, report: &mut Report<'_>) {
+        if self.streams.left_out() && !self.told_left_out {
+            self.told_left_out = true;
+            report.error(format_args!(
+                "there are more streams than there is room for ({} MiB): {} are there, the others \
+                 are left out; --stream selects",
+                CAT_STREAMS_MAX >> 20,
+                self.streams.len()
+            ));
+        }
     }
 
     fn show(&mut self, report: &mut Report<'_>, sink: &mut dyn Sink) -> io::Result<()> {
@@ -295,7 +315,7 @@ impl Cat {
         }
         self.pipeline.finish(&self.streams, sink, report)?;
         for directory in &mut self.directories {
-            directory.read(report, &self.streams, sink, false)?;
+            directory.read(report, &mut self.streams, sink)?;
         }
         sink.finish(&self.streams)
     }
@@ -321,8 +341,9 @@ impl Cat {
                 if polls.is_multiple_of(WALK_POLLS) {
                     directory.walk(report, &mut self.streams);
                 }
-                directory.read(report, &self.streams, sink, true)?;
+                directory.read(report, &mut self.streams, sink)?;
             }
+            self.tell_left_out(report);
             sink.flush()?;
             polls = polls.wrapping_add(1);
             if self.has_nothing_left() || !wait() {
@@ -362,7 +383,8 @@ impl Cat {
                 "{}: the file was {what}; it is read from its beginning",
                 file.path().display()
             ));
-            self.pipeline.restart(&self.streams, sink, source)?;
+            let streams = &mut self.streams;
+            self.pipeline.restart(streams, sink, report, source)?;
         }
         Ok(())
     }

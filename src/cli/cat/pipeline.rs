@@ -8,6 +8,7 @@
 //! and reported; in the second, [`Interleave`], it costs nothing but the order
 //! among streams.
 
+use std::cmp::Reverse;
 use std::io;
 
 use super::interleave::{HELD_OVERHEAD, Interleave};
@@ -15,7 +16,7 @@ use super::order::{Place, Sequencer};
 use super::report::Report;
 use super::sink::Sink;
 use super::streams::{Origin, OriginId, StreamId, Streams};
-use crate::limits::CAT_HELD_MAX;
+use crate::limits::{CAT_HELD_MAX, CAT_STREAM_COST, CAT_TAG_COST};
 use crate::wire::bundle_view::{BundleView, EntryView, LogView};
 use crate::wire::name::StreamName;
 use crate::wire::walk::Malformed;
@@ -66,22 +67,36 @@ impl From<io::Error> for FeedError {
     }
 }
 
+/// Where what is new begins.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+enum Begins {
+    /// Not after what is looked at now.
+    NotAfter,
+    /// At the beginning, whatever comes first.
+    AtZero,
+}
+
 impl Pipeline {
     /// Looks at a bundle before any is fed, to know the streams and where
     /// they begin. The beginning of a stream may be in another file.
     pub fn survey(&mut self, streams: &mut Streams, bundle: &[u8]) -> Result<(), FeedError> {
         let bundle = BundleView::parse(bundle)?;
-        let origin = self.origin(streams, bundle.prefix, u64::MAX)?;
+        let prefix = prefix_of(&bundle)?;
         for entry in bundle.entries() {
             let entry = entry?;
-            let id = self.stream(streams, origin, &entry, u64::MAX)?;
+            let id = self.stream(streams, &prefix, &entry, Begins::NotAfter)?;
+            let Some(origin) = streams.origin(&prefix) else {
+                continue;
+            };
             for log in entry.logs() {
                 let log = log?;
-                let stream = &mut self.orders[id.0];
-                if log.stream_index < stream.order.next() {
-                    *stream = StreamOrder::new(log.stream_index);
-                }
                 self.interleave.begins_by(origin, log.prefix_index);
+                if let Some(id) = id {
+                    let stream = &mut self.orders[id.0];
+                    if log.stream_index < stream.order.next() {
+                        *stream = StreamOrder::new(log.stream_index);
+                    }
+                }
             }
         }
         Ok(())
@@ -107,24 +122,32 @@ impl Pipeline {
         bundle: &[u8],
     ) -> Result<(), FeedError> {
         let bundle = BundleView::parse(bundle)?;
-        let origin = self.origin(streams, bundle.prefix, 0)?;
+        let prefix = prefix_of(&bundle)?;
+        let is_new = streams.origin(&prefix).is_none();
         // How a stream is shown depends on which others there are.
         for entry in bundle.entries() {
-            self.stream(streams, origin, &entry?, 0)?;
+            self.stream(streams, &prefix, &entry?, Begins::AtZero)?;
+        }
+        let Some(origin) = streams.origin(&prefix) else {
+            return Ok(());
+        };
+        if is_new {
+            // What came before was of none that is shown.
+            self.interleave.begin(origin, first_index(&bundle)?);
         }
         for entry in bundle.entries() {
             let entry = entry?;
-            let id = self.stream(streams, origin, &entry, 0)?;
-            let is_selected = streams.get(id).selected;
+            let Some(id) = self.stream(streams, &prefix, &entry, Begins::AtZero)? else {
+                for log in entry.logs() {
+                    self.pass(streams, sink, origin, &log?)?;
+                }
+                continue;
+            };
             self.orders[id.0].source = source;
             for log in entry.logs() {
                 let log = log?;
-                if is_selected {
-                    log.check()?;
-                    self.log(streams, sink, id, &log)?;
-                } else {
-                    self.pass(streams, sink, origin, &log)?;
-                }
+                log.check()?;
+                self.log(streams, sink, id, &log)?;
             }
             if let Some(index) = entry.terminal_index {
                 self.orders[id.0].terminal_index = Some(index);
@@ -134,13 +157,10 @@ impl Pipeline {
         Ok(())
     }
 
-    /// Have all selected streams ended, and was all of them shown that will
-    /// be? Not when there are none.
+    /// Have all streams ended, and was all of them shown that will be? Not
+    /// when there are none.
     pub fn is_complete(&self, streams: &Streams) -> bool {
-        let mut ids = (0..self.orders.len())
-            .map(StreamId)
-            .filter(|&id| streams.get(id).selected)
-            .peekable();
+        let mut ids = of_files(streams).peekable();
         ids.peek().is_some() && ids.all(|id| self.orders[id.0].ended)
     }
 
@@ -152,16 +172,17 @@ impl Pipeline {
 
     /// Gives up on all that is missing, and shows what waits for it.
     pub fn release(&mut self, streams: &Streams, sink: &mut dyn Sink) -> io::Result<()> {
-        for id in (0..self.orders.len()).map(StreamId) {
+        for id in of_files(streams) {
             while self.give_up(streams, sink, id)? {}
         }
         let orders = &mut self.orders;
         self.interleave
             .release(&mut |id, log| show(orders, streams, sink, id, log))?;
-        for (id, stream) in self.orders.iter_mut().enumerate() {
+        for id in of_files(streams) {
+            let stream = &mut self.orders[id.0];
             if stream.terminal_index.is_some() && !stream.ended {
                 stream.ended = true;
-                sink.ended(streams, StreamId(id))?;
+                sink.ended(streams, id)?;
             }
         }
         Ok(())
@@ -175,7 +196,7 @@ impl Pipeline {
         sink: &mut dyn Sink,
         polls_max: u32,
     ) -> io::Result<()> {
-        for id in (0..self.orders.len()).map(StreamId) {
+        for id in of_files(streams) {
             if self.orders[id.0].order.is_stuck(polls_max) {
                 self.give_up(streams, sink, id)?;
             }
@@ -194,81 +215,88 @@ impl Pipeline {
         report: &mut Report<'_>,
     ) -> io::Result<()> {
         self.release(streams, sink)?;
-        for (id, stream) in self.orders.iter_mut().enumerate() {
-            let id = StreamId(id);
-            if !streams.get(id).selected {
-                continue;
-            }
-            if let Some(last) = stream.terminal_index {
-                let next = stream.order.next();
-                stream.miss(next..last.saturating_add(1));
-            }
-            let (label, first) = (streams.label(id), stream.first_missing);
-            match stream.missing {
-                0 => {}
-                1 => report.error(format_args!(
-                    "stream {label}: 1 entry is missing, stream_index {first}"
-                )),
-                many => report.error(format_args!(
-                    "stream {label}: {many} entries are missing, from stream_index {first} on"
-                )),
-            }
+        for id in of_files(streams) {
+            self.report_missing(streams, report, id);
         }
         Ok(())
     }
 
-    /// The file `source` begins anew: forgets what its streams had.
+    /// The file `source` begins anew: its streams are shown as far as they
+    /// came, and forgotten.
     pub fn restart(
         &mut self,
-        streams: &Streams,
+        streams: &mut Streams,
         sink: &mut dyn Sink,
+        report: &mut Report<'_>,
         source: usize,
     ) -> io::Result<()> {
         self.release(streams, sink)?;
-        for (id, stream) in self.orders.iter_mut().enumerate() {
-            let id = StreamId(id);
-            if stream.source == source {
-                *stream = StreamOrder::new(0);
-                stream.source = source;
-                sink.ended(streams, id)?;
-                self.interleave.restart(streams.get(id).origin);
-            }
+        let is_its = |id: &StreamId| self.orders[id.0].source == source;
+        let ids: Vec<_> = of_files(streams).filter(is_its).collect();
+        for id in ids {
+            self.report_missing(streams, report, id);
+            sink.restarted(streams, id)?;
+            streams.retire(id);
         }
         Ok(())
     }
 
-    fn origin(
-        &mut self,
-        streams: &mut Streams,
-        prefix: &str,
-        first: u64,
-    ) -> Result<OriginId, FeedError> {
-        if !prefix.is_empty() {
-            StreamName::new(prefix).map_err(|_| FeedError::Malformed)?;
+    fn report_missing(&mut self, streams: &Streams, report: &mut Report<'_>, id: StreamId) {
+        let stream = &mut self.orders[id.0];
+        if let Some(last) = stream.terminal_index {
+            let next = stream.order.next();
+            stream.miss(next..last.saturating_add(1));
         }
-        let id = streams.origin(&Origin::Prefix(prefix.to_owned()));
-        self.interleave.add(id, first);
-        Ok(id)
+        let (label, first) = (streams.label(id), stream.first_missing);
+        match stream.missing {
+            0 => {}
+            1 => report.error(format_args!(
+                "stream {label}: 1 entry is missing, stream_index {first}"
+            )),
+            many => report.error(format_args!(
+                "stream {label}: {many} entries are missing, from stream_index {first} on"
+            )),
+        }
     }
 
+    /// The stream of the entry; `None` if it is not wanted, or has no room.
     fn stream(
         &mut self,
         streams: &mut Streams,
-        origin: OriginId,
+        prefix: &Origin,
         entry: &EntryView<'_>,
-        first: u64,
-    ) -> Result<StreamId, FeedError> {
-        let id = match streams.find(origin, entry.name) {
-            Some(id) => id,
-            None => {
-                StreamName::new(entry.name).map_err(|_| FeedError::Malformed)?;
-                streams.add(origin, entry.descriptor()?)
-            }
-        };
-        while self.orders.len() <= id.0 {
-            self.orders.push(StreamOrder::new(first));
+        begins: Begins,
+    ) -> Result<Option<StreamId>, FeedError> {
+        if let Some(id) = streams.find(prefix, entry.name) {
+            return Ok(Some(id));
         }
-        Ok(id)
+        StreamName::new(entry.name).map_err(|_| FeedError::Malformed)?;
+        if !streams.wants(prefix, entry.name) {
+            return Ok(None);
+        }
+        let (bytes, tags) = entry.descriptor_size();
+        if !streams.has_room(CAT_STREAM_COST + bytes + tags * CAT_TAG_COST) {
+            return Ok(None);
+        }
+        let Some(id) = streams.add(prefix, entry.descriptor()?, 0) else {
+            return Ok(None);
+        };
+        let first = match begins {
+            Begins::NotAfter => u64::MAX,
+            Begins::AtZero => 0,
+        };
+        let order = StreamOrder::new(first);
+        match self.orders.get_mut(id.0) {
+            Some(retired) => *retired = order,
+            None => self
+                .orders
+                .resize_with(id.0 + 1, || StreamOrder::new(first)),
+        }
+        let origin = streams.get(id).origin;
+        if streams.of_origin(origin) == 1 {
+            self.interleave.begin(origin, first);
+        }
+        Ok(Some(id))
     }
 
     fn log(
@@ -331,13 +359,12 @@ impl Pipeline {
         if self.held <= CAT_HELD_MAX {
             return Ok(());
         }
-        // Down to a half, so that the search for the largest is rare.
-        while self.held > CAT_HELD_MAX / 2 {
-            let largest = (0..self.orders.len()).max_by_key(|&id| self.orders[id].held);
-            let Some(id) = largest else { break };
-            if !self.give_up(streams, sink, StreamId(id))? {
-                break;
-            }
+        // The largest first, and down to a half, so that the search is rare.
+        let holds = |id: &StreamId| self.orders[id.0].held > 0;
+        let mut ids: Vec<_> = of_files(streams).filter(holds).collect();
+        ids.sort_unstable_by_key(|id| Reverse(self.orders[id.0].held));
+        for id in ids {
+            while self.held > CAT_HELD_MAX / 2 && self.give_up(streams, sink, id)? {}
         }
         Ok(())
     }
@@ -352,7 +379,7 @@ impl Pipeline {
     ) -> io::Result<()> {
         let origin = streams.get(id).origin;
         let orders = &mut self.orders;
-        if streams.selected() <= 1 {
+        if streams.len() <= 1 {
             show(orders, streams, sink, id, log)?;
             return self.pass(streams, sink, origin, log);
         }
@@ -397,6 +424,31 @@ impl StreamOrder {
         }
         self.missing = self.missing.saturating_add(count);
     }
+}
+
+/// The streams that come through here, not those of directories.
+fn of_files(streams: &Streams) -> impl Iterator<Item = StreamId> {
+    let is_of_file = |id: &StreamId| matches!(streams.origin_of(*id), Origin::Prefix(_));
+    streams.ids().filter(is_of_file)
+}
+
+fn prefix_of(bundle: &BundleView<'_>) -> Result<Origin, FeedError> {
+    if !bundle.prefix.is_empty() {
+        StreamName::new(bundle.prefix).map_err(|_| FeedError::Malformed)?;
+    }
+    Ok(Origin::Prefix(bundle.prefix.to_owned()))
+}
+
+/// The least prefix_index of its entries.
+fn first_index(bundle: &BundleView<'_>) -> Result<u64, FeedError> {
+    let mut first = None;
+    for entry in bundle.entries() {
+        for log in entry?.logs() {
+            let index = log?.prefix_index;
+            first = Some(first.map_or(index, |first: u64| first.min(index)));
+        }
+    }
+    Ok(first.unwrap_or(0))
 }
 
 fn show(

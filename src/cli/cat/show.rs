@@ -12,14 +12,15 @@ use super::screen::Screen;
 use super::sink::{Piece, Sink};
 use super::streams::{StreamId, Streams};
 use crate::wire::bundle_view::LogView;
+use crate::wire::descriptor::StreamType;
 use crate::wire::walk::{ContentView, lines};
 
 /// Shows streams as text.
 pub struct Show<'a> {
     screen: Screen<'a>,
     timestamps: bool,
-    /// A line of the one stream is not complete.
-    in_line: bool,
+    /// The stream whose line was shown exactly and is not complete.
+    in_line: Option<StreamId>,
     labelled: Labelled,
 }
 
@@ -28,38 +29,44 @@ impl<'a> Show<'a> {
         Self {
             screen,
             timestamps,
-            in_line: false,
+            in_line: None,
             labelled: Labelled::new(color),
         }
     }
 
     fn is_exact(&mut self, streams: &Streams) -> io::Result<bool> {
-        if streams.selected() <= 1 {
+        if streams.len() <= 1 {
             return Ok(true);
         }
-        if std::mem::take(&mut self.in_line) {
+        if self.in_line.take().is_some() {
             self.screen.settle()?;
             self.screen.ours(b"\n")?;
         }
         Ok(false)
     }
 
-    fn exact_line(&mut self, time: Option<&str>, value: &[u8], delimiter: &[u8]) -> io::Result<()> {
+    fn exact_line(
+        &mut self,
+        id: StreamId,
+        time: Option<&str>,
+        value: &[u8],
+        delimiter: &[u8],
+    ) -> io::Result<()> {
         if let Some(time) = time
-            && !self.in_line
+            && self.in_line.is_none()
         {
             self.screen.ours(time.as_bytes())?;
             self.screen.ours(b" ")?;
         }
         self.screen.exact(value)?;
         self.screen.exact(delimiter)?;
-        self.in_line = delimiter.is_empty();
+        self.in_line = delimiter.is_empty().then_some(id);
         Ok(())
     }
 
-    fn exact_bytes(&mut self, bytes: &[u8]) -> io::Result<()> {
+    fn exact_bytes(&mut self, id: StreamId, bytes: &[u8]) -> io::Result<()> {
         if let Some(last) = bytes.last() {
-            self.in_line = *last != b'\n';
+            self.in_line = (*last != b'\n').then_some(id);
         }
         self.screen.exact(bytes)
     }
@@ -79,7 +86,7 @@ impl Sink for Show<'_> {
             Some(ContentView::Text(text)) => {
                 for (value, delimiter) in lines(text).map_while(Result::ok) {
                     if is_exact {
-                        self.exact_line(time, value, delimiter)?;
+                        self.exact_line(id, time, value, delimiter)?;
                     } else {
                         self.labelled.line(
                             &mut self.screen,
@@ -93,7 +100,7 @@ impl Sink for Show<'_> {
                 }
             }
             Some(ContentView::Binary(data) | ContentView::Datagram { data, .. }) if is_exact => {
-                self.exact_bytes(data)?;
+                self.exact_bytes(id, data)?;
             }
             Some(ContentView::Binary(data)) => {
                 labelled.binary(screen, streams, id, time, data.len() as u64)?;
@@ -113,9 +120,9 @@ impl Sink for Show<'_> {
         match *piece {
             Piece::Line {
                 value, delimiter, ..
-            } if is_exact => self.exact_line(None, value, delimiter),
+            } if is_exact => self.exact_line(id, None, value, delimiter),
             Piece::Binary { data, .. } | Piece::Datagram { data, .. } if is_exact => {
-                self.exact_bytes(data)
+                self.exact_bytes(id, data)
             }
             Piece::Line {
                 value, delimiter, ..
@@ -137,6 +144,19 @@ impl Sink for Show<'_> {
 
     fn ended(&mut self, streams: &Streams, id: StreamId) -> io::Result<()> {
         self.labelled.ended(&mut self.screen, streams, id)
+    }
+
+    fn restarted(&mut self, streams: &Streams, id: StreamId) -> io::Result<()> {
+        self.labelled.ended(&mut self.screen, streams, id)?;
+        if self.in_line == Some(id) {
+            self.in_line = None;
+            self.screen.settle()?;
+            // In what is not text there are no lines to end.
+            if streams.get(id).kind() == StreamType::Text {
+                self.screen.ours(b"\n")?;
+            }
+        }
+        Ok(())
     }
 
     fn finish(&mut self, streams: &Streams) -> io::Result<()> {

@@ -29,6 +29,11 @@ pub trait Sink {
         Ok(())
     }
 
+    /// The stream is over where it stands: another of its name begins.
+    fn restarted(&mut self, streams: &Streams, id: StreamId) -> io::Result<()> {
+        self.ended(streams, id)
+    }
+
     /// Nothing comes of any stream any more.
     fn finish(&mut self, streams: &Streams) -> io::Result<()>;
 

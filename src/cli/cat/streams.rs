@@ -1,23 +1,29 @@
-//! Which streams there are, and which of them are selected.
+//! Which streams there are that are wanted, and what is known of them.
+//!
+//! What is not wanted is not held. What is known of the others is bounded by
+//! [`CAT_STREAMS_MAX`]: an output may have more streams than memory has room
+//! for, and then some are left out, which is told.
 
-use std::collections::HashMap;
+use std::collections::{BTreeSet, HashMap};
+use std::rc::Rc;
 
 use globset::{GlobBuilder, GlobMatcher};
 
+use crate::limits::{CAT_STREAM_COST, CAT_STREAMS_MAX, CAT_TAG_COST};
 use crate::proto::logpb::LogStreamDescriptor;
 use crate::wire::descriptor::StreamType;
 use crate::wire::name::StreamName;
 
-/// A stream, for as long as `cat` runs.
+/// A stream, for as long as it is not retired; then another may get it.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, PartialOrd, Ord)]
 pub struct StreamId(pub usize);
 
-/// Where streams come from; names are unique in it.
+/// Where streams come from; names are unique in it. As long as it has any.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, PartialOrd, Ord)]
 pub struct OriginId(pub usize);
 
 /// A namespace of streams.
-#[derive(Debug, Clone, PartialEq, Eq, Hash)]
+#[derive(Debug, Clone, PartialEq, Eq, Hash, PartialOrd, Ord)]
 pub enum Origin {
     /// A butler's prefix, in file outputs.
     Prefix(String),
@@ -29,27 +35,49 @@ pub enum Origin {
 #[derive(Debug)]
 pub struct Stream {
     pub origin: OriginId,
+    /// But for the name.
     pub descriptor: LogStreamDescriptor,
-    pub selected: bool,
-    /// It was written by an earlier run than what is beside it.
+    /// An earlier run wrote it than the one that its output is of.
     pub is_earlier: bool,
+    name: Rc<str>,
+    cost: usize,
 }
 
-/// All streams that were met so far.
+/// All wanted streams that were met so far and have room.
 #[derive(Debug)]
 pub struct Streams {
     selector: Selector,
-    origins: Vec<Origin>,
-    by_origin: HashMap<Origin, OriginId>,
-    all: Vec<Stream>,
-    /// For every origin.
-    by_name: Vec<HashMap<Box<str>, StreamId>>,
-    selected: usize,
+    /// By OriginId.
+    origins: Vec<Namespace>,
+    by_origin: HashMap<Rc<Origin>, OriginId>,
+    /// By StreamId; `None`: retired.
+    all: Vec<Option<Stream>>,
+    /// Those of `origins` and `all` that are free.
+    free_origins: Vec<OriginId>,
+    free: Vec<StreamId>,
+    /// What all that is held costs.
+    held: usize,
+    left_out: bool,
+    unwanted: Unwanted,
+    version: u64,
+}
+
+#[derive(Debug)]
+struct Namespace {
+    origin: Rc<Origin>,
+    by_name: HashMap<Rc<str>, StreamId>,
+}
+
+/// The first of those that were not wanted, to tell what there is.
+#[derive(Debug, Default)]
+struct Unwanted {
+    named: BTreeSet<(String, Origin)>,
+    has_more: bool,
 }
 
 impl Stream {
     pub fn name(&self) -> &str {
-        &self.descriptor.name
+        &self.name
     }
 
     pub fn kind(&self) -> StreamType {
@@ -61,6 +89,23 @@ impl Stream {
     }
 }
 
+impl Unwanted {
+    const NAMED_MAX: usize = 10;
+
+    fn add(&mut self, origin: &Origin, name: &str) {
+        let last = self.named.last().map(|(name, origin)| (&**name, origin));
+        let is_full = self.named.len() == Self::NAMED_MAX;
+        if is_full && last.is_some_and(|last| last <= (name, origin)) {
+            self.has_more |= last != Some((name, origin));
+            return;
+        }
+        if self.named.insert((name.to_owned(), origin.clone())) && is_full {
+            self.named.pop_last();
+            self.has_more = true;
+        }
+    }
+}
+
 impl Streams {
     pub fn new(selector: Selector) -> Self {
         Self {
@@ -68,113 +113,242 @@ impl Streams {
             origins: Vec::new(),
             by_origin: HashMap::new(),
             all: Vec::new(),
-            by_name: Vec::new(),
-            selected: 0,
+            free_origins: Vec::new(),
+            free: Vec::new(),
+            held: 0,
+            left_out: false,
+            unwanted: Unwanted::default(),
+            version: 0,
         }
     }
 
-    /// The origin, new or known.
-    pub fn origin(&mut self, origin: &Origin) -> OriginId {
-        if let Some(&id) = self.by_origin.get(origin) {
-            return id;
+    /// The origin, if a stream of it is known.
+    pub fn origin(&self, origin: &Origin) -> Option<OriginId> {
+        self.by_origin.get(origin).copied()
+    }
+
+    /// The stream of that name, if it is known.
+    pub fn find(&self, origin: &Origin, name: &str) -> Option<StreamId> {
+        let id = self.origin(origin)?;
+        self.origins[id.0].by_name.get(name).copied()
+    }
+
+    /// Is a stream of that name wanted?
+    pub fn wants(&mut self, origin: &Origin, name: &str) -> bool {
+        let wants = self.selector.matches(origin, name);
+        if !wants {
+            self.unwanted.add(origin, name);
         }
-        let id = OriginId(self.origins.len());
-        self.origins.push(origin.clone());
-        self.by_origin.insert(origin.clone(), id);
-        self.by_name.push(HashMap::new());
-        id
+        wants
     }
 
-    pub fn find(&self, origin: OriginId, name: &str) -> Option<StreamId> {
-        self.by_name[origin.0].get(name).copied()
+    /// Is there room for something more? If not, it is left out, which
+    /// [`left_out`](Self::left_out) remembers.
+    pub fn has_room(&mut self, cost: usize) -> bool {
+        let has_room = self.held.saturating_add(cost) <= CAT_STREAMS_MAX;
+        self.left_out |= !has_room;
+        has_room
     }
 
-    /// Adds a stream that [`find`](Self::find) does not find.
-    pub fn add(&mut self, origin: OriginId, descriptor: LogStreamDescriptor) -> StreamId {
-        let id = StreamId(self.all.len());
-        let selected = self
-            .selector
-            .matches(&self.origins[origin.0], &descriptor.name);
-        self.selected += usize::from(selected);
-        self.by_name[origin.0].insert(descriptor.name.as_str().into(), id);
-        self.all.push(Stream {
+    /// Counts what is held beside streams, for good.
+    pub fn hold(&mut self, cost: usize) {
+        self.held += cost;
+    }
+
+    /// Was something left out, for want of room?
+    pub fn left_out(&self) -> bool {
+        self.left_out
+    }
+
+    /// Adds a stream that is wanted and not known; `None` if there is no room.
+    /// `besides` is what whoever adds it holds of it.
+    pub fn add(
+        &mut self,
+        origin: &Origin,
+        mut descriptor: LogStreamDescriptor,
+        besides: usize,
+    ) -> Option<StreamId> {
+        let cost = cost(&descriptor).saturating_add(besides);
+        if !self.has_room(cost) {
+            return None;
+        }
+        self.held += cost;
+        self.version += 1;
+        let origin = self.namespace(origin);
+        let name: Rc<str> = std::mem::take(&mut descriptor.name).into();
+        let stream = Stream {
             origin,
             descriptor,
-            selected,
             is_earlier: false,
-        });
+            name: Rc::clone(&name),
+            cost,
+        };
+        let id = match self.free.pop() {
+            Some(id) => id,
+            None => {
+                self.all.push(None);
+                StreamId(self.all.len() - 1)
+            }
+        };
+        self.all[id.0] = Some(stream);
+        self.origins[origin.0].by_name.insert(name, id);
+        Some(id)
+    }
+
+    /// The stream begins anew, with another descriptor of the same name.
+    pub fn redescribe(&mut self, id: StreamId, mut descriptor: LogStreamDescriptor) {
+        let new = cost(&descriptor);
+        let Some(stream) = &mut self.all[id.0] else {
+            return;
+        };
+        let old = stream.cost;
+        descriptor.name = String::new();
+        (stream.descriptor, stream.cost) = (descriptor, new);
+        stream.is_earlier = false;
+        self.held = self.held - old + new;
+    }
+
+    /// Forgets the stream: it is over, or begins anew.
+    pub fn retire(&mut self, id: StreamId) {
+        let Some(stream) = self.all[id.0].take() else {
+            return;
+        };
+        self.held -= stream.cost;
+        self.version += 1;
+        self.free.push(id);
+        let namespace = &mut self.origins[stream.origin.0];
+        namespace.by_name.remove(&stream.name);
+        if namespace.by_name.is_empty() {
+            namespace.by_name = HashMap::new();
+            self.by_origin.remove(&namespace.origin);
+            self.free_origins.push(stream.origin);
+        }
+    }
+
+    fn namespace(&mut self, origin: &Origin) -> OriginId {
+        if let Some(id) = self.origin(origin) {
+            return id;
+        }
+        let origin = Rc::new(origin.clone());
+        let namespace = Namespace {
+            origin: Rc::clone(&origin),
+            by_name: HashMap::new(),
+        };
+        let id = match self.free_origins.pop() {
+            Some(id) => {
+                self.origins[id.0] = namespace;
+                id
+            }
+            None => {
+                self.origins.push(namespace);
+                OriginId(self.origins.len() - 1)
+            }
+        };
+        self.by_origin.insert(origin, id);
         id
     }
 
-    /// The stream is one of an earlier run.
-    pub fn set_earlier(&mut self, id: StreamId) {
-        self.all[id.0].is_earlier = true;
+    /// How many streams of the origin are known.
+    pub fn of_origin(&self, origin: OriginId) -> usize {
+        self.origins[origin.0].by_name.len()
     }
 
+    pub fn set_earlier(&mut self, id: StreamId) {
+        if let Some(stream) = &mut self.all[id.0] {
+            stream.is_earlier = true;
+        }
+    }
+
+    /// The stream, which is not retired.
     pub fn get(&self, id: StreamId) -> &Stream {
-        &self.all[id.0]
+        self.all[id.0].as_ref().expect("it is not retired")
     }
 
     pub fn origin_of(&self, id: StreamId) -> &Origin {
-        &self.origins[self.get(id).origin.0]
+        &self.origins[self.get(id).origin.0].origin
     }
 
+    /// How many streams there are.
     pub fn len(&self) -> usize {
-        self.all.len()
+        self.all.len() - self.free.len()
     }
 
-    /// How many streams are selected.
-    pub fn selected(&self) -> usize {
-        self.selected
+    /// Changes whenever a stream comes or goes.
+    pub fn version(&self) -> u64 {
+        self.version
     }
 
-    /// The selected streams, in the order of their names.
-    pub fn selected_by_name(&self) -> Vec<StreamId> {
-        let mut ids: Vec<_> = (0..self.all.len()).map(StreamId).collect();
-        ids.retain(|&id| self.get(id).selected);
+    /// All of them.
+    pub fn ids(&self) -> impl Iterator<Item = StreamId> {
+        let is_there = |id: &StreamId| self.all[id.0].is_some();
+        (0..self.all.len()).map(StreamId).filter(is_there)
+    }
+
+    /// All of them, in the order of their names.
+    pub fn by_name(&self) -> Vec<StreamId> {
+        let mut ids: Vec<_> = self.ids().collect();
         ids.sort_by_key(|&id| (self.get(id).name(), self.get(id).origin));
         ids
     }
 
     pub fn has_several_origins(&self) -> bool {
-        self.origins.len() > 1
+        self.by_origin.len() > 1
     }
 
     /// The name, with as much before it as tells it from all others.
     pub fn label(&self, id: StreamId) -> String {
         let name = self.get(id).name();
-        match self.origin_of(id) {
-            _ if !self.has_several_origins() => name.to_owned(),
-            Origin::Prefix(prefix) => format!("{prefix}/+/{name}"),
-            Origin::Directory(path) => format!("{path}/{name}"),
+        match self.has_several_origins() {
+            true => path(self.origin_of(id), name),
+            false => name.to_owned(),
         }
     }
 
     /// Why nothing is selected; `None` if something is, or nothing was asked.
     pub fn nothing_selected(&self) -> Option<String> {
-        const NAMED_MAX: usize = 10;
-        if self.selected > 0 {
+        if self.len() > 0 || self.left_out {
             return None;
         }
         let asked = self.selector.text()?;
-        if self.all.is_empty() {
+        let named = &self.unwanted.named;
+        let Some((_, first)) = named.first() else {
             return Some(format!(
                 "no stream matches {asked:?}: there are no streams at all"
             ));
-        }
-        let mut labels: Vec<_> = (0..self.all.len())
-            .map(|id| self.label(StreamId(id)))
-            .collect();
-        labels.sort_unstable();
-        let mut sentence = format!(
-            "no stream matches {asked:?}; there are {}",
-            labels[..labels.len().min(NAMED_MAX)].join(", ")
-        );
-        if let Some(more @ 1..) = labels.len().checked_sub(NAMED_MAX) {
-            sentence.push_str(&format!(" and {more} more"));
-        }
-        Some(sentence)
+        };
+        let is_one = named.iter().all(|(_, origin)| origin == first);
+        let label = |(name, origin): &(String, Origin)| match is_one {
+            true => name.clone(),
+            false => path(origin, name),
+        };
+        let labels: Vec<_> = named.iter().map(label).collect();
+        let more = if self.unwanted.has_more {
+            " and more"
+        } else {
+            ""
+        };
+        Some(format!(
+            "no stream matches {asked:?}; there are {}{more}",
+            labels.join(", ")
+        ))
     }
+}
+
+fn path(origin: &Origin, name: &str) -> String {
+    match origin {
+        Origin::Prefix(prefix) => format!("{prefix}/+/{name}"),
+        Origin::Directory(path) => format!("{path}/{name}"),
+    }
+}
+
+/// What holding a stream costs, about: what the heap adds, and what shows the
+/// stream has of it, is in the constants.
+fn cost(descriptor: &LogStreamDescriptor) -> usize {
+    let tag = |(key, value): (&String, &String)| CAT_TAG_COST + key.len() + value.len();
+    CAT_STREAM_COST
+        + descriptor.name.len()
+        + descriptor.content_type.len()
+        + descriptor.tags.iter().map(tag).sum::<usize>()
 }
 
 /// Which streams are wanted.
@@ -243,26 +417,33 @@ impl Selector {
 mod tests {
     use super::*;
 
+    fn descriptor(name: &str) -> LogStreamDescriptor {
+        LogStreamDescriptor {
+            name: name.into(),
+            ..Default::default()
+        }
+    }
+
+    fn prefix(prefix: &str) -> Origin {
+        Origin::Prefix(prefix.into())
+    }
+
     fn names_selected(wanted: &str) -> Vec<String> {
         let mut streams = Streams::new(Selector::new(Some(wanted)).unwrap());
-        for prefix in ["p/1", "p/2"] {
-            let origin = streams.origin(&Origin::Prefix(prefix.into()));
+        for origin in ["p/1", "p/2"].map(prefix) {
             for name in ["stdout", "step/1/log", "step/2/log", "step/log"] {
-                assert_eq!(streams.find(origin, name), None);
-                let id = streams.add(
-                    origin,
-                    LogStreamDescriptor {
-                        name: name.into(),
-                        ..Default::default()
-                    },
-                );
-                assert_eq!(streams.find(origin, name), Some(id));
+                assert_eq!(streams.find(&origin, name), None);
+                if streams.wants(&origin, name) {
+                    let id = streams.add(&origin, descriptor(name), 0);
+                    assert!(id.is_some());
+                    assert_eq!(streams.find(&origin, name), id);
+                }
             }
         }
-        let ids = streams.selected_by_name();
-        assert_eq!(ids.len(), streams.selected());
+        let ids = streams.by_name();
+        assert_eq!(ids.len(), streams.len());
         ids.into_iter()
-            .filter(|&id| streams.get(id).origin == OriginId(1))
+            .filter(|&id| *streams.origin_of(id) == prefix("p/2"))
             .map(|id| streams.get(id).name().to_owned())
             .collect()
     }
@@ -293,19 +474,40 @@ mod tests {
     fn says_what_there_is() {
         let mut streams = Streams::new(Selector::new(Some("x*")).unwrap());
         assert!(streams.nothing_selected().unwrap().contains("no streams"));
-        let origin = streams.origin(&Origin::Prefix("p".into()));
-        for n in 0..12 {
-            let name = format!("s{n:02}");
-            let descriptor = LogStreamDescriptor {
-                name,
-                ..Default::default()
-            };
-            streams.add(origin, descriptor);
+        for n in (0..12).rev().chain(0..12) {
+            assert!(!streams.wants(&prefix("p"), &format!("s{n:02}")));
         }
         let sentence = streams.nothing_selected().unwrap();
         assert!(
-            sentence.ends_with("s00, s01, s02, s03, s04, s05, s06, s07, s08, s09 and 2 more"),
+            sentence.ends_with("s00, s01, s02, s03, s04, s05, s06, s07, s08, s09 and more"),
             "{sentence}"
         );
+    }
+
+    #[test]
+    fn what_is_retired_makes_room() {
+        let mut streams = Streams::new(Selector::All);
+        let tag = |n: usize| (n.to_string(), "v".repeat(10_000));
+        let large = |name: &str| LogStreamDescriptor {
+            tags: (0..100).map(tag).collect(),
+            ..descriptor(name)
+        };
+        let mut ids = Vec::new();
+        while let Some(id) = streams.add(&prefix("p"), large(&ids.len().to_string()), 0) {
+            ids.push(id);
+        }
+        let count = ids.len();
+        assert!(count > CAT_STREAMS_MAX / 1_100_000 && count < CAT_STREAMS_MAX / 1_000_000);
+        assert!(streams.left_out());
+        for id in ids {
+            streams.retire(id);
+        }
+        assert_eq!((streams.held, streams.len()), (0, 0));
+        assert_eq!(streams.origin(&prefix("p")), None);
+        for n in 0..count {
+            let id = streams.add(&prefix("q"), large(&n.to_string()), 0).unwrap();
+            assert!(id.0 < count, "it takes the place of another");
+        }
+        assert_eq!(streams.origins.len(), 1);
     }
 }

@@ -2,7 +2,11 @@
 
 #![allow(clippy::unwrap_used)]
 
+#[path = "../common/mod.rs"]
 mod common;
+
+mod bounds;
+mod following;
 
 use std::fs;
 use std::io::Write;
