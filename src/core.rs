@@ -379,7 +379,6 @@ impl Core {
             true => self.stats.delivered(now, &bundle),
             false => self.stats.bundles_lost += 1,
         }
-        self.stats.bytes_out += outcome.bytes_out();
         self.bundler.recycle(bundle);
         self.settle_later(outcome);
     }
@@ -407,6 +406,7 @@ impl Core {
 
     /// Takes what the outcome says of bundles that were settled before.
     pub fn settle_later(&mut self, outcome: &mut Outcome) {
+        self.stats.bytes_out += outcome.take_bytes_out();
         for later in outcome.take_later() {
             let account = later.info.as_ref().map(|info| &info.account);
             match later.fate {

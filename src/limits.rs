@@ -151,6 +151,22 @@ pub const OPEN_FILES_MAX: usize = 4096;
 /// has at most 255 bytes: the rest is for what marks descriptors and
 /// datagrams.
 pub const COMPONENT_MAX: usize = 200;
+/// Segments that a stream's name has on disk: of a name with more, all that is
+/// behind the 31st is one. Each is a directory to make and to walk through, so
+/// this bounds what a name of 4 KiB may cost: 33 inodes for a stream of one
+/// byte. Names of real jobs have ten at most.
+pub const DEPTH_MAX: usize = 32;
+/// How often the directory output looks whether a stream's file that it writes
+/// to is still there. (Whether the directory itself is, it looks for each
+/// bundle.)
+pub const LINK_CHECK_INTERVAL: Duration = Duration::from_millis(100);
+/// What the directory output keeps of streams whose own file can't be written,
+/// all together: the rest is lost. Other streams do not wait for it.
+pub const HELD_MAX: usize = 1024 * 1024;
+/// How long it is tried to write a stream's file before what is kept of that
+/// stream is lost. (What a full disk refuses is not that file's fault: that is
+/// waited for.)
+pub const PATH_TIMEOUT: Duration = Duration::from_secs(5);
 
 /// How long small writes are let gather before they are read, at most, in
 /// microseconds.

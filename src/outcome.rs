@@ -39,7 +39,7 @@ pub(crate) struct Part {
 }
 
 /// What became of bytes after the outcome of their bundle was told.
-#[derive(Debug)]
+#[derive(Debug, Clone)]
 pub(crate) struct Later {
     pub stream: StreamName,
     /// As its bundles know it, while the output knows that too.
@@ -49,7 +49,6 @@ pub(crate) struct Later {
 }
 
 /// See [`Later`].
-#[expect(dead_code, reason = "no output tells it yet")]
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(crate) enum Fate {
     /// They were held, and are delivered now.
@@ -92,7 +91,6 @@ impl Outcome {
     /// Begins with a bundle, of which nothing is delivered yet. What is known
     /// of earlier ones stays until it is taken.
     pub(crate) fn begin(&mut self) {
-        self.bytes_out = 0;
         self.lost = Some(DropReason::Undelivered);
         self.parts.clear();
     }
@@ -107,15 +105,22 @@ impl Outcome {
     /// lost for that reason.
     pub(crate) fn end(&mut self, result: Result<u64, DropReason>) {
         match result {
-            Ok(bytes_out) => (self.bytes_out, self.lost) = (bytes_out, None),
+            Ok(bytes_out) => {
+                self.bytes_out += bytes_out;
+                self.lost = None;
+            }
             Err(reason) => self.lost = Some(reason),
         }
     }
 
     /// The output took so many bytes more.
-    #[expect(dead_code, reason = "no output tells it yet")]
     pub(crate) fn add_bytes_out(&mut self, bytes: u64) {
         self.bytes_out += bytes;
+    }
+
+    /// The bytes that the output took since this was asked last.
+    pub(crate) fn take_bytes_out(&mut self) -> u64 {
+        std::mem::take(&mut self.bytes_out)
     }
 
     /// The note of the stream at that position.
@@ -127,15 +132,10 @@ impl Outcome {
     }
 
     /// Something became of bytes of an earlier bundle.
-    #[expect(dead_code, reason = "no output tells it yet")]
     pub(crate) fn later(&mut self, later: Later) {
         if later.bytes > 0 {
             self.later.push(later);
         }
-    }
-
-    pub(crate) fn bytes_out(&self) -> u64 {
-        self.bytes_out
     }
 
     /// What becomes of the `bytes` that the bundle has of the stream at that

@@ -29,7 +29,7 @@ impl Health {
 
     /// An attempt failed and will be made again.
     pub fn failed(&self, error: &dyn Display) {
-        self.0.errors.set(self.0.errors.get() + 1);
+        self.count();
         let before = self.0.failing.replace(self.0.failing.get() + 1);
         if before == 0 {
             log::error!("{}: {error}; trying again", self.0.what);
@@ -40,7 +40,7 @@ impl Health {
 
     /// An attempt failed and no other will be made.
     pub fn failed_for_good(&self, error: &dyn Display) {
-        self.0.errors.set(self.0.errors.get() + 1);
+        self.count();
         log::error!("{}: {error}; giving up", self.0.what);
     }
 
@@ -50,6 +50,36 @@ impl Health {
         if failures > 0 {
             log::warn!("{}: works again after {failures} failures", self.0.what);
         }
+    }
+
+    /// Something works, but not for that stream; it is tried again.
+    pub fn part_failed(&self, stream: &dyn Display, error: &dyn Display) {
+        self.count();
+        log::error!("{}: stream {stream}: {error}; trying again", self.0.what);
+    }
+
+    /// It still does not.
+    pub fn part_failed_again(&self, stream: &dyn Display, error: &dyn Display) {
+        self.count();
+        log::debug!("{}: stream {stream}: {error}", self.0.what);
+    }
+
+    /// It did not for so long that the stream's bytes are lost from now on.
+    pub fn part_given_up(&self, stream: &dyn Display, error: &dyn Display, bytes: u64) {
+        log::error!(
+            "{}: stream {stream}: {error}; giving up, {bytes} bytes of it are lost, and what \
+             follows until it works",
+            self.0.what
+        );
+    }
+
+    /// It works for that stream too.
+    pub fn part_works(&self, stream: &dyn Display) {
+        log::warn!("{}: stream {stream}: works again", self.0.what);
+    }
+
+    fn count(&self) {
+        self.0.errors.set(self.0.errors.get() + 1);
     }
 
     /// Failures ever.

@@ -100,17 +100,20 @@ impl AnySink {
     /// While no bundle comes: returns when something has become of what is
     /// held of earlier ones, which is for ever if nothing is. The future may
     /// be dropped.
-    pub async fn go_on(&mut self, _outcome: &mut Outcome) {
-        std::future::pending().await
+    pub async fn go_on(&mut self, outcome: &mut Outcome) {
+        match self {
+            Self::Directory(sink) => sink.go_on(outcome).await,
+            _ => std::future::pending().await,
+        }
     }
 
     /// No bundle follows: brings what is still held or buffered to its
     /// destination.
-    pub async fn finish(&mut self, _outcome: &mut Outcome) {
+    pub async fn finish(&mut self, outcome: &mut Outcome) {
         match self {
             Self::Null(sink) => sink.finish().await,
             Self::Log(sink) => sink.finish().await,
-            Self::Directory(sink) => sink.finish(),
+            Self::Directory(sink) => sink.finish(outcome).await,
             Self::File(sink) => sink.finish().await,
             Self::Socket(sink) => sink.finish().await,
             Self::Memory(sink) => sink.finish().await,
@@ -118,7 +121,11 @@ impl AnySink {
     }
 
     /// Nothing is tried any more: what is held is lost.
-    pub fn give_up(&mut self, _outcome: &mut Outcome) {}
+    pub fn give_up(&mut self, outcome: &mut Outcome) {
+        if let Self::Directory(sink) = self {
+            sink.give_up(outcome);
+        }
+    }
 
     /// Whether it works, and how often it did not.
     pub fn health(&self) -> &Health {
@@ -158,7 +165,7 @@ mod tests {
                 assert!(outcome.split(0, 6).end_lost, "nothing is done");
                 sink.deliver(&bundle, &mut outcome).await;
                 assert_eq!(outcome.split(0, 6).delivered, 6);
-                assert!(outcome.bytes_out() >= bundle.len() as u64);
+                assert!(outcome.take_bytes_out() >= bundle.len() as u64);
                 sink.finish(&mut outcome).await;
                 sink.give_up(&mut outcome);
                 assert!(outcome.take_later().is_empty());

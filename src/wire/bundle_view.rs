@@ -9,7 +9,7 @@ use prost_types::{Duration, Timestamp};
 
 use super::entry::Partial;
 use super::timestamp::{SECONDS_MAX, SECONDS_MIN};
-use super::walk::{ContentView, Fields, Malformed, content, lines};
+use super::walk::{ContentView, Fields, Malformed, content, lines, partial};
 use crate::proto::logpb;
 
 /// An encoded ButlerLogBundle.
@@ -185,23 +185,6 @@ impl<'a> LogView<'a> {
     }
 }
 
-fn partial(message: &[u8]) -> Result<Partial, Malformed> {
-    let mut partial = Partial {
-        index: 0,
-        size: 0,
-        last: false,
-    };
-    for field in Fields(message) {
-        match field? {
-            (1, value) => partial.index = value.uint()? as u32,
-            (2, value) => partial.size = value.uint()?,
-            (3, value) => partial.last = value.uint()? != 0,
-            _ => {}
-        }
-    }
-    Ok(partial)
-}
-
 fn text(bytes: &[u8]) -> Result<&str, Malformed> {
     std::str::from_utf8(bytes).map_err(|_| Malformed)
 }
@@ -294,7 +277,14 @@ mod tests {
         };
         assert_eq!(log.partial(), Ok(Some(part)));
         let (data, last) = (&b"xyz"[..], true);
-        assert_eq!(log.content(), Some(ContentView::Datagram { data, last }));
+        assert_eq!(
+            log.content(),
+            Some(ContentView::Datagram {
+                data,
+                last,
+                size: None
+            })
+        );
         let base = Timestamp {
             seconds: 10,
             nanos: 500_000_000,

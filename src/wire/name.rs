@@ -2,6 +2,7 @@
 //! types is valid; there is no other way to make one.
 
 use std::fmt;
+use std::sync::Arc;
 
 use crate::limits::{STREAM_NAME_MAX, TAG_KEY_MAX};
 
@@ -98,12 +99,13 @@ fn check(name: &str, max: usize) -> Result<(), NameError> {
 macro_rules! name_type {
     ($(#[$doc:meta])* $name:ident, $max:expr) => {
         $(#[$doc])*
+        /// Clones share it.
         #[derive(Debug, Clone, PartialEq, Eq, PartialOrd, Ord, Hash)]
-        pub struct $name(Box<str>);
+        pub struct $name(Arc<str>);
 
         impl $name {
             /// Checks `name` against the rules.
-            pub fn new(name: impl Into<Box<str>>) -> Result<Self, NameError> {
+            pub fn new(name: impl Into<Arc<str>>) -> Result<Self, NameError> {
                 let name = name.into();
                 check(&name, $max)?;
                 Ok(Self(name))

@@ -1,6 +1,7 @@
 //! Reads encoded entries back without building a tree: for outputs that want
 //! the content and not the message.
 
+use super::entry::Partial;
 use super::varint;
 
 /// Not protobuf, or not of the schema.
@@ -110,6 +111,8 @@ pub enum ContentView<'a> {
         data: &'a [u8],
         /// The last or only part.
         last: bool,
+        /// In the first or only part: bytes of the whole datagram.
+        size: Option<u64>,
     },
 }
 
@@ -130,27 +133,45 @@ pub fn content(log_entry: &[u8]) -> Result<Option<ContentView<'_>>, Malformed> {
             }
             (12, value) => {
                 let mut data: &[u8] = &[];
-                let mut last = true;
+                let mut part = None;
                 for field in Fields(value.bytes()?) {
                     match field? {
                         (1, value) => data = value.bytes()?,
-                        (2, value) => {
-                            last = false;
-                            for field in Fields(value.bytes()?) {
-                                if let (3, value) = field? {
-                                    last = value.uint()? != 0;
-                                }
-                            }
-                        }
+                        (2, value) => part = Some(partial(value.bytes()?)?),
                         _ => {}
                     }
                 }
-                found = Some(ContentView::Datagram { data, last });
+                let whole = Partial {
+                    index: 0,
+                    size: data.len() as u64,
+                    last: true,
+                };
+                let Partial { index, size, last } = part.unwrap_or(whole);
+                let size = (index == 0).then_some(size);
+                found = Some(ContentView::Datagram { data, last, size });
             }
             _ => {}
         }
     }
     Ok(found)
+}
+
+/// Which part of a datagram an encoded Partial says that it is.
+pub(crate) fn partial(message: &[u8]) -> Result<Partial, Malformed> {
+    let mut partial = Partial {
+        index: 0,
+        size: 0,
+        last: false,
+    };
+    for field in Fields(message) {
+        match field? {
+            (1, value) => partial.index = value.uint()? as u32,
+            (2, value) => partial.size = value.uint()?,
+            (3, value) => partial.last = value.uint()? != 0,
+            _ => {}
+        }
+    }
+    Ok(partial)
 }
 
 /// The lines of a Text message: value and delimiter of each.
@@ -177,7 +198,7 @@ fn line(message: &[u8]) -> Result<(&[u8], &[u8]), Malformed> {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::wire::entry::{Content, Delimiter, EntryHead, Partial, logs_len, put_logs};
+    use crate::wire::entry::{Content, Delimiter, EntryHead, logs_len, put_logs};
     use proptest::prelude::*;
 
     fn log_entry(content: &Content<'_>) -> Vec<u8> {
@@ -232,11 +253,12 @@ mod tests {
                 size: 9,
                 last,
             });
+            let size = Some(partial.as_ref().map_or(1, |partial| partial.size));
             let entry = log_entry(&Content::Datagram([b"x", b""], partial));
             let data = b"x";
             assert_eq!(
                 content(&entry),
-                Ok(Some(ContentView::Datagram { data, last }))
+                Ok(Some(ContentView::Datagram { data, last, size }))
             );
         }
     }

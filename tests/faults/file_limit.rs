@@ -15,7 +15,7 @@ use crate::messages;
 
 /// Lets the butler write files of that size. The hard limit stays, so that
 /// the limit may be raised again.
-fn limit_files(serve: &Serve, bytes: Option<u64>) {
+pub fn limit_files(serve: &Serve, bytes: Option<u64>) {
     let pid = Pid::from_raw(serve.pid());
     let limit = |current, maximum| Rlimit { current, maximum };
     let before = prlimit(pid, Resource::Fsize, limit(bytes, None)).unwrap();

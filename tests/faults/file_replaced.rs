@@ -3,6 +3,7 @@
 use std::fs::{self, File};
 use std::io::{Read, Write};
 use std::path::Path;
+use std::time::Duration;
 
 use crate::common::process::{Serve, open, parse, parse_file, wait_until};
 use crate::common::reassemble;
@@ -138,9 +139,18 @@ fn files_in_a_directory_are_removed() {
     write("before\n");
     serve.wait_for_counter("bytes_delivered", 21);
     fs::remove_file(out.join("a/gone")).unwrap();
+    // It is looked for now and then.
+    std::thread::sleep(Duration::from_millis(150));
     write("after\n");
     drop(streams);
-    serve.terminate().expect_success();
+    let ended = serve.terminate();
+    let lost = "stream a/gone: 7 bytes lost, removed by others";
+    assert!(ended.stderr.contains(lost), "{ended:?}");
+    assert!(
+        ended.stderr.contains("lost: 7 bytes of 1 stream"),
+        "{ended:?}"
+    );
+    assert_eq!(fs::read(out.join("a/gone")).unwrap(), b"after\n");
     for name in ["a/stays", "stays"] {
         let found = fs::read_to_string(out.join(name)).unwrap();
         assert_eq!(found, "before\nafter\n", "{name}");

@@ -18,11 +18,11 @@ use crate::common::reassemble;
 use crate::messages;
 
 /// A file system of its own, unmounted when dropped.
-struct Disk(TempDir);
+pub struct Disk(TempDir);
 
 impl Disk {
     /// `None`, with the reason printed, where we may not mount.
-    fn mount(options: &str) -> Option<Self> {
+    pub fn mount(options: &str) -> Option<Self> {
         let dir = tempfile::tempdir().unwrap();
         let mount = Command::new("mount")
             .args(["-t", "tmpfs", "-o", options, "tmpfs"])
@@ -46,7 +46,7 @@ impl Disk {
         assert!(mount.unwrap().success());
     }
 
-    fn path(&self) -> &Path {
+    pub fn path(&self) -> &Path {
         self.0.path()
     }
 }

@@ -12,15 +12,19 @@ mod common;
 #[allow(dead_code, reason = "the simulation draws more")]
 mod random;
 
+mod account;
 mod butler_killed;
 mod clients_killed;
 mod clients_slow;
 mod devices;
+mod directory;
 mod directory_killed;
+mod directory_removed;
 mod file_limit;
 mod file_replaced;
 mod full_disk;
 mod messages;
+mod one_path;
 mod readers;
 mod stderr;
 

@@ -206,7 +206,7 @@ impl Sink for List<'_> {
                 }
             }
             Some(ContentView::Binary(data)) => row.bytes += data.len() as u64,
-            Some(ContentView::Datagram { data, last }) => {
+            Some(ContentView::Datagram { data, last, .. }) => {
                 row.bytes += data.len() as u64;
                 row.count += u64::from(!row.in_item);
                 row.in_item = !last;

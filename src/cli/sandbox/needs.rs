@@ -84,11 +84,16 @@ impl Needs {
         let mut needs = Self::nothing(common);
         match &common.config.output {
             Output::Null | Output::Log { .. } | Output::Memory(_) | Output::Unix { .. } => {}
-            // It is made again if it is removed, as a job may do that cleans
-            // its workspace. The whole system is too much for that.
+            // It is made again if it is removed, with the directory that holds
+            // it or the current one: a job may remove its whole workspace. The
+            // whole system is too much for that.
             Output::Directory { path } => {
-                let holder = keeper(path).filter(|holder| holder != Path::new("/"));
-                let directory = holder.or_else(|| fs::canonicalize(path).ok());
+                let keeper = keeper(path);
+                let above = keeper.as_deref().and_then(Path::parent).map(Path::to_owned);
+                let directory = [above, keeper, fs::canonicalize(path).ok()]
+                    .into_iter()
+                    .flatten()
+                    .find(|directory| directory != Path::new("/"));
                 needs.add(directory, Access::Tree);
             }
             // A regular file is open, and stays so.
@@ -215,7 +220,10 @@ mod tests {
             let needs = needs(&["--output", &at(spec)]);
             assert_eq!((needs.paths, needs.tcp), (vec![], Tcp::Nowhere), "{spec}");
         }
-        let found = needs(&["--output", &at("directory,path=DIR/d")]);
+        let found = needs(&["--output", &at("directory,path=DIR/d/e")]);
+        assert_eq!(found.paths, [(dir.parent().unwrap().into(), Access::Tree)]);
+        fs::create_dir(dir.join("d")).unwrap();
+        let found = needs(&["--output", &at("directory,path=DIR/d/e")]);
         assert_eq!(found.paths, [(dir.clone(), Access::Tree)]);
         let found = needs(&["--output", "directory,path=/tmp"]);
         assert_eq!(found.paths, [("/tmp".into(), Access::Tree)]);

@@ -48,12 +48,13 @@ fn assert_denied<T>(result: io::Result<T>) {
 fn beneath_a_directory_and_nowhere_else() {
     let temp = tempfile::tempdir().unwrap();
     let (inside, outside) = (temp.path().join("inside"), temp.path().join("outside"));
-    fs::create_dir(&inside).unwrap();
+    fs::create_dir_all(inside.join("job")).unwrap();
     fs::create_dir(&outside).unwrap();
     fs::write(outside.join("file"), "untouched").unwrap();
-    let output = format!("directory,path={}", inside.join("logs").display());
+    let logs = inside.join("job/logs");
+    let output = format!("directory,path={}", logs.display());
     confined(&["--output", &output], || {
-        let logs = inside.join("logs");
+        fs::create_dir(inside.join("job again")).unwrap();
         fs::create_dir_all(logs.join("a")).unwrap();
         fs::write(logs.join("a/b"), "b").unwrap();
         fs::remove_file(logs.join("a/b")).unwrap();

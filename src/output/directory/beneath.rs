@@ -7,13 +7,14 @@
 use std::fs::DirBuilder;
 use std::os::fd::{AsFd, BorrowedFd, OwnedFd};
 use std::os::unix::fs::DirBuilderExt;
-use std::path::{Path, PathBuf};
+use std::path::{Component, Path, PathBuf};
 
 use rustix::fs::{
-    AtFlags, CWD, Mode, OFlags, ResolveFlags, Stat, fstat, mkdirat, open, openat, openat2,
+    AtFlags, Mode, OFlags, ResolveFlags, Stat, fstat, mkdirat, open, openat, openat2,
     renameat, statat, unlinkat,
 };
 use rustix::io::{Errno, write};
+use rustix::path::Arg;
 
 use super::mark::{List, Mark, MarkError};
 
@@ -66,15 +67,15 @@ pub(super) struct Root {
 /// A directory: the root, or one beneath it.
 #[derive(Debug)]
 pub(super) enum Directory<'a> {
-    Root(BorrowedFd<'a>),
-    Beneath(OwnedFd),
+    Known(BorrowedFd<'a>),
+    Found(OwnedFd),
 }
 
 impl AsFd for Directory<'_> {
     fn as_fd(&self) -> BorrowedFd<'_> {
         match self {
-            Self::Root(root) => root.as_fd(),
-            Self::Beneath(directory) => directory.as_fd(),
+            Self::Known(directory) => directory.as_fd(),
+            Self::Found(directory) => directory.as_fd(),
         }
     }
 }
@@ -105,7 +106,7 @@ impl Root {
         DirBuilder::new().recursive(true).mode(0o700).create(path)?;
         let path = path.canonicalize()?;
         let directory = open(&path, DIRECTORY.difference(OFlags::NOFOLLOW), Mode::empty())?;
-        let mark = Mark::take(&Directory::Root(directory.as_fd()), List::Whole)?;
+        let mark = Mark::take(&Directory::Known(directory.as_fd()), List::Whole)?;
         Ok(Self {
             path,
             directory,
@@ -113,25 +114,36 @@ impl Root {
         })
     }
 
-    /// Makes it again if it was removed, and marks it. It must be where it
-    /// was: what was a directory on the way may be a link by now. `BUSY`: it
-    /// is another butler's by now.
+    /// Where it was found.
+    pub fn path(&self) -> &Path {
+        &self.path
+    }
+
+    /// Has somebody removed it?
+    pub fn is_gone(&self) -> bool {
+        is_gone(&self.directory)
+    }
+
+    /// Makes it again if it was removed, with what is above it, and marks it.
+    /// It must be where it was: what was a directory on the way may be a link
+    /// by now. `BUSY`: it is another butler's by now.
     pub fn restore(&mut self) -> Result<(), Errno> {
-        let (Some(above), Some(name)) = (self.path.parent(), self.path.file_name()) else {
-            return Ok(());
-        };
-        let resolve = ResolveFlags::NO_SYMLINKS | ResolveFlags::NO_MAGICLINKS;
-        let above = openat2(CWD, above, DIRECTORY, Mode::empty(), resolve)?;
-        match mkdirat(&above, name, DIRECTORY_MODE) {
-            Ok(()) | Err(Errno::EXIST) => {}
-            Err(errno) => return Err(errno),
+        let top = open("/", DIRECTORY, Mode::empty())?;
+        let mut directory = Directory::Found(top);
+        for component in self.path.components() {
+            if let Component::Normal(name) = component {
+                directory = directory.make(name).map_err(|obstacle| match obstacle {
+                    Obstacle::Taken => Errno::NOTDIR,
+                    Obstacle::Error(errno) => errno,
+                })?;
+            }
         }
-        let directory = openat2(&above, name, DIRECTORY, Mode::empty(), resolve)?;
-        if self.is(&directory)? {
-            return Ok(());
+        if let Directory::Found(directory) = directory
+            && !self.is(&directory)?
+        {
+            self.mark = mark(directory.as_fd(), List::Whole)?;
+            self.directory = directory;
         }
-        self.mark = mark(directory.as_fd(), List::Whole)?;
-        self.directory = directory;
         Ok(())
     }
 
@@ -149,13 +161,13 @@ impl Root {
 
     /// Itself, as where a walk begins.
     pub fn directory(&self) -> Directory<'_> {
-        Directory::Root(self.directory.as_fd())
+        Directory::Known(self.directory.as_fd())
     }
 }
 
 /// Marks it as ours while the butler runs.
 fn mark(directory: BorrowedFd<'_>, list: List) -> Result<Mark, Errno> {
-    Mark::take(&Directory::Root(directory), list).map_err(|error| match error {
+    Mark::take(&Directory::Known(directory), list).map_err(|error| match error {
         MarkError::InUse(_) => {
             log::error!("the directory was removed while it was written to, and {error} now");
             Errno::BUSY
@@ -164,18 +176,32 @@ fn mark(directory: BorrowedFd<'_>, list: List) -> Result<Mark, Errno> {
     })
 }
 
+/// Has somebody removed it? (Some file systems count no links of
+/// directories; they find out when something is to be made in it.)
+pub(super) fn is_gone(directory: &OwnedFd) -> bool {
+    fstat(directory).is_ok_and(|stat| stat.st_nlink == 0)
+}
+
 impl Directory<'_> {
+    /// Its own descriptor, unless it was known before.
+    pub fn into_owned(self) -> Option<OwnedFd> {
+        match self {
+            Self::Known(_) => None,
+            Self::Found(directory) => Some(directory),
+        }
+    }
+
     /// The directory of that name in it.
-    pub fn enter(&self, name: &str) -> Result<Directory<'static>, Obstacle> {
+    pub fn enter(&self, name: impl Arg + Copy) -> Result<Directory<'static>, Obstacle> {
         match open_component(self.as_fd(), name, DIRECTORY, Mode::empty()) {
-            Ok(directory) => Ok(Directory::Beneath(directory)),
+            Ok(directory) => Ok(Directory::Found(directory)),
             Err(Errno::NOTDIR | Errno::LOOP) => Err(Obstacle::Taken),
             Err(errno) => Err(errno.into()),
         }
     }
 
     /// The same, made if it is not there.
-    pub fn make(&self, name: &str) -> Result<Directory<'static>, Obstacle> {
+    pub fn make(&self, name: impl Arg + Copy) -> Result<Directory<'static>, Obstacle> {
         match self.enter(name) {
             Err(Obstacle::Error(Errno::NOENT)) => {}
             entered => return entered,
@@ -289,7 +315,7 @@ fn write_all(file: &OwnedFd, mut bytes: &[u8]) -> Result<(), Errno> {
 /// Opens one component without following it if it is a link.
 fn open_component(
     directory: BorrowedFd<'_>,
-    name: &str,
+    name: impl Arg + Copy,
     flags: OFlags,
     mode: Mode,
 ) -> Result<OwnedFd, Errno> {

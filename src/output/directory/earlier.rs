@@ -44,10 +44,9 @@ impl Earlier {
 
     /// A stream of that name begins: one of an earlier run goes.
     pub fn make_way(&self, name: &StreamName) -> Result<(), Errno> {
-        let name = name.as_str();
-        let (above, last) = name.rsplit_once('/').unwrap_or(("", name));
-        let mut directory = Directory::Root(self.directory.as_fd());
-        for segment in above.split('/').filter(|segment| !segment.is_empty()) {
+        let (above, last) = layout::split_last(name.as_str());
+        let mut directory = Directory::Known(self.directory.as_fd());
+        for segment in above {
             match enter(&directory, segment)? {
                 Some(next) => directory = next,
                 None => return Ok(()),

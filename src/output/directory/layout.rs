@@ -2,23 +2,45 @@
 
 use std::borrow::Cow;
 
-use crate::limits::COMPONENT_MAX;
+use sha2::{Digest, Sha256};
+
+use crate::limits::{COMPONENT_MAX, DEPTH_MAX};
 
 /// Stands before the name of a stream's descriptor.
 const META: &str = ".meta.";
 /// Stands before it while it is not complete. No stream's file begins so.
 const DRAFT: &str = ".meta~.";
+/// A SHA-256 in hexadecimal digits.
+const HASH_LEN: usize = 64;
+
+/// The segments that a stream's name has on disk: all but the last are
+/// directories. Of a name with more than 32 the last one is all the rest.
+pub(crate) fn segments(name: &str) -> impl Iterator<Item = &str> {
+    name.splitn(DEPTH_MAX, '/')
+}
+
+/// The last of those, and what is before it.
+pub(crate) fn split_last(name: &str) -> (impl Iterator<Item = &str>, &str) {
+    let last = segments(name).last().unwrap_or(name);
+    let above = name[..name.len() - last.len()].trim_end_matches('/');
+    (above.split('/').filter(|it| !it.is_empty()), last)
+}
 
 /// A segment's name on disk while nothing else stands there. Most are their
-/// own; one of more than 200 bytes keeps 183 of them and gets `~` and the
-/// hash of all of it, in 16 hexadecimal digits.
+/// own; one of more than 200 bytes, or with a `/`, keeps 135 of them (each `/`
+/// as `~`) and gets `~` and the hash of all of it, in 64 hexadecimal digits.
 pub(crate) fn component(segment: &str) -> Cow<'_, str> {
-    if segment.len() <= COMPONENT_MAX {
+    if segment.len() <= COMPONENT_MAX && !segment.contains('/') {
         return Cow::Borrowed(segment);
     }
     // A segment is ASCII, so any byte is the end of a character.
-    let kept = &segment[..COMPONENT_MAX - 17];
-    Cow::Owned(format!("{kept}~{:016x}", fnv1a(segment.as_bytes())))
+    let kept = segment.len().min(COMPONENT_MAX - 1 - HASH_LEN);
+    let mut name = segment[..kept].replace('/', "~");
+    name.push('~');
+    for byte in Sha256::digest(segment) {
+        name.push_str(&format!("{byte:02x}"));
+    }
+    Cow::Owned(name)
 }
 
 /// That name when its place was taken so many times.
@@ -50,13 +72,6 @@ pub(crate) fn datagram_file(component: &str, number: u64, displaced: usize) -> S
     format!("_{number:05}{:~<displaced$}.{component}", "")
 }
 
-/// FNV-1a: names must be the same in every version of this program.
-fn fnv1a(bytes: &[u8]) -> u64 {
-    bytes.iter().fold(0xcbf2_9ce4_8422_2325, |hash, byte| {
-        (hash ^ u64::from(*byte)).wrapping_mul(0x0100_0000_01b3)
-    })
-}
-
 #[cfg(test)]
 mod tests {
     use super::*;
@@ -71,7 +86,7 @@ mod tests {
         assert_ne!(names[0], names[1]);
         for name in &names {
             assert_eq!(name.len(), 200);
-            assert!(name.starts_with(&long[..183]));
+            assert!(name.starts_with(&long[..135]));
             assert!(datagram_file(&displaced(name, 9), u64::MAX, 9).len() <= 255);
         }
         assert_eq!(displaced("a", 2), "a~~");
@@ -82,11 +97,30 @@ mod tests {
         assert_eq!(component_of_meta(&meta_draft("a")), None);
     }
 
+    /// Names must be the same in every version.
     #[test]
-    fn the_hash_is_fnv_1a() {
-        // From the reference's test vectors.
-        assert_eq!(fnv1a(b""), 0xcbf2_9ce4_8422_2325);
-        assert_eq!(fnv1a(b"a"), 0xaf63_dc4c_8601_ec8c);
-        assert_eq!(fnv1a(b"foobar"), 0x8594_4171_f739_67e8);
+    fn the_hash_is_sha_256() {
+        assert_eq!(
+            component("a/b"),
+            "a~b~c14cddc033f64b9dea80ea675cf280a015e672516090a5626781153dc68fea11"
+        );
+    }
+
+    #[test]
+    fn what_is_deep_is_flat() {
+        let split = |name: &str| {
+            let (above, last) = split_last(name);
+            (above.count(), last.to_owned())
+        };
+        assert_eq!(split("a"), (0, "a".into()));
+        assert_eq!(split("a/b/c"), (2, "c".into()));
+        let deep = "d/".repeat(31);
+        assert_eq!(split(&(deep.clone() + "e")), (31, "e".into()));
+        let deeper = split(&(deep.clone() + "e/f"));
+        assert_eq!(deeper, (31, "e/f".into()));
+        assert!(component(&deeper.1).starts_with("e~f~"));
+        let longest = deep.clone() + &"e/".repeat(2016) + "f";
+        assert_eq!(component(&split(&longest).1).len(), 200);
+        assert_eq!(segments(&longest).count(), DEPTH_MAX);
     }
 }

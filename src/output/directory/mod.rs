@@ -68,13 +68,14 @@ pub(crate) mod layout;
 pub(crate) mod mark;
 mod meta;
 mod open_files;
+mod streams;
 #[cfg(test)]
 mod tests;
+mod trouble;
 
 use std::io;
 use std::path::Path;
 
-use ahash::AHashMap;
 use rustix::io::Errno;
 
 use super::backoff::Backoff;
@@ -85,20 +86,20 @@ use crate::limits::STREAM_BUFFER_MAX;
 use crate::outcome::Outcome;
 use crate::wire::descriptor::StreamType;
 use crate::wire::name::StreamName;
-use crate::wire::walk::{ContentView, Malformed};
+use crate::wire::walk::Malformed;
 use beneath::Root;
-use disk::{Disk, StreamFiles};
+use contents::{Done, Piece};
+use disk::Disk;
 use earlier::Earlier;
 use open_files::OpenFiles;
+use streams::Streams;
 
 /// Gives every stream a file; see the module.
 #[derive(Debug)]
 pub(crate) struct DirectorySink {
     /// What was there when this run began.
     earlier: Option<Earlier>,
-    disk: Disk,
-    /// Those that have begun and not ended.
-    streams: AHashMap<StreamName, StreamFiles>,
+    streams: Streams,
     /// What a bundle has of one stream.
     bytes: Vec<u8>,
     health: Health,
@@ -112,12 +113,10 @@ pub(crate) struct DirectorySink {
 struct Progress {
     /// Which of the bundle's streams.
     stream: usize,
-    /// Datagrams that are done.
-    entries: usize,
-    /// Bytes that are done of what follows them.
-    bytes: usize,
-    /// Bytes of the client that are done in all.
-    delivered: u64,
+    /// Pieces that are done.
+    pieces: usize,
+    /// What is done of the next one.
+    done: Done,
 }
 
 /// Why a stream's part is not written.
@@ -152,13 +151,13 @@ impl DirectorySink {
     }
 
     fn with_open_files(path: &Path, bound: usize) -> io::Result<Self> {
+        let health = Health::new(format!("directory {}", path.display()));
         let root = Root::open(path)?;
         Ok(Self {
             earlier: Earlier::look(&root)?,
-            disk: Disk::new(root, bound),
-            streams: AHashMap::default(),
+            streams: Streams::new(Disk::new(root, bound), health.clone()),
             bytes: Vec::new(),
-            health: Health::new(format!("directory {}", path.display())),
+            health,
             backoff: Backoff::new(),
             busy: 0,
         })
@@ -181,83 +180,15 @@ impl DirectorySink {
         breathe(&mut self.busy).await;
     }
 
-    /// Writes what is left of a stream's part of the bundle.
-    async fn write(
-        &mut self,
-        bundle: &Bundle,
-        part: &BundleStream,
-        progress: &mut Progress,
-    ) -> Result<(), Failure> {
-        let info = &*part.info;
-        let name = info.name.as_str();
-        if !self.streams.contains_key(name) {
-            self.streams
-                .insert(info.name.clone(), StreamFiles::default());
-        }
-        let Some(stream) = self.streams.get_mut(name) else {
-            return Ok(());
-        };
-        match info.stream_type {
-            StreamType::Text | StreamType::Binary => {
-                contents::gather(bundle, part, &mut self.bytes)?;
-                let result = self
-                    .disk
-                    .append(info, stream, &self.bytes, &mut progress.bytes);
-                progress.delivered = progress.bytes as u64;
-                result?;
-                self.bytes.shrink_to(STREAM_BUFFER_MAX);
-                breathe(&mut self.busy).await;
-            }
-            StreamType::Datagram => {
-                for content in contents::entries(bundle, part).skip(progress.entries) {
-                    let ContentView::Datagram { data, last } = content? else {
-                        return Err(Malformed.into());
-                    };
-                    let before = progress.bytes;
-                    let result = self.disk.append(info, stream, data, &mut progress.bytes);
-                    progress.delivered += (progress.bytes - before) as u64;
-                    result?;
-                    progress.entries += 1;
-                    progress.bytes = 0;
-                    if last {
-                        self.disk.end_datagram(info, stream);
-                    }
-                    breathe(&mut self.busy).await;
-                }
-            }
-        }
-        if part.terminal.is_some() {
-            self.disk.close(info, stream);
-            self.streams.remove(name);
-        }
-        Ok(())
-    }
-
-    /// Before it is tried again: what can be done against the error.
-    fn relieve(&mut self, errno: Errno) {
-        match errno {
-            Errno::MFILE | Errno::NFILE => self.disk.close_all(),
-            Errno::NOENT => {
-                if let Err(errno) = self.disk.restore_root() {
-                    log::debug!("the directory can't be made again: {errno}");
-                }
-            }
-            _ => {}
-        }
-    }
-}
-
-impl DirectorySink {
-    /// Delivers a bundle, and notes in `outcome` how far it is.
+    /// Delivers a bundle, and notes in `outcome` how far it is. It waits only
+    /// for what all streams need, as room on the disk.
     pub async fn deliver(&mut self, bundle: &Bundle, outcome: &mut Outcome) {
-        let before = self.disk.written();
-        let parts = bundle.streams();
-        let mut left: Vec<_> = (0..parts.len())
+        self.streams.look(outcome);
+        let mut left: Vec<_> = (0..bundle.streams().len())
             .map(|stream| Progress {
                 stream,
-                entries: 0,
-                bytes: 0,
-                delivered: 0,
+                pieces: 0,
+                done: Done::default(),
             })
             .collect();
         loop {
@@ -265,10 +196,8 @@ impl DirectorySink {
             let mut kept = 0;
             for at in 0..left.len() {
                 let mut progress = left[at];
-                let part = &parts[progress.stream];
-                let result = self.write(bundle, part, &mut progress).await;
-                outcome.part(progress.stream).delivered = progress.delivered;
-                match result {
+                let part = &bundle.streams()[progress.stream];
+                match self.write(bundle, part, &mut progress, outcome).await {
                     Ok(()) => {}
                     Err(Failure::Error(errno)) => {
                         left[kept] = progress;
@@ -286,18 +215,82 @@ impl DirectorySink {
                 break;
             };
             self.health.failed(&format_args!("stream {name}: {errno}"));
-            self.relieve(errno);
+            self.streams.relieve(errno);
             tokio::time::sleep(self.backoff.wait()).await;
+            self.streams.look(outcome);
         }
         self.health.worked();
         self.backoff.reset();
-        outcome.end(Ok(self.disk.written() - before));
+        self.streams.tell(outcome);
+        outcome.end(Ok(0));
     }
 
-    /// No bundle follows.
-    pub fn finish(&mut self) {
-        self.streams.clear();
-        self.disk.close_all();
+    /// Writes what is left of a stream's part of the bundle.
+    async fn write(
+        &mut self,
+        bundle: &Bundle,
+        part: &BundleStream,
+        progress: &mut Progress,
+        outcome: &mut Outcome,
+    ) -> Result<(), Failure> {
+        match part.info.stream_type {
+            StreamType::Text | StreamType::Binary => {
+                contents::gather(bundle, part, &mut self.bytes)?;
+                let piece = Piece {
+                    data: &self.bytes,
+                    client: part.client_bytes,
+                    ends: false,
+                };
+                // It may have nothing but its end.
+                if !piece.data.is_empty() {
+                    let note = outcome.part(progress.stream);
+                    self.streams
+                        .put(&part.info, &piece, &mut progress.done, note)?;
+                }
+                self.bytes.shrink_to(STREAM_BUFFER_MAX);
+                breathe(&mut self.busy).await;
+            }
+            StreamType::Datagram => {
+                for piece in contents::datagrams(bundle, part).skip(progress.pieces) {
+                    let note = outcome.part(progress.stream);
+                    self.streams
+                        .put(&part.info, &piece?, &mut progress.done, note)?;
+                    progress.pieces += 1;
+                    progress.done = Done::default();
+                    breathe(&mut self.busy).await;
+                }
+            }
+        }
+        if part.terminal.is_some() {
+            self.streams.end(&part.info);
+        }
+        Ok(())
+    }
+
+    /// While no bundle comes: returns when something has become of what is
+    /// held of earlier ones.
+    pub async fn go_on(&mut self, outcome: &mut Outcome) {
+        while let Some(due) = self.streams.next_due() {
+            tokio::time::sleep_until(due.into()).await;
+            if self.streams.look(outcome) {
+                return;
+            }
+        }
+        std::future::pending().await
+    }
+
+    /// No bundle follows: waits until nothing is held any more.
+    pub async fn finish(&mut self, outcome: &mut Outcome) {
+        while let Some(due) = self.streams.next_due() {
+            tokio::time::sleep_until(due.into()).await;
+            self.streams.look(outcome);
+        }
+    }
+
+    /// Nothing is tried any more. What is held is lost, and so is what
+    /// somebody has removed until now.
+    pub fn give_up(&mut self, outcome: &mut Outcome) {
+        self.streams.give_up(outcome);
     }
 
     pub fn health(&self) -> &Health {

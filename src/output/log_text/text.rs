@@ -73,7 +73,7 @@ fn put_content(out: &mut BytesMut, entry: &[u8], controls: Controls) -> Result<(
             let (at, data) = (head.sequence, Preview(data));
             put(out, format_args!("    {head} byte {at}: {data}\n"));
         }
-        Some(ContentView::Datagram { data, last }) => {
+        Some(ContentView::Datagram { data, last, .. }) => {
             let part = if last { "" } else { ", part" };
             let (at, data) = (head.sequence, Preview(data));
             put(

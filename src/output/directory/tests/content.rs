@@ -36,7 +36,7 @@ fn text_and_binary_to_the_byte() {
         for key in [text, binary, silent] {
             bench.end(key).await;
         }
-        bench.sink.finish();
+        bench.finish().await;
 
         assert!(read(&dir, "a/text") == expected.0);
         assert!(read(&dir, "a/b/binary") == expected.1);
@@ -56,7 +56,6 @@ fn text_and_binary_to_the_byte() {
             [0o700, 0o700, 0o600, 0o600]
         );
         assert_eq!(bench.sink.health().errors(), 0);
-        assert!(bench.sink.streams.is_empty());
     });
 }
 
@@ -149,36 +148,55 @@ fn long_segments() {
     });
 }
 
+/// Whatever a name has of segments: so many inodes a stream.
+#[test]
+fn deep_names() {
+    run(async {
+        let temp = directory();
+        let mut bench = Bench::new(temp.path(), 8);
+        let deep = "d/".repeat(2046);
+        let names = ["e", "f", "e/g"].map(|end| deep.clone() + end);
+        for name in &names {
+            bench.text(name, name.as_bytes()).await;
+        }
+        let datagrams = deep.clone() + "d";
+        bench.datagrams(&datagrams, &[b"0", b"1"]).await;
+        let found = find(temp.path());
+        assert_eq!(found.len(), 4);
+        for found in found {
+            assert_eq!(
+                found.path.components().count(),
+                temp.path().components().count() + 32
+            );
+            match found.name == datagrams {
+                true => assert_eq!(found.content, [b"0", b"1"]),
+                false => assert_eq!(found.content, [found.name.as_bytes()]),
+            }
+        }
+    });
+}
+
 #[test]
 fn paths_that_the_kernel_would_not_take() {
     run(async {
         let temp = directory();
         let mut bench = Bench::new(temp.path(), 8);
-        bench.text(&("d/".repeat(2047) + "e"), b"deep").await;
+        let segment = "d".repeat(131);
+        bench
+            .text(
+                format!("{segment}/").repeat(31).trim_end_matches('/'),
+                b"deep",
+            )
+            .await;
         let flags = OFlags::RDONLY;
         let mut directory = openat(CWD, temp.path(), flags, Mode::empty()).unwrap();
-        for _ in 0..2047 {
-            directory = openat(directory, "d", flags, Mode::empty()).unwrap();
+        for _ in 0..30 {
+            directory = openat(directory, &segment, flags, Mode::empty()).unwrap();
         }
-        let file = openat(directory, "e", flags, Mode::empty()).unwrap();
+        let file = openat(directory, &segment, flags, Mode::empty()).unwrap();
         let mut content = String::new();
         fs::File::from(file).read_to_string(&mut content).unwrap();
         assert_eq!(content, "deep");
-    });
-}
-
-#[test]
-fn segments_that_share_a_hash() {
-    run(async {
-        let temp = directory();
-        let mut bench = Bench::new(temp.path(), 8);
-        let name = "n".repeat(300);
-        let component = layout::component(&name);
-        // As if another segment had the same hash.
-        bench.sink.disk.claim(&component, "another");
-        bench.text(&name, b"x").await;
-        assert_eq!(read(temp.path(), &format!("{component}~")), b"x");
-        read(temp.path(), &format!(".meta.{component}~"));
     });
 }
 

@@ -60,7 +60,7 @@ fn goes_on_when_there_is_room_again() {
         let pump = tokio::time::timeout(Duration::from_secs(60), bench.pump());
         tokio::join!(pump, make_room).0.expect("there is room");
         assert!(bench.sink.health().errors() > 0);
-        bench.sink.finish();
+        bench.finish().await;
         assert!(read(dir, "a") == content);
         assert!(read(dir, "_00000.d") == content[..9000]);
         assert_eq!(find(dir).len(), 2);

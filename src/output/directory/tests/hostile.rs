@@ -120,7 +120,7 @@ fn links_that_are_swapped_in_while_we_write() {
             let key = bench.open("a/b/f", StreamType::Text);
             for _ in 0..300 {
                 bench.data(key, b"f\n").await;
-                bench.sink.disk.close_all();
+                bench.close_files();
             }
             bench.end(key).await;
         });
@@ -159,7 +159,7 @@ fn a_file_that_is_removed_or_replaced() {
         for key in keys {
             bench.data(key, b"one\n").await;
         }
-        bench.sink.disk.close_all();
+        bench.close_files();
         fs::remove_file(dir.join("removed")).unwrap();
         fs::remove_file(dir.join("linked")).unwrap();
         symlink(outside.join("file"), dir.join("linked")).unwrap();
@@ -187,6 +187,9 @@ fn a_file_that_is_removed_or_replaced() {
         }
         read(&dir, "dir~/.meta.removed");
         assert_eq!(read(&dir, "stays"), b"one\ntwo\n");
+        // All but the last have lost what they had.
+        assert_eq!(bench.lost(DropReason::Removed), 6 * 4);
+        assert_eq!(bench.core.losses().len(), 6);
     });
 }
 
@@ -213,8 +216,81 @@ fn a_directory_that_is_removed() {
             assert_untouched(&outside);
             fs::remove_file(&dir).unwrap();
         };
-        tokio::join!(bench.pump(), unlink);
+        let settle = async {
+            bench.pump().await;
+            bench.settle().await;
+        };
+        tokio::join!(settle, unlink);
         assert_eq!(read(&dir, "a/_00002.d"), b"2");
+        assert_eq!(bench.lost(DropReason::Removed), 4);
+        assert_eq!(bench.core.account().delivered(), 2);
         assert!(bench.sink.health().errors() > 0);
+    });
+}
+
+/// While its file is open it is noticed too, after a while or at its end; so
+/// is that somebody empties it.
+#[test]
+fn a_file_that_is_removed_while_it_is_open() {
+    run(async {
+        let temp = directory();
+        let mut bench = Bench::new(temp.path(), 8);
+        let keys = ["removed", "emptied", "ends", "stays"].map(|name| {
+            let key = bench.open(name, StreamType::Text);
+            (name, key)
+        });
+        let datagrams = bench.open("d", StreamType::Datagram);
+        for (_, key) in keys {
+            bench.data(key, b"one\n").await;
+        }
+        bench.data(datagrams, &framed(b"0")).await;
+        // The beginning of the next.
+        bench.data(datagrams, &framed(b"one")[..3]).await;
+        fs::remove_file(temp.path().join("removed")).unwrap();
+        fs::remove_file(temp.path().join("ends")).unwrap();
+        fs::remove_file(temp.path().join("_00001.d")).unwrap();
+        fs::write(temp.path().join("emptied"), "").unwrap();
+        bench.end(keys[2].1).await;
+        tokio::time::sleep(crate::limits::LINK_CHECK_INTERVAL).await;
+        for at in [0, 1, 3] {
+            bench.data(keys[at].1, b"two\n").await;
+        }
+        bench.data(datagrams, &framed(b"one")[3..]).await;
+        bench.finish().await;
+        assert_eq!(read(temp.path(), "removed"), b"two\n");
+        assert_eq!(read(temp.path(), "emptied"), b"two\n");
+        assert_eq!(read(temp.path(), "stays"), b"one\ntwo\n");
+        // That of an earlier one stays, as it is complete.
+        assert_eq!(read(temp.path(), "_00000.d"), b"0");
+        assert_eq!(read(temp.path(), "_00001.d"), b"e");
+        let lost: Vec<_> = bench
+            .core
+            .losses()
+            .iter()
+            .map(|(name, lost)| (name.as_str(), lost.dropped(DropReason::Removed)))
+            .collect();
+        assert_eq!(lost,);
+    });
+}
+
+/// With the root goes what streams that have ended wrote.
+#[test]
+fn a_root_that_is_removed() {
+    run(async {
+        let temp = directory();
+        let dir = temp.path().join("above/dir");
+        let mut bench = Bench::new(&dir, 8);
+        let key = bench.open("a/s", StreamType::Text);
+        bench.data(key, b"one\n").await;
+        bench.text("b/ended", b"ended\n").await;
+        fs::remove_dir_all(temp.path().join("above")).unwrap();
+        bench.data(key, b"two\n").await;
+        bench.end(key).await;
+        assert_eq!(read(&dir, "a/s"), b"two\n");
+        read(&dir, "a/.meta.s");
+        assert_eq!(bench.lost(DropReason::Removed), 4 + 6);
+        assert_eq!(bench.core.losses().len(), 2);
+        assert_eq!(bench.core.account().delivered(), 4);
+        bench.finish().await;
     });
 }

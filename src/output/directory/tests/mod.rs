@@ -19,6 +19,7 @@ use crate::core::{Core, CoreConfig};
 use crate::stream::arena::Key;
 use crate::time::Moment;
 use crate::wire::descriptor::{StreamProperties, Tags};
+use crate::wire::name::StreamName;
 use crate::wire::varint;
 
 /// A core whose bundles go to a sink.
@@ -67,6 +68,31 @@ impl Bench {
             self.sink.deliver(&bundle, &mut outcome).await;
             self.core.settle(&NOW, bundle, &mut outcome);
         }
+    }
+
+    /// Waits for what is held.
+    async fn settle(&mut self) {
+        let mut outcome = Outcome::default();
+        self.sink.finish(&mut outcome).await;
+        self.core.settle_later(&mut outcome);
+    }
+
+    /// Brings all to its end.
+    async fn finish(&mut self) {
+        self.settle().await;
+        let mut outcome = Outcome::default();
+        self.sink.give_up(&mut outcome);
+        self.core.settle_later(&mut outcome);
+        assert_eq!(self.core.account().pending(), 0);
+    }
+
+    fn close_files(&mut self) {
+        self.sink.streams.relieve(Errno::MFILE);
+    }
+
+    /// What was lost for that reason.
+    fn lost(&self, reason: DropReason) -> u64 {
+        self.core.account().dropped(reason)
     }
 
     async fn data(&mut self, key: Key, data: &[u8]) {

@@ -1,0 +1,288 @@
+//! The streams that have begun, and what becomes of those whose own file
+//! can't be written.
+
+use std::rc::Rc;
+use std::time::Instant;
+
+use ahash::AHashMap;
+use rustix::io::Errno;
+
+use super::contents::{Done, Piece};
+use super::disk::{Disk, StreamFiles};
+use super::trouble::{Attempt, Trouble};
+use crate::bundle::StreamInfo;
+use crate::ledger::DropReason;
+use crate::limits::HELD_MAX;
+use crate::outcome::{Fate, Later, Outcome, Part};
+use crate::output::health::Health;
+use crate::wire::descriptor::StreamType;
+
+/// Tells streams apart: where the [`StreamInfo`] is that all bundles share.
+type Key = usize;
+
+/// See the module.
+#[derive(Debug)]
+pub(super) struct Streams {
+    disk: Disk,
+    /// Those that have begun and not ended.
+    all: AHashMap<Key, Stream>,
+    /// Those of them that have trouble.
+    troubled: Vec<Key>,
+    /// What all that is held of them takes.
+    held: usize,
+    health: Health,
+}
+
+#[derive(Debug)]
+struct Stream {
+    files: StreamFiles,
+    /// Something of a datagram was lost, so what follows of it is lost too.
+    skips: bool,
+    trouble: Option<Box<Trouble>>,
+}
+
+impl Streams {
+    pub fn new(disk: Disk, health: Health) -> Self {
+        Self {
+            disk,
+            all: AHashMap::default(),
+            troubled: Vec::new(),
+            held: 0,
+            health,
+        }
+    }
+
+    /// Takes a look at the clock and the root, and tries what is held and due.
+    /// True if something became of it.
+    pub fn look(&mut self, outcome: &mut Outcome) -> bool {
+        let files = self.all.values_mut().map(|stream| &mut stream.files);
+        self.disk.look(files);
+        let mut moved = false;
+        for key in std::mem::take(&mut self.troubled) {
+            if self.try_again(key, outcome, &mut moved) {
+                self.troubled.push(key);
+            }
+        }
+        self.tell(outcome);
+        moved
+    }
+
+    /// Notes what was written, and what was found to be removed.
+    pub fn tell(&mut self, outcome: &mut Outcome) {
+        outcome.add_bytes_out(self.disk.take_written());
+        for removed in self.disk.take_removed() {
+            outcome.later(removed);
+        }
+    }
+
+    /// When what is held is tried next.
+    pub fn next_due(&self) -> Option<Instant> {
+        let troubled = self.troubled.iter().filter_map(|key| self.all.get(key));
+        troubled
+            .filter_map(|stream| stream.trouble.as_ref()?.due())
+            .min()
+    }
+
+    /// Writes what is left of the piece. If only this stream can't be written
+    /// it is held, or lost; an error is one that concerns all.
+    pub fn put(
+        &mut self,
+        info: &Rc<StreamInfo>,
+        piece: &Piece<'_>,
+        done: &mut Done,
+        note: &mut Part,
+    ) -> Result<(), Errno> {
+        let now = self.disk.now();
+        let key = key(info);
+        let stream = self.all.entry(key).or_insert_with(|| Stream {
+            files: StreamFiles::new(info, now),
+            skips: false,
+            trouble: None,
+        });
+        if stream.may_write(now) {
+            let before = done.client;
+            let result = self.disk.append(&mut stream.files, piece, done);
+            note.delivered += done.client - before;
+            match (result, &mut stream.trouble) {
+                (Ok(()), None) => return Ok(()),
+                (Ok(()), Some(_)) => {
+                    self.health.part_works(&info.name);
+                    stream.trouble = None;
+                    self.troubled.retain(|troubled| *troubled != key);
+                    return Ok(());
+                }
+                (Err(errno), _) if is_for_all(errno) => return Err(errno),
+                (Err(errno), None) => {
+                    self.health.part_failed(&info.name, &errno);
+                    stream.trouble = Some(Box::new(Trouble::new(errno, now)));
+                    self.troubled.push(key);
+                }
+                (Err(errno), Some(trouble)) => {
+                    self.health.part_failed_again(&info.name, &errno);
+                    if trouble.failed(errno, now) == Attempt::LastFailed {
+                        trouble.give_up();
+                        self.health.part_given_up(&info.name, &errno, 0);
+                    }
+                }
+            }
+        }
+        let rest = piece.client - done.client;
+        match stream.hold(piece, *done, HELD_MAX - self.held) {
+            Some(cost) => {
+                self.held += cost;
+                note.held += rest;
+            }
+            None => {
+                note.dropped = Some(DropReason::Refused);
+                if stream.is_of_datagrams() {
+                    stream.lose(piece, &mut self.disk);
+                }
+            }
+        }
+        Ok(())
+    }
+
+    /// The stream has ended.
+    pub fn end(&mut self, info: &Rc<StreamInfo>) {
+        let key = key(info);
+        match self.all.get_mut(&key).and_then(|it| it.trouble.as_mut()) {
+            Some(trouble) if trouble.due().is_some() => trouble.has_ended = true,
+            _ => self.remove(key),
+        }
+    }
+
+    /// What can be done against an error that concerns all.
+    pub fn relieve(&mut self, errno: Errno) {
+        if matches!(errno, Errno::MFILE | Errno::NFILE) {
+            self.disk.close_all();
+        }
+    }
+
+    /// Nothing is tried any more.
+    pub fn give_up(&mut self, outcome: &mut Outcome) {
+        let mut files = Vec::with_capacity(self.all.len());
+        for (_, mut stream) in self.all.drain() {
+            if let Some(trouble) = &mut stream.trouble {
+                let (bytes, _) = trouble.give_up();
+                let fate = Fate::Dropped(DropReason::Undelivered);
+                outcome.later(later(&stream.files.info, bytes, fate));
+            }
+            files.push(stream.files);
+        }
+        self.troubled.clear();
+        self.held = 0;
+        self.disk.end_all(files);
+        self.tell(outcome);
+    }
+
+    /// True if the stream still has trouble.
+    fn try_again(&mut self, key: Key, outcome: &mut Outcome, moved: &mut bool) -> bool {
+        let now = self.disk.now();
+        let Some(stream) = self.all.get_mut(&key) else {
+            return false;
+        };
+        let Some(trouble) = &mut stream.trouble else {
+            return false;
+        };
+        if trouble.due().is_none_or(|due| due > now) {
+            return true;
+        }
+        let info = Rc::clone(&stream.files.info);
+        let before = trouble.cost();
+        let append = |piece: &Piece<'_>, done: &mut Done| {
+            let written = done.client;
+            let result = self.disk.append(&mut stream.files, piece, done);
+            let bytes = done.client - written;
+            *moved |= bytes > 0;
+            outcome.later(later(&info, bytes, Fate::Delivered));
+            result
+        };
+        let attempt = trouble.attempt(now, append);
+        if attempt == Attempt::LastFailed {
+            let (bytes, goes_on) = trouble.give_up();
+            self.health.part_given_up(&info.name, &trouble.errno, bytes);
+            outcome.later(later(&info, bytes, Fate::Dropped(DropReason::Refused)));
+            *moved = true;
+            stream.skips = goes_on && stream.files.info.stream_type == StreamType::Datagram;
+            self.disk.cut_datagram(&mut stream.files);
+        }
+        self.held -= before - trouble.cost();
+        let has_ended = trouble.has_ended;
+        match attempt {
+            Attempt::Done => {
+                self.health.part_works(&info.name);
+                stream.trouble = None;
+            }
+            Attempt::Failed | Attempt::LastFailed => {
+                self.health.part_failed_again(&info.name, &trouble.errno);
+            }
+        }
+        if has_ended && attempt != Attempt::Failed {
+            self.remove(key);
+            return false;
+        }
+        attempt != Attempt::Done
+    }
+
+    fn remove(&mut self, key: Key) {
+        if let Some(stream) = self.all.remove(&key) {
+            self.disk.end(stream.files);
+        }
+    }
+}
+
+impl Stream {
+    fn may_write(&self, now: Instant) -> bool {
+        let trouble = self.trouble.as_ref();
+        !self.skips && trouble.is_none_or(|trouble| trouble.may_try(now))
+    }
+
+    fn is_of_datagrams(&self) -> bool {
+        self.files.info.stream_type == StreamType::Datagram
+    }
+
+    /// Holds the rest of the piece, if it takes no more than `room`; what it
+    /// takes.
+    fn hold(&mut self, piece: &Piece<'_>, done: Done, room: usize) -> Option<usize> {
+        let trouble = self.trouble.as_mut().filter(|_| !self.skips)?;
+        trouble.hold(&self.files.info, piece, done, room)
+    }
+
+    /// The rest of a piece is lost. The datagram ends with what there is of
+    /// it, and what follows of it is lost too.
+    fn lose(&mut self, piece: &Piece<'_>, disk: &mut Disk) {
+        let is_cut = self.trouble.as_mut().is_some_and(|it| it.cut());
+        if !is_cut {
+            disk.cut_datagram(&mut self.files);
+        }
+        self.skips = !piece.ends;
+    }
+}
+
+/// Does the error concern all streams, so that it is waited for? Others are
+/// of one file or its path.
+pub(super) fn is_for_all(errno: Errno) -> bool {
+    matches!(
+        errno,
+        Errno::NOSPC
+            | Errno::DQUOT
+            | Errno::MFILE
+            | Errno::NFILE
+            | Errno::NOMEM
+            | Errno::NOBUFS
+            | Errno::AGAIN
+    )
+}
+
+fn key(info: &Rc<StreamInfo>) -> Key {
+    Rc::as_ptr(info).addr()
+}
+
+fn later(info: &Rc<StreamInfo>, bytes: u64, fate: Fate) -> Later {
+    Later {
+        stream: info.name.clone(),
+        info: Some(Rc::clone(info)),
+        bytes,
+        fate,
+    }
+}
