@@ -228,8 +228,9 @@ pub const RESIDENT_BESIDES: u64 = 32 * 1024 * 1024;
 /// What an open stream takes, besides its descriptor.
 pub const RESIDENT_PER_STREAM: u64 = 2048;
 /// What a name takes that was used, besides itself: it is remembered for
-/// ever, in a table that may just have grown.
-pub const RESIDENT_PER_NAME: u64 = 160;
+/// ever, in a table that may just have grown; and, by the directory output,
+/// how many bytes its stream had.
+pub const RESIDENT_PER_NAME: u64 = 208;
 
 /// What the bound on resident memory depends on.
 ///

@@ -32,7 +32,7 @@ pub struct Bench {
 
 impl Bench {
     pub fn new(out: &Path, options: &[&str]) -> Self {
-        Self::start(out, options, |dir, options| Serve::start(dir, options))
+        Self::start(out, options, Serve::start)
     }
 
     pub fn start(

@@ -26,7 +26,7 @@ fn around(dir: &Path, fault: impl FnOnce(&Path)) {
         stream.write_all(b"after\n").unwrap();
         written += 6;
         serve.wait_for_counter("bytes_delivered", written);
-        std::thread::sleep(std::time::Duration::from_millis(50));
+        std::thread::sleep(Duration::from_millis(50));
         serve.stderr().contains(NOTICE)
     });
     drop(stream);

@@ -12,6 +12,7 @@ mod ending;
 mod fairness;
 mod formula;
 mod holds;
+mod long_names;
 mod memory;
 mod opens;
 mod soak;

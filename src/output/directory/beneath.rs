@@ -10,8 +10,8 @@ use std::os::unix::fs::DirBuilderExt;
 use std::path::{Component, Path, PathBuf};
 
 use rustix::fs::{
-    AtFlags, Mode, OFlags, ResolveFlags, Stat, fstat, mkdirat, open, openat, openat2,
-    renameat, statat, unlinkat,
+    AtFlags, Mode, OFlags, ResolveFlags, Stat, fstat, mkdirat, open, openat, openat2, renameat,
+    statat, unlinkat,
 };
 use rustix::io::{Errno, write};
 use rustix::path::Arg;

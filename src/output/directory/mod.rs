@@ -23,8 +23,10 @@
 //! Two rules change a segment's name on disk, by means of `~`, which no
 //! stream name has ([`layout`] has them as functions):
 //!
-//! * a segment of more than 200 bytes becomes its first 183, `~`, and 16
-//!   hexadecimal digits of its FNV-1a hash;
+//! * a name has 32 segments at most: of a longer one all that is behind the
+//!   31st `/` is the last. A segment of more than 200 bytes, or with a `/`,
+//!   becomes its first 135 with `~` for each `/`, a `~`, and the 64 hexadecimal
+//!   digits of its SHA-256: no two have the same;
 //! * `~` is appended, as often as needed, where the place is taken: a
 //!   directory's by a file or a link, a file's by a directory (or by anything
 //!   else that can't be removed). So after `a`, the stream `a/b` is in
@@ -42,10 +44,22 @@
 //!
 //! Nothing is written outside the directory, whatever links are in it: see
 //! [`beneath`]. Files are always new ones, so a link that was put in place of
-//! one leads nowhere. No byte is lost or doubled by an error: the sink goes on
-//! behind the last one that was written, as long as it takes. A stream's file
-//! that somebody removes is missed when it is opened again or closed; one that
-//! somebody truncates goes on at its new end.
+//! one leads nowhere.
+//!
+//! No byte is lost or doubled by an error that passes: the sink goes on behind
+//! the last one that was written. What all streams need (room, descriptors) is
+//! waited for as long as it takes; what is wrong with one stream's path is
+//! that stream's [`trouble`], and nobody else's.
+//!
+//! What is said to be delivered is there. The links of a file that is written
+//! are counted now and then and when it is closed, those of the root for each
+//! bundle; what is gone is told as lost, and what follows begins anew. A
+//! stream that has ended is only remembered to be lost with the root.
+//! Directories that are moved away, like files, are written on where they are;
+//! a file that somebody truncates goes on at its new end.
+//!
+//! What is kept of a stream does not depend on its name, nor on how many
+//! others there were.
 //!
 //! # Why not through the ring
 //!

@@ -269,7 +269,7 @@ fn a_file_that_is_removed_while_it_is_open() {
             .iter()
             .map(|(name, lost)| (name.as_str(), lost.dropped(DropReason::Removed)))
             .collect();
-        assert_eq!(lost,);
+        assert_eq!(lost, [("d", 3), ("ends", 4), ("removed", 4)]);
     });
 }
 
