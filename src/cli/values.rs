@@ -34,8 +34,10 @@ impl fmt::Display for TagFlagError {
 
 impl std::error::Error for TagFlagError {}
 
-/// Adds the tag `KEY[=VALUE]`; without a value it is empty.
+/// Adds the tag `KEY[=VALUE]`; without a value it is empty. White space around
+/// it is not part of it, as in the reference.
 pub fn add_tag(tags: &mut Tags, text: &str) -> Result<(), TagFlagError> {
+    let text = text.trim();
     let (key, value) = text.split_once('=').unwrap_or((text, ""));
     // Which of two values would count is anybody's guess; the reference
     // refuses it too.
@@ -161,15 +163,15 @@ mod tests {
     #[test]
     fn tags() {
         let mut tags = Tags::default();
-        for text in ["a", "b=", "c=d=e", "x/y= "] {
+        for text in ["a", "b=", "c=d=e", " x/y= z\n"] {
             assert_eq!(add_tag(&mut tags, text), Ok(()), "{text}");
         }
         assert_eq!(
             tags.iter().collect::<Vec<_>>(),
-            [("a", ""), ("b", ""), ("c", "d=e"), ("x/y", " ")]
+            [("a", ""), ("b", ""), ("c", "d=e"), ("x/y", " z")]
         );
         assert_eq!(add_tag(&mut tags, "a=1"), Err(TagFlagError::Twice));
-        for text in ["", "=x", " a", "a b=c", &format!("v={}", "x".repeat(4097))] {
+        for text in ["", " ", "=x", "a b=c", &format!("v={}", "x".repeat(4097))] {
             let error = add_tag(&mut tags, text).unwrap_err().to_string();
             assert!(error.contains("wanted is KEY or KEY=VALUE"), "{error}");
         }
