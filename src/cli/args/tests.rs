@@ -5,6 +5,9 @@ use std::os::unix::ffi::OsStringExt;
 use std::time::Duration;
 
 use super::*;
+use crate::cli::help;
+use crate::cli::options::{CatOptions, Outlet, Remark, RunOptions, StreamOptions};
+use crate::output::Controls;
 use crate::wire::descriptor::StreamType;
 
 fn parsed_line(args: &[&str]) -> Result<Invocation, UsageError> {
