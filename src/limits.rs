@@ -117,6 +117,12 @@ pub const AHEAD_BUNDLES: usize = 1;
 /// What that pace is: one in 20 ms. A slower output is read ahead of, up to
 /// what may be buffered.
 pub const AHEAD_WAIT: Duration = Duration::from_millis(20);
+/// Connections that may wait to be accepted, and that are still taken at the
+/// end: who connects all the time does not hold that up.
+pub const BACKLOG: u32 = 4096;
+/// What the edge handles in one round at most, so that the others have a turn:
+/// connections that come faster than they go would make it endless.
+pub const ROUND_MAX: usize = 1024;
 /// How long to wait before accepting again when descriptors have run out.
 pub const ACCEPT_RETRY: Duration = Duration::from_millis(100);
 

@@ -23,6 +23,7 @@ use super::rights::{self, Elsewhere, Rights};
 use super::runtime;
 use super::source;
 use super::tee::Tee;
+use crate::limits::ROUND_MAX;
 use crate::stream::arena::{Arena, Key};
 use crate::wire::descriptor::StreamProperties;
 use crate::wire::header::{HeaderError, HeaderReader};
@@ -131,6 +132,8 @@ pub(crate) struct Edge {
     waiting: VecDeque<Key>,
     /// Connections that have data, in the order of their turns.
     ready: VecDeque<Key>,
+    /// What may still be handled in this round.
+    round_left: usize,
     /// Connections that can't be read.
     failed: VecDeque<(Key, io::Error)>,
     /// Connections without a complete header.
@@ -158,6 +161,7 @@ impl Edge {
             parked: VecDeque::new(),
             waiting: VecDeque::new(),
             ready: VecDeque::new(),
+            round_left: ROUND_MAX,
             failed: VecDeque::new(),
             elsewhere: Elsewhere::default(),
             headers: Headers::default(),
@@ -247,14 +251,15 @@ impl Edge {
 
     /// Submits and lets the kernel work.
     pub fn enter(&mut self, may_read: bool) -> io::Result<()> {
+        self.round_left = ROUND_MAX;
         if may_read {
             self.read_ready()?;
         }
         self.io.enter()
     }
 
-    /// What has come next. While `may_read` is false data stays where it is;
-    /// there are only so many buffers, so that is bounded.
+    /// What has come next in this round. While `may_read` is false data stays
+    /// where it is; there are only so many buffers, so that is bounded.
     pub fn step(&mut self, now_ns: u64, may_read: bool) -> io::Result<Option<Step>> {
         if may_read && let Some((key, filled, next)) = self.parked.pop_front() {
             return Ok(Some(Step::Data(key, filled, next)));
@@ -263,6 +268,10 @@ impl Edge {
             if let Some((key, error)) = self.failed.pop_front() {
                 return Ok(Some(Step::End(key, Some(error))));
             }
+            if self.round_left == 0 {
+                return Ok(None);
+            }
+            self.round_left -= 1;
             let Some(completion) = self.next_completion() else {
                 return Ok(None);
             };

@@ -19,10 +19,7 @@ use rustix::net::{
 use super::door::Users;
 use super::place;
 use super::rights;
-use crate::limits::SOCKET_PATH_MAX;
-
-/// Connections that may wait to be accepted.
-const BACKLOG: i32 = 4096;
+use crate::limits::{BACKLOG, SOCKET_PATH_MAX};
 
 /// A socket that streams connect to. Dropped, its path is removed if we made
 /// it.
@@ -85,7 +82,7 @@ impl StreamServer {
         }
         // Before anybody can connect.
         rights::refuse(&fd);
-        listen(&fd, BACKLOG)?;
+        listen(&fd, BACKLOG as i32)?;
         let metadata = fs::symlink_metadata(path)?;
         Ok(Self {
             fd,

@@ -13,12 +13,14 @@ use super::io::{Io, Token};
 use super::listener::StreamServer;
 use super::rights::{self, Elsewhere, Rights};
 use super::source;
-use crate::limits::ACCEPT_RETRY;
+use crate::limits::{ACCEPT_RETRY, BACKLOG};
 use crate::stream::arena::{Arena, Key};
 
 /// They have run out until there were enough for so long: whoever is at the
 /// limit for hours hears of it once.
 const DESCRIPTORS_BACK_NS: u64 = 1_000_000_000;
+/// Of those who wait when a listener closes, so many are taken in a round.
+const LAST_AT_A_TIME: usize = 256;
 /// Descriptors that are kept back from accepting: an output that is not
 /// connected yet, or not any more, must be able to.
 const SPARE_DESCRIPTORS: usize = 8;
@@ -27,8 +29,8 @@ const SPARE_DESCRIPTORS: usize = 8;
 struct Listener {
     server: StreamServer,
     armed: bool,
-    /// It takes those that wait already, then closes.
-    closing: bool,
+    /// It takes those that wait already, so many at most, then closes.
+    closing: Option<u32>,
     /// Out of descriptors: when to try again.
     retry_ns: Option<u64>,
 }
@@ -78,7 +80,7 @@ impl Reception {
         let key = self.listeners.insert(Listener {
             server,
             armed: false,
-            closing: false,
+            closing: None,
             retry_ns: None,
         });
         // It does not accept by itself before it closes.
@@ -115,9 +117,9 @@ impl Reception {
     pub fn stop(&mut self, now: &mut Now<'_>, admitted: &mut Vec<Admitted>) -> io::Result<()> {
         for key in self.listeners.keys() {
             if let Some(listener) = self.listeners.get_mut(key)
-                && !listener.closing
+                && listener.closing.is_none()
             {
-                listener.closing = true;
+                listener.closing = Some(BACKLOG);
                 listener.server.unlink();
                 if listener.armed {
                     now.io.cancel_accept(key.to_u64())?;
@@ -242,7 +244,7 @@ impl Reception {
             }
         }
         match self.listeners.get_mut(key) {
-            Some(listener) if !listener.closing => {
+            Some(listener) if listener.closing.is_none() => {
                 now.io.accept(key.to_u64(), listener.server.fd.as_fd())?;
                 listener.armed = true;
                 Ok(())
@@ -251,17 +253,29 @@ impl Reception {
         }
     }
 
-    /// Accepts those who wait already, and closes the listener unless
-    /// descriptors run out meanwhile.
+    /// Accepts those who wait already, some at a time, and closes the listener
+    /// unless descriptors run out meanwhile. Others may connect to it still, if
+    /// it is not ours alone: they are left for whoever listens next.
     fn take_the_last(
         &mut self,
         now: &mut Now<'_>,
         key: Key,
         admitted: &mut Vec<Admitted>,
     ) -> io::Result<()> {
-        while let Some(listener) = self.listeners.get(key)
-            && listener.retry_ns.is_none()
-        {
+        for _ in 0..LAST_AT_A_TIME {
+            let Some(listener) = self.listeners.get_mut(key) else {
+                return Ok(());
+            };
+            if listener.retry_ns.is_some() {
+                return Ok(());
+            }
+            match &mut listener.closing {
+                Some(0) | None => {
+                    self.remove(now, key);
+                    return Ok(());
+                }
+                Some(left) => *left -= 1,
+            }
             let mut waits = [PollFd::new(&listener.server.fd, PollFlags::IN)];
             let polled = poll(&mut waits, Some(&rustix::time::Timespec::default()));
             let result = match polled {
@@ -284,6 +298,10 @@ impl Reception {
                     self.remove(now, key);
                 }
             }
+        }
+        // The others come in the next round.
+        if let Some(listener) = self.listeners.get_mut(key) {
+            listener.retry_ns.get_or_insert(now.ns);
         }
         Ok(())
     }

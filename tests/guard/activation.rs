@@ -3,11 +3,16 @@
 use std::fs;
 use std::io::Write;
 use std::os::fd::OwnedFd;
-use std::os::unix::net::UnixListener;
+use std::os::unix::net::{UnixListener, UnixStream};
 use std::path::Path;
 use std::process::{Command, Stdio};
+use std::sync::atomic::{AtomicBool, Ordering};
+use std::time::{Duration, Instant};
 
-use crate::common::process::{Serve, command, open};
+use rustix::process::Signal;
+
+use crate::common::process::{Serve, command, open, parse_file};
+use crate::common::reassemble;
 
 /// Butler with that socket passed to it, as systemd does it.
 pub(crate) fn activated(listening: &UnixListener, options: &[&str]) -> Command {
@@ -55,6 +60,48 @@ fn who_connected_before_is_served_and_the_socket_stays() {
     }
     assert_eq!(fs::read(logs.join("early")).unwrap(), b"before\n");
     assert_eq!(fs::read(logs.join("not_named")).unwrap(), b"a line\n");
+}
+
+/// The socket is not ours, so nothing keeps them from connecting on and on: they
+/// are left for the next butler, and what the first one has is delivered.
+#[test]
+fn a_flood_of_connects_does_not_hold_up_the_end() {
+    let dir = tempfile::tempdir().unwrap();
+    let path = dir.path().join("activated.sock");
+    let listening = listen(&path);
+    let output = format!("file,path={}", dir.path().join("log").display());
+    let options = ["--output", &output, "--drain-timeout", "200ms"];
+    let serve = Serve::spawn(activated(&listening, &options), path.clone());
+    serve.wait_for_stderr("streams are taken at");
+    let mut stream = open(&path, "beside", "text");
+    stream.write_all(b"a line\n").unwrap();
+    serve.wait_for_counter("bytes_in", 7);
+    let over = AtomicBool::new(false);
+    std::thread::scope(|scope| {
+        for _ in 0..4 {
+            scope.spawn(|| {
+                while !over.load(Ordering::Relaxed) {
+                    // When too many wait it waits too, or is told so.
+                    drop(UnixStream::connect(&path));
+                }
+            });
+        }
+        std::thread::sleep(Duration::from_millis(300));
+        serve.signal(Signal::TERM);
+        let deadline = Instant::now() + Duration::from_secs(60);
+        let mut serve = serve;
+        while serve.child.try_wait().unwrap().is_none() && Instant::now() < deadline {
+            std::thread::sleep(Duration::from_millis(10));
+        }
+        let has_ended = serve.child.try_wait().unwrap().is_some();
+        // Whoever waits for a place in the queue goes on.
+        over.store(true, Ordering::Relaxed);
+        drop(listening);
+        assert!(has_ended, "it does not end");
+        serve.wait().expect_success();
+    });
+    let streams = reassemble(&parse_file(&dir.path().join("log")));
+    assert_eq!(streams["beside"].bytes, b"a line\n");
 }
 
 #[test]
