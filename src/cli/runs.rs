@@ -9,8 +9,10 @@
 //! So runs at the same time, or inside each other, don't disturb each other.
 //! None of them is ever removed: that is for whoever wants the room.
 
+use std::ffi::OsStr;
 use std::fs::{self, DirBuilder};
 use std::io;
+use std::os::unix::ffi::OsStrExt;
 use std::os::unix::fs::{DirBuilderExt, symlink};
 use std::path::{Component, Path, PathBuf};
 
@@ -112,19 +114,43 @@ fn stem(begun: Timestamp, pid: u32) -> String {
     format!("{time}.{millis:03}Z-{pid}")
 }
 
+/// Is it the name of a run's directory?
+fn is_name(name: &OsStr) -> bool {
+    let shape = |byte: &u8| match byte {
+        b'0'..=b'9' => b'0',
+        other => *other,
+    };
+    let shape: Vec<u8> = name.as_bytes().iter().map(shape).collect();
+    shape.starts_with(b"00000000T000000.000Z-0")
+}
+
 /// The directory of the last run in `runs`: where `latest` leads, or else the
 /// last one by name that a butler has marked.
 pub(super) fn last(runs: &Path) -> Option<PathBuf> {
     latest(runs).or_else(|| {
         let marked = fs::read_dir(runs).ok()?.flatten().filter(|entry| {
-            entry.file_type().is_ok_and(|it| it.is_dir()) && is_output(&entry.path())
+            entry.file_type().is_ok_and(|it| it.is_dir())
+                && is_name(&entry.file_name())
+                && is_output(&entry.path())
         });
         marked.map(|entry| entry.path()).max()
     })
 }
 
-/// Where the link leads by now: it is followed once, and not again by each
-/// call that opens something.
+/// What is to be read at that path: if it is a directory of runs, the last
+/// one's. A link is followed once, and not again by each call that opens
+/// something: `latest` may lead elsewhere by then.
+pub(super) fn meant(path: &Path) -> PathBuf {
+    // Without a slash behind it, which would follow the link.
+    let path: PathBuf = path.components().collect();
+    if is_output(&path) {
+        let target = fs::read_link(&path).ok();
+        let above = path.parent().unwrap_or(Path::new(""));
+        return target.map_or(path.clone(), |target| above.join(target));
+    }
+    last(&path).unwrap_or(path)
+}
+
 fn latest(runs: &Path) -> Option<PathBuf> {
     let name = fs::read_link(runs.join(LATEST)).ok()?;
     let mut parts = name.components();
@@ -137,7 +163,7 @@ fn latest(runs: &Path) -> Option<PathBuf> {
 }
 
 /// Has a butler written right into that directory?
-pub(super) fn is_output(path: &Path) -> bool {
+fn is_output(path: &Path) -> bool {
     fs::symlink_metadata(path.join(MARK)).is_ok_and(|found| found.is_file())
 }
 
@@ -149,6 +175,8 @@ mod tests {
     fn names_sort_by_time() {
         let at = |seconds, nanos| stem(Timestamp { seconds, nanos }, 7);
         assert_eq!(at(1_735_787_045, 6_999_999), "20250102T030405.006Z-7");
+        assert!(is_name(OsStr::new(&at(1_735_787_045, 0))));
+        assert!(!is_name(OsStr::new("20250102T030405Z-7")));
         assert!(at(1_735_787_045, 6_999_999) < at(1_735_787_045, 10_000_000));
         assert!(at(1_735_787_045, 999_999_999) < at(1_735_787_046, 0));
     }
@@ -180,6 +208,14 @@ mod tests {
         assert_eq!(last(runs), Some(second.path()));
         first.begin();
         assert_eq!(last(runs), Some(first.path()));
+
+        // To follow it is not to follow the link.
+        fs::write(first.path().join(MARK), "").unwrap();
+        for path in ["", "latest", "latest/", "latest/."] {
+            assert_eq!(meant(&runs.join(path)), first.path(), "{path}");
+        }
+        assert_eq!(meant(&runs.join("else")), runs.join("else"));
+        fs::remove_file(first.path().join(MARK)).unwrap();
 
         // Gone, and somebody else's.
         fs::write(second.path().join(MARK), "").unwrap();

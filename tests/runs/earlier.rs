@@ -63,7 +63,20 @@ fn an_output_in_another() {
     ];
     let output = butler(dir.path(), &[&inner[..], &["printf", "inner"]].concat());
     assert!(output.status.success(), "{output:?}");
-    assert_eq!(cat(dir.path(), &["logs"]), "outer");
+    let shown = butler(dir.path(), &["cat", "logs"]);
+    assert_eq!(text(&shown.stdout), "outer");
+    let stderr = text(&shown.stderr);
+    assert!(
+        stderr.contains("logs/in: an output of its own, not shown"),
+        "{stderr}"
+    );
+    // One directory that holds several is none itself.
+    let around = butler(dir.path(), &["cat", "."]);
+    let stderr = text(&around.stderr);
+    assert!(
+        stderr.contains("./logs: an output of its own, not shown"),
+        "{stderr}"
+    );
     assert_eq!(cat(dir.path(), &["logs/in"]), "inner");
 }
 

@@ -47,6 +47,8 @@ pub struct Directory {
     earlier: Earlier,
     /// Streams of earlier runs that the last walk left out.
     pub left_out: usize,
+    /// Outputs of their own that it found, and left out too; the first few.
+    pub within: Vec<PathBuf>,
 }
 
 /// What becomes of the streams of earlier runs.
@@ -86,6 +88,9 @@ struct NotShown {
 
 /// What one of those costs.
 const NOT_SHOWN_COST: usize = 32;
+
+/// Outputs in another one that are told by name.
+const WITHIN_TOLD_MAX: usize = 10;
 
 impl NotShown {
     fn hash(&self, meta: &str, identity: Identity) -> u64 {
@@ -131,6 +136,7 @@ impl Directory {
             not_shown: NotShown::default(),
             earlier,
             left_out: 0,
+            within: Vec::new(),
         }
     }
 
@@ -172,6 +178,7 @@ impl Directory {
     fn walk_in(&mut self, tree: &Tree, report: &mut Report<'_>, streams: &mut Streams) -> bool {
         let marked = marked(tree, report);
         let mut walk = Walk::default();
+        self.within.clear();
         walk.directories.push(String::new());
         let mut is_whole = true;
         while let Some(directory) = walk.directories.pop() {
@@ -191,6 +198,9 @@ impl Directory {
                 streams.has_room(usize::MAX);
             }
             if found.is_marked && !directory.is_empty() {
+                if self.within.len() < WITHIN_TOLD_MAX {
+                    self.within.push(tree.shown(&directory));
+                }
                 continue;
             }
             for name in found.directories {

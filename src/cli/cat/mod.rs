@@ -190,14 +190,8 @@ fn paths(options: &CatOptions) -> Option<Vec<PathBuf>> {
     if options.paths.is_empty() {
         return runs::last(Path::new(RUNS)).map(|last| vec![last]);
     }
-    let meant = |path: &PathBuf| {
-        let last = match runs::is_output(path) {
-            true => None,
-            false => runs::last(path),
-        };
-        last.unwrap_or_else(|| path.clone())
-    };
-    Some(options.paths.iter().map(meant).collect())
+    let paths = options.paths.iter();
+    Some(paths.map(|path| runs::meant(path)).collect())
 }
 
 fn sink<'a>(
@@ -265,6 +259,10 @@ impl Cat {
                             "{shown}: streams of earlier runs, not shown: {} (--list tells which)",
                             directory.left_out
                         ));
+                    }
+                    for output in &directory.within {
+                        let output = output.display();
+                        report.note(format_args!("{output}: an output of its own, not shown"));
                     }
                     cat.directories.push(directory);
                 }
