@@ -51,6 +51,39 @@ fn help_and_version() {
     }
 }
 
+/// What the README tells a newcomer to begin with.
+#[test]
+fn the_first_command() {
+    let root = Path::new(env!("CARGO_MANIFEST_DIR"));
+    let readme = fs::read_to_string(root.join("README.md")).unwrap();
+    let (_, first) = readme.split_once("```sh\n").unwrap();
+    let first = first.lines().next().unwrap();
+    let (run, cat) = first.split_once(" && ").unwrap();
+    let (_, run) = run.split_once(" -- ").unwrap();
+    let (_, cat) = cat.split_once(" -- ").unwrap();
+
+    let dir = tempfile::tempdir().unwrap();
+    let butler = |args: &str| {
+        let in_root = args.replace("scripts/", &format!("{}/scripts/", root.display()));
+        let mut command = process::command(in_root.split(' '));
+        command
+            .env("BUTLER", env!("CARGO_BIN_EXE_butler"))
+            .current_dir(dir.path());
+        let output = command.output().unwrap();
+        assert!(output.status.success(), "{output:?}");
+        output
+    };
+    let ran = butler(run);
+    assert!(text(ran.stdout).ends_with("one loaf of bread\n"));
+    assert!(text(ran.stderr).contains("warning: it is in no hurry\n"));
+    let list = text(butler(cat).stdout);
+    for stream in ["oven/thermometer", "report", "stderr", "stdout"] {
+        assert!(list.contains(&format!("\n{stream} ")), "{list}");
+    }
+    let shown = text(butler("cat --stream report").stdout);
+    assert_eq!(shown, "crust: golden\ncrumb: light\n");
+}
+
 /// Every refusal says which part of the command line it is about.
 #[test]
 fn usage_errors() {
