@@ -134,6 +134,8 @@ pub const CAT_STREAMS_MAX: usize = 256 * 1024 * 1024;
 pub const CAT_STREAM_COST: usize = 640;
 /// What a tag costs it besides key and value, about.
 pub const CAT_TAG_COST: usize = 160;
+/// Runs with the same prefix, in files, that `cat` tells apart.
+pub const CAT_RUNS_MAX: u32 = 1000;
 /// What `cat` holds of entries that came before their turn: so much of those
 /// early in their own stream, and as much of those early among the streams.
 /// Our own outputs are in order, or out of it by a bundle or two.
@@ -145,6 +147,8 @@ pub const META_JSON_MAX: u64 = 8 * 1024 * 1024;
 /// The list of a directory's streams at most, as `cat` reads it: a million
 /// names, or fewer long ones.
 pub const RUN_MARK_MAX: u64 = 64 * 1024 * 1024;
+/// As many at most, which take 32 MiB there.
+pub const RUN_MARK_STREAMS_MAX: usize = 1_500_000;
 /// Names of new streams that an output which stands still has not heard of
 /// yet, at most.
 pub const REGISTRATIONS_MAX: usize = 1024;

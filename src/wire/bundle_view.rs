@@ -25,6 +25,8 @@ pub struct BundleView<'a> {
 pub struct EntryView<'a> {
     /// The stream's name.
     pub name: &'a str,
+    /// When it began, which its entries' times count from.
+    pub began: Option<Timestamp>,
     /// If the stream has ended, its last stream_index.
     pub terminal_index: Option<u64>,
     descriptor: &'a [u8],
@@ -80,14 +82,20 @@ impl<'a> EntryView<'a> {
             }
         }
         let descriptor = descriptor.ok_or(Malformed)?;
-        let mut name = "";
+        let (mut name, mut began) = ("", None);
         for field in Fields(descriptor) {
-            if let (2, value) = field? {
-                name = text(value.bytes()?)?;
+            match field? {
+                (2, value) => name = text(value.bytes()?)?,
+                (5, value) => {
+                    let time = Timestamp::decode(value.bytes()?).map_err(|_| Malformed)?;
+                    began = Some(time);
+                }
+                _ => {}
             }
         }
         Ok(Self {
             name,
+            began,
             terminal_index: terminal.then_some(terminal_index),
             descriptor,
             bytes,

@@ -237,3 +237,30 @@ fn follow_ends_when_the_streams_have_ended() {
     // The butler still runs: it was not its end.
     serve.terminate().expect_success();
 }
+
+/// A prefix that is given stays the same from run to run, and a file is
+/// appended to: what the later runs wrote are streams of their own.
+#[test]
+fn runs_with_the_same_prefix() {
+    let dir = tempfile::tempdir().unwrap();
+    let path = dir.path().join("logs");
+    let output = format!("--output=file,path={}", path.display());
+    for says in ["one", "two", "three"] {
+        let args = ["--prefix=p", &output, "run", "--stdout=name=s", "--"];
+        let ran = process::run(args.iter().chain(&["echo", says]));
+        assert!(ran.status.success(), "{ran:?}");
+    }
+    let shown = cat(&path, &[]);
+    assert!(shown.status.success(), "{shown:?}");
+    assert_eq!(
+        String::from_utf8(shown.stdout).unwrap(),
+        "p/+/s     | one\np/+/s (2) | two\np/+/s (3) | three\n"
+    );
+    let list = cat(&path, &["--list"]);
+    let list = String::from_utf8(list.stdout).unwrap();
+    assert_eq!(list.lines().count(), 4, "{list}");
+    assert!(list.contains("\np (3)   s "), "{list}");
+    let rows = cat_json(&path, &["--json"]);
+    let runs: Vec<_> = rows.iter().map(|row| row["run"].as_u64()).collect();
+    assert_eq!(runs, [None, Some(2), Some(3)]);
+}

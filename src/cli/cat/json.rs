@@ -98,11 +98,14 @@ impl Sink for Json<'_> {
 /// Begins an object with what identifies the stream.
 pub fn head(out: &mut impl Write, streams: &Streams, id: StreamId) -> io::Result<()> {
     let (key, value) = match streams.origin_of(id) {
-        Origin::Prefix(prefix) => ("prefix", prefix),
+        Origin::Prefix(prefix, _) => ("prefix", prefix),
         Origin::Directory(path) => ("directory", path),
     };
     write!(out, "{{\"{key}\":")?;
     string(out, value)?;
+    if let Origin::Prefix(_, run @ 1..) = streams.origin_of(id) {
+        write!(out, ",\"run\":{}", run + 1)?;
+    }
     out.write_all(b",\"stream\":")?;
     string(out, streams.get(id).name())?;
     write!(out, ",\"type\":\"{}\"", streams.get(id).kind())

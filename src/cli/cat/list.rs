@@ -98,9 +98,16 @@ impl<'a> List<'a> {
             count => format!("{count} {one}s"),
         };
         let (origin, state) = match streams.origin_of(id) {
-            Origin::Prefix(prefix) => (prefix, if row.ended { "terminal" } else { "open" }),
-            Origin::Directory(path) if stream.is_earlier => (path, "earlier"),
-            Origin::Directory(path) => (path, "-"),
+            Origin::Prefix(prefix, run) => {
+                let several = match run {
+                    0 => String::new(),
+                    run => format!(" ({})", run + 1),
+                };
+                let state = if row.ended { "terminal" } else { "open" };
+                (word(prefix) + &several, state)
+            }
+            Origin::Directory(path) if stream.is_earlier => (word(path), "earlier"),
+            Origin::Directory(path) => (word(path), "-"),
         };
         let tags: Vec<_> = descriptor
             .tags
@@ -108,7 +115,7 @@ impl<'a> List<'a> {
             .map(|(key, value)| format!("{key}={}", word(value)))
             .collect();
         [
-            word(origin),
+            origin,
             stream.name().to_owned(),
             kind.to_string(),
             row.bytes.to_string(),
@@ -145,7 +152,7 @@ impl<'a> List<'a> {
                 }
             }
             match streams.origin_of(id) {
-                Origin::Prefix(_) => write!(line, ",\"terminal\":{}", row.ended)?,
+                Origin::Prefix(..) => write!(line, ",\"terminal\":{}", row.ended)?,
                 Origin::Directory(_) => line.extend_from_slice(b",\"terminal\":null"),
             }
             if stream.is_earlier {

@@ -5,6 +5,8 @@
 //! * Several streams: line by line, each behind its stream's name, in the
 //!   order of their prefix_index; a directory output has none, so there it is
 //!   one stream after the other. What is not text shows as its size.
+//! * Of runs that have appended to a file with the same prefix, the later ones
+//!   have a number behind the names of their streams.
 //! * `--timestamps`: the time at which it was read before each line of text; a
 //!   directory output has none.
 //! * `--json`: one object for every log entry, or for every line of a

@@ -15,7 +15,7 @@ use super::interleave::{HELD_OVERHEAD, Interleave};
 use super::order::{Place, Sequencer};
 use super::report::Report;
 use super::sink::Sink;
-use super::streams::{Origin, OriginId, StreamId, Streams};
+use super::streams::{Located, Origin, OriginId, StreamId, Streams};
 use crate::limits::{CAT_HELD_MAX, CAT_STREAM_COST, CAT_TAG_COST};
 use crate::wire::bundle_view::{BundleView, EntryView, LogView};
 use crate::wire::name::StreamName;
@@ -81,11 +81,11 @@ impl Pipeline {
     /// they begin. The beginning of a stream may be in another file.
     pub fn survey(&mut self, streams: &mut Streams, bundle: &[u8]) -> Result<(), FeedError> {
         let bundle = BundleView::parse(bundle)?;
-        let prefix = prefix_of(&bundle)?;
+        check_prefix(&bundle)?;
         for entry in bundle.entries() {
             let entry = entry?;
-            let id = self.stream(streams, &prefix, &entry, Begins::NotAfter)?;
-            let Some(origin) = streams.origin(&prefix) else {
+            let id = self.stream(streams, &bundle, &entry, Begins::NotAfter)?;
+            let Some(origin) = streams.current(bundle.prefix) else {
                 continue;
             };
             for log in entry.logs() {
@@ -122,22 +122,17 @@ impl Pipeline {
         bundle: &[u8],
     ) -> Result<(), FeedError> {
         let bundle = BundleView::parse(bundle)?;
-        let prefix = prefix_of(&bundle)?;
-        let is_new = streams.origin(&prefix).is_none();
+        check_prefix(&bundle)?;
         // How a stream is shown depends on which others there are.
         for entry in bundle.entries() {
-            self.stream(streams, &prefix, &entry?, Begins::AtZero)?;
+            self.stream(streams, &bundle, &entry?, Begins::AtZero)?;
         }
-        let Some(origin) = streams.origin(&prefix) else {
+        let Some(origin) = streams.current(bundle.prefix) else {
             return Ok(());
         };
-        if is_new {
-            // What came before was of none that is shown.
-            self.interleave.begin(origin, first_index(&bundle)?);
-        }
         for entry in bundle.entries() {
             let entry = entry?;
-            let Some(id) = self.stream(streams, &prefix, &entry, Begins::AtZero)? else {
+            let Some(id) = self.stream(streams, &bundle, &entry, Begins::AtZero)? else {
                 for log in entry.logs() {
                     self.pass(streams, sink, origin, &log?)?;
                 }
@@ -263,22 +258,24 @@ impl Pipeline {
     fn stream(
         &mut self,
         streams: &mut Streams,
-        prefix: &Origin,
+        bundle: &BundleView<'_>,
         entry: &EntryView<'_>,
         begins: Begins,
     ) -> Result<Option<StreamId>, FeedError> {
-        if let Some(id) = streams.find(prefix, entry.name) {
-            return Ok(Some(id));
-        }
+        let prefix = match streams.locate(bundle.prefix, entry.name, entry.began) {
+            Located::Known(id) => return Ok(Some(id)),
+            Located::New(prefix) => prefix,
+            Located::OneRunMore => return Ok(None),
+        };
         StreamName::new(entry.name).map_err(|_| FeedError::Malformed)?;
-        if !streams.wants(prefix, entry.name) {
+        if !streams.wants(&prefix, entry.name) {
             return Ok(None);
         }
         let (bytes, tags) = entry.descriptor_size();
         if !streams.has_room(CAT_STREAM_COST + bytes + tags * CAT_TAG_COST) {
             return Ok(None);
         }
-        let Some(id) = streams.add(prefix, entry.descriptor()?, 0) else {
+        let Some(id) = streams.add(&prefix, entry.descriptor()?, 0) else {
             return Ok(None);
         };
         let first = match begins {
@@ -294,7 +291,12 @@ impl Pipeline {
         }
         let origin = streams.get(id).origin;
         if streams.of_origin(origin) == 1 {
-            self.interleave.begin(origin, first);
+            let first_turn = match begins {
+                Begins::NotAfter => u64::MAX,
+                // What came before was of none that is shown.
+                Begins::AtZero => first_index(bundle)?,
+            };
+            self.interleave.begin(origin, first_turn);
         }
         Ok(Some(id))
     }
@@ -428,15 +430,15 @@ impl StreamOrder {
 
 /// The streams that come through here, not those of directories.
 fn of_files(streams: &Streams) -> impl Iterator<Item = StreamId> {
-    let is_of_file = |id: &StreamId| matches!(streams.origin_of(*id), Origin::Prefix(_));
+    let is_of_file = |id: &StreamId| matches!(streams.origin_of(*id), Origin::Prefix(..));
     streams.ids().filter(is_of_file)
 }
 
-fn prefix_of(bundle: &BundleView<'_>) -> Result<Origin, FeedError> {
+fn check_prefix(bundle: &BundleView<'_>) -> Result<(), FeedError> {
     if !bundle.prefix.is_empty() {
         StreamName::new(bundle.prefix).map_err(|_| FeedError::Malformed)?;
     }
-    Ok(Origin::Prefix(bundle.prefix.to_owned()))
+    Ok(())
 }
 
 /// The least prefix_index of its entries.

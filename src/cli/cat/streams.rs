@@ -8,8 +8,9 @@ use std::collections::{BTreeSet, HashMap};
 use std::rc::Rc;
 
 use globset::{GlobBuilder, GlobMatcher};
+use prost_types::Timestamp;
 
-use crate::limits::{CAT_STREAM_COST, CAT_STREAMS_MAX, CAT_TAG_COST};
+use crate::limits::{CAT_RUNS_MAX, CAT_STREAM_COST, CAT_STREAMS_MAX, CAT_TAG_COST};
 use crate::proto::logpb::LogStreamDescriptor;
 use crate::wire::descriptor::StreamType;
 use crate::wire::name::StreamName;
@@ -25,8 +26,9 @@ pub struct OriginId(pub usize);
 /// A namespace of streams.
 #[derive(Debug, Clone, PartialEq, Eq, Hash, PartialOrd, Ord)]
 pub enum Origin {
-    /// A butler's prefix, in file outputs.
-    Prefix(String),
+    /// A butler's prefix, in file outputs, and which of its runs: who appends
+    /// to a file may have the prefix of the one before.
+    Prefix(String, u32),
     /// A directory output, by its path.
     Directory(String),
 }
@@ -60,6 +62,19 @@ pub struct Streams {
     left_out: bool,
     unwanted: Unwanted,
     version: u64,
+    /// The run that was looked up last, of prefixes that have several.
+    current: HashMap<String, u32>,
+}
+
+/// What an entry's name, prefix and time lead to.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub enum Located {
+    /// A stream that is known.
+    Known(StreamId),
+    /// None yet; its origin would be this.
+    New(Origin),
+    /// None, and there are more runs than are told apart.
+    OneRunMore,
 }
 
 #[derive(Debug)]
@@ -119,6 +134,7 @@ impl Streams {
             left_out: false,
             unwanted: Unwanted::default(),
             version: 0,
+            current: HashMap::new(),
         }
     }
 
@@ -131,6 +147,57 @@ impl Streams {
     pub fn find(&self, origin: &Origin, name: &str) -> Option<StreamId> {
         let id = self.origin(origin)?;
         self.origins[id.0].by_name.get(name).copied()
+    }
+
+    /// The stream of a file's entry. One that has the name of another and
+    /// began at another time is of another run.
+    pub fn locate(&mut self, prefix: &str, name: &str, began: Option<Timestamp>) -> Located {
+        let current = self.current.get(prefix).copied();
+        let mut origin = Origin::Prefix(prefix.to_owned(), 0);
+        let mut last_has_name = true;
+        let mut runs = 0;
+        for run in current.into_iter().chain(0..CAT_RUNS_MAX) {
+            origin.set_run(run);
+            let Some(known) = self.origin(&origin) else {
+                if Some(run) == current {
+                    continue;
+                }
+                break;
+            };
+            let id = self.origins[known.0].by_name.get(name).copied();
+            if let Some(id) = id
+                && self.get(id).descriptor.timestamp == began
+            {
+                self.set_current(prefix, run);
+                return Located::Known(id);
+            }
+            last_has_name = id.is_some();
+            runs = runs.max(run + 1);
+        }
+        let run = if last_has_name { runs } else { runs - 1 };
+        if run >= CAT_RUNS_MAX {
+            self.left_out = true;
+            return Located::OneRunMore;
+        }
+        self.set_current(prefix, run);
+        origin.set_run(run);
+        Located::New(origin)
+    }
+
+    /// The prefix's origin of the run that was looked up last.
+    pub fn current(&self, prefix: &str) -> Option<OriginId> {
+        let run = self.current.get(prefix).copied().unwrap_or(0);
+        self.origin(&Origin::Prefix(prefix.to_owned(), run))
+    }
+
+    fn set_current(&mut self, prefix: &str, run: u32) {
+        match self.current.get_mut(prefix) {
+            Some(current) => *current = run,
+            None if run == 0 => {}
+            None => {
+                self.current.insert(prefix.to_owned(), run);
+            }
+        }
     }
 
     /// Is a stream of that name wanted?
@@ -221,6 +288,9 @@ impl Streams {
         if namespace.by_name.is_empty() {
             namespace.by_name = HashMap::new();
             self.by_origin.remove(&namespace.origin);
+            if let Origin::Prefix(prefix, _) = &*namespace.origin {
+                self.current.remove(prefix);
+            }
             self.free_origins.push(stream.origin);
         }
     }
@@ -336,8 +406,17 @@ impl Streams {
 
 fn path(origin: &Origin, name: &str) -> String {
     match origin {
-        Origin::Prefix(prefix) => format!("{prefix}/+/{name}"),
+        Origin::Prefix(prefix, 0) => format!("{prefix}/+/{name}"),
+        Origin::Prefix(prefix, run) => format!("{prefix}/+/{name} ({})", run + 1),
         Origin::Directory(path) => format!("{path}/{name}"),
+    }
+}
+
+impl Origin {
+    fn set_run(&mut self, new: u32) {
+        if let Self::Prefix(_, run) = self {
+            *run = new;
+        }
     }
 }
 
@@ -397,7 +476,7 @@ impl Selector {
             None => candidate == wanted,
         };
         match origin {
-            Origin::Prefix(prefix) if wanted.contains("/+/") => {
+            Origin::Prefix(prefix, _) if wanted.contains("/+/") => {
                 matches(&format!("{prefix}/+/{name}"))
             }
             _ => matches(name),
@@ -425,7 +504,7 @@ mod tests {
     }
 
     fn prefix(prefix: &str) -> Origin {
-        Origin::Prefix(prefix.into())
+        Origin::Prefix(prefix.into(), 0)
     }
 
     fn names_selected(wanted: &str) -> Vec<String> {

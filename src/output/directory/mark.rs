@@ -20,6 +20,7 @@
 use std::collections::HashSet;
 use std::fmt;
 use std::fs::File;
+use std::hash::{BuildHasher, RandomState};
 use std::io::{self, BufRead, Read};
 use std::os::fd::OwnedFd;
 
@@ -28,7 +29,7 @@ use rustix::io::{Errno, pread, pwrite};
 use serde_json::{Value, json};
 
 use super::beneath::{Directory, Identity, Obstacle};
-use crate::limits::RUN_MARK_MAX;
+use crate::limits::{RUN_MARK_MAX, RUN_MARK_STREAMS_MAX};
 
 /// The mark's name, which no file of a stream has.
 pub(crate) const MARK: &str = ".butler-run";
@@ -206,8 +207,10 @@ fn pid_in(directory: &Directory<'_>) -> Option<u64> {
 /// What a mark says to a reader.
 #[derive(Debug, Default)]
 pub(crate) struct Marked {
-    /// Paths of the streams of the last run; `None`: the mark can't tell.
-    paths: Option<HashSet<Box<str>>>,
+    /// Hashes of the paths of the last run's streams, which take less room;
+    /// `None`: the mark can't tell.
+    paths: Option<HashSet<u64>>,
+    hasher: RandomState,
 }
 
 impl Marked {
@@ -228,22 +231,29 @@ impl Marked {
         if head.is_some_and(|head| head["incomplete"] == true) {
             return Ok(Self::default());
         }
+        let hasher = RandomState::new();
         let mut paths = HashSet::new();
         while let Some(path) = next()? {
-            paths.insert(path);
+            paths.insert(hasher.hash_one(&*path));
+            if paths.len() > RUN_MARK_STREAMS_MAX {
+                return Err(io::Error::other(format!(
+                    "it has more than {RUN_MARK_STREAMS_MAX} streams"
+                )));
+            }
         }
         if lines.into_inner().limit() == 0 {
             return Err(io::Error::other(format!(
                 "it has more than {RUN_MARK_MAX} bytes"
             )));
         }
-        Ok(Self { paths: Some(paths) })
+        let paths = Some(paths);
+        Ok(Self { paths, hasher })
     }
 
     /// Was the stream at that path written by an earlier run than the last?
     pub fn is_earlier(&self, path: &str) -> bool {
         self.paths
             .as_ref()
-            .is_some_and(|paths| !paths.contains(path))
+            .is_some_and(|paths| !paths.contains(&self.hasher.hash_one(path)))
     }
 }
