@@ -484,7 +484,7 @@ fn the_second_signal_ends_serve_with_a_stuck_output() {
     serve.wait_for_counter("bytes_in", 20_106);
     serve.signal(Signal::TERM);
     serve.wait_for_stderr("once more to end at once");
-    serve.signal(Signal::TERM);
+    serve.signal_again(Signal::TERM);
     let ended = serve.wait();
     assert_eq!(ended.status.code(), Some(250));
     for says in [

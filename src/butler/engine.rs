@@ -8,7 +8,6 @@ use std::future::Future;
 use std::io;
 use std::os::fd::OwnedFd;
 use std::rc::Rc;
-use std::time::Duration;
 
 use tokio::io::Interest;
 use tokio::sync::Notify;
@@ -225,7 +224,7 @@ impl Engine {
             tokio::select! {
                 ready = kernel.readable() => ready?.clear_ready(),
                 () = self.wake_edge.notified() => {}
-                () = sleep_until(due) => {}
+                () = clock::sleep_until(due) => {}
             }
         }
         Ok(())
@@ -543,15 +542,5 @@ impl Engine {
         let step = begun.max(aborted) + LAST_OFFER_STEP;
         tokio::time::sleep_until(step.min(aborted + LAST_OFFER_MAX)).await;
         self.given_up.set(true);
-    }
-}
-
-async fn sleep_until(due_ns: Option<u64>) {
-    match due_ns {
-        None => std::future::pending().await,
-        Some(due) => {
-            let wait = due.saturating_sub(clock::mono_ns());
-            tokio::time::sleep_until(Instant::now() + Duration::from_nanos(wait)).await;
-        }
     }
 }

@@ -173,7 +173,7 @@ where streams can go.
 
 const SERVE: &str = "\
 butler serve waits for programs that connect to its socket and delivers what
-they send, until it gets SIGTERM or SIGINT.
+they send, until it gets SIGTERM, SIGINT, SIGHUP or SIGQUIT.
 
 Usage:
   butler [OPTIONS] [serve]
@@ -185,8 +185,10 @@ a stream: a header that names it, then its data until the connection is closed.
 A name may be used once.
 
 At the first signal the streams that are open may go on for --drain-timeout,
-then all is flushed. A second signal ends butler at once: what the output
-takes without being waited for is delivered, and the rest is reported.
+then all is flushed. Another one, a second or more later, ends butler at once:
+what the output takes without being waited for is delivered, and the rest is
+reported. A signal that was ignored when butler was started has no effect.
+SIGUSR1 tells the statistics.
 
 Example:
   butler --stream-server unix:/run/butler.sock --output directory,path=logs &
@@ -205,6 +207,11 @@ can open more of them: the variable LOGDOG_STREAM_SERVER_PATH tells it butler's
 socket, which the LogDog client libraries use. Butler delivers all of them, then
 exits as COMMAND did. Nothing after the beginning of COMMAND is read as an
 option of butler.
+
+COMMAND gets the signals SIGTERM, SIGINT, SIGHUP, SIGQUIT, SIGUSR1 and SIGUSR2
+that are sent to butler, and each once, also of a terminal. SIGTERM or SIGINT
+sends what is buffered at once; the same one again, a second or more later,
+kills COMMAND.
 
 Without --output the last line on butler's standard error says how COMMAND
 ended and where its logs are; --quiet or --log-level error leave it out.

@@ -2,6 +2,7 @@
 
 pub mod args;
 pub mod cat;
+mod demands;
 mod flags;
 pub mod help;
 mod logger;
@@ -68,11 +69,21 @@ fn execute(args: impl IntoIterator<Item = OsString>) -> ExitCode {
         }
         Invocation::Serve(common) => {
             begin_log(&common);
-            start(common.io, serve::serve(common, passed))
+            match session::catch_signals() {
+                Ok(caught) => start(common.io, serve::serve(common, passed, caught)),
+                Err(error) => no_signals(&error),
+            }
         }
         Invocation::Run(common, options) => {
             begin_log(&common);
-            start(common.io, run::run(common, options, passed, inherited))
+            let io = common.io;
+            match run::Prepared::new() {
+                Ok(prepared) => {
+                    let run = run::run(common, options, passed, inherited, prepared);
+                    start(io, run)
+                }
+                Err(error) => no_signals(&error),
+            }
         }
         Invocation::Stream(common, options) => {
             begin_log(&common);
@@ -87,6 +98,10 @@ fn begin_log(common: &Common) {
     for remark in &common.remarks {
         log::log!(remark.level, "{}", remark.text);
     }
+}
+
+fn no_signals(error: &std::io::Error) -> ExitCode {
+    session::fail(format!("signals: {error}"))
 }
 
 fn start(io: IoMode, subcommand: impl Future<Output = ExitCode>) -> ExitCode {

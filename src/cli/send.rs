@@ -76,11 +76,8 @@ pub(super) async fn send(
     source: OwnedFd,
     properties: &StreamProperties,
     server: &Path,
+    mut signals: Signals,
 ) -> ExitCode {
-    let mut signals = match Signals::new() {
-        Ok(signals) => signals,
-        Err(error) => return session::fail(format!("signals: {error}")),
-    };
     let header = match header::encode(properties) {
         Ok(header) => header,
         Err(error) => return session::fail(error),
@@ -92,8 +89,8 @@ pub(super) async fn send(
         tokio::select! {
             result = &mut sending => break result,
             asked = signals.next() => match asked {
-                Asked::Statistics => log::info!("{} bytes are sent", transfer.sent.get()),
-                Asked::End if last_moment.is_some() => break Err(SendError::Interrupted),
+                Asked::Statistics => session::tell(&format!("{} bytes are sent", transfer.sent.get())),
+                Asked::EndNow => break Err(SendError::Interrupted),
                 Asked::End => {
                     let time = common.drain_timeout + common.config.flush_timeout;
                     last_moment = Some(Instant::now() + time);

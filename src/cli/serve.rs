@@ -9,11 +9,12 @@ use super::options::Common;
 use super::passed::Passed;
 use super::sandbox::Needs;
 use super::session::{self, Failure, Signals};
+use crate::reactor::signals::Caught;
 use crate::{Butler, StreamServer};
 
-pub(super) async fn serve(mut common: Common, passed: Passed) -> ExitCode {
+pub(super) async fn serve(mut common: Common, passed: Passed, caught: Caught) -> ExitCode {
     session::raise_descriptor_limit();
-    let mut signals = match Signals::new() {
+    let mut signals = match Signals::new(caught) {
         Ok(signals) => signals,
         Err(error) => return session::fail(format!("signals: {error}")),
     };

@@ -9,10 +9,10 @@ use std::path::Path;
 use std::process::ExitCode;
 
 use rustix::process::{
-    DumpableBehavior, Resource, Rlimit, getrlimit, set_dumpable_behavior, setrlimit,
+    DumpableBehavior, Resource, Rlimit, Signal, getrlimit, set_dumpable_behavior, setrlimit,
 };
-use tokio::signal::unix::{Signal, SignalKind, signal};
 
+use super::demands::{Demand, Demands};
 use super::notify::Notifier;
 use super::options::Common;
 use super::passed::Passed;
@@ -21,6 +21,8 @@ use super::runs::RunDirectory;
 use crate::output::Output;
 #[cfg(feature = "logdog")]
 use crate::output::logdog::RegistrationError;
+use crate::reactor::signals::{Arrivals, Caught};
+use crate::reactor::{clock, orphans};
 use crate::{Butler, Report, StreamServer, Users};
 
 /// The butler itself failed, or logs were lost.
@@ -139,13 +141,12 @@ pub(super) async fn open(common: &Common, signals: &mut Signals) -> Result<Butle
             }
         }
     }
-    signals.asked_to_end = true;
     let mut late = std::pin::pin!(tokio::time::sleep(common.drain_timeout));
     loop {
         tokio::select! {
             opened = &mut opening => return Ok(opened?),
             asked = signals.next() => {
-                if asked == Asked::End {
+                if asked == Asked::EndNow {
                     return Err(Failure::Interrupted);
                 }
             }
@@ -264,22 +265,46 @@ pub(super) fn raise_descriptor_limit() {
     }
 }
 
-/// Lets a write beyond the limit of a file's size fail with an error, which
-/// is handled, instead of killing us. A handler, not ignoring: a child does
-/// not inherit it.
-pub(super) fn survive_file_limit() -> io::Result<Signal> {
-    signal(SignalKind::from_raw(rustix::process::Signal::XFSZ.as_raw()))
+/// What asks `serve` and `stream` for the end.
+const ENDS: [Signal; 5] = [
+    Signal::TERM,
+    Signal::INT,
+    Signal::HUP,
+    Signal::QUIT,
+    Signal::XCPU,
+];
+
+/// What must not end a process that holds data. A write beyond the limit of a
+/// file's size (XFSZ) fails with an error as well, which is handled. That these
+/// are caught and not ignored is for the command of `run`, which would inherit
+/// that.
+pub(super) const WITHOUT_EFFECT: [Signal; 9] = [
+    Signal::USR2,
+    Signal::ALARM,
+    Signal::VTALARM,
+    Signal::PROF,
+    Signal::IO,
+    Signal::POWER,
+    Signal::STKFLT,
+    Signal::XCPU,
+    Signal::XFSZ,
+];
+
+/// Catches what [`Signals`] is to see. It is the first that is done.
+pub(super) fn catch_signals() -> io::Result<Caught> {
+    let others = [Signal::USR1, Signal::CHILD];
+    let all: Vec<_> = ENDS
+        .into_iter()
+        .chain(WITHOUT_EFFECT)
+        .chain(others)
+        .collect();
+    Caught::new(&all)
 }
 
 /// The signals that end a butler, and the one that asks for statistics.
 pub(super) struct Signals {
-    /// Kept so that its handler is there.
-    _file_limit: Signal,
-    terminate: Signal,
-    interrupt: Signal,
-    statistics: Signal,
-    /// One that asks for the end has come.
-    asked_to_end: bool,
+    arrivals: Arrivals,
+    demands: Demands,
 }
 
 /// What a signal asks for.
@@ -287,26 +312,35 @@ pub(super) struct Signals {
 pub(super) enum Asked {
     /// To come to an end.
     End,
-    /// To log statistics.
+    /// To come to it at once.
+    EndNow,
+    /// To tell statistics.
     Statistics,
 }
 
 impl Signals {
-    pub fn new() -> io::Result<Self> {
+    pub fn new(caught: Caught) -> io::Result<Self> {
         Ok(Self {
-            _file_limit: survive_file_limit()?,
-            terminate: signal(SignalKind::terminate())?,
-            interrupt: signal(SignalKind::interrupt())?,
-            statistics: signal(SignalKind::user_defined1())?,
-            asked_to_end: false,
+            arrivals: caught.arrivals()?,
+            demands: Demands::default(),
         })
     }
 
     pub async fn next(&mut self) -> Asked {
-        tokio::select! {
-            _ = self.terminate.recv() => Asked::End,
-            _ = self.interrupt.recv() => Asked::End,
-            _ = self.statistics.recv() => Asked::Statistics,
+        loop {
+            let arrival = self.arrivals.next().await;
+            match arrival.signal {
+                Signal::USR1 => return Asked::Statistics,
+                Signal::CHILD => orphans::reap(None),
+                signal if ENDS.contains(&signal) => {
+                    match self.demands.take(arrival.at_ns, clock::mono_ns()) {
+                        Demand::First => return Asked::End,
+                        Demand::Again => return Asked::EndNow,
+                        Demand::Same => {}
+                    }
+                }
+                _ => {}
+            }
         }
     }
 }
@@ -320,30 +354,43 @@ pub(super) async fn wait(
     notifier: &Notifier,
 ) -> Result<Report, crate::Error> {
     let mut ended = std::pin::pin!(butler.wait());
-    if signals.asked_to_end {
+    let end = || {
         notifier.stopping();
+        butler.stop_buffering();
         butler.shutdown(common.drain_timeout);
+    };
+    if signals.demands.any() {
+        end();
     }
     loop {
         tokio::select! {
             result = &mut ended => return result,
             asked = signals.next() => match asked {
-                Asked::Statistics => log_statistics(butler),
-                Asked::End if signals.asked_to_end => butler.abort(),
+                Asked::Statistics => tell_statistics(butler),
+                Asked::EndNow => butler.abort(),
                 Asked::End => {
-                    signals.asked_to_end = true;
-                    notifier.stopping();
                     log::info!("ending; once more to end at once");
-                    butler.shutdown(common.drain_timeout);
+                    end();
                 }
             },
         }
     }
 }
 
-/// For SIGUSR1: asked for, so it is told at any level but silence.
-pub(super) fn log_statistics(butler: &Butler) {
-    log::info!("statistics: {}", butler.statistics());
+/// For SIGUSR1.
+pub(super) fn tell_statistics(butler: &Butler) {
+    tell(&format!("statistics: {}", butler.statistics()));
+}
+
+/// Tells what was asked for: at any level.
+pub(super) fn tell(what: &str) {
+    log::logger().log(
+        &log::Record::builder()
+            .level(log::Level::Info)
+            .target(module_path!())
+            .args(format_args!("{what}"))
+            .build(),
+    );
 }
 
 /// Tells how it went and writes the statistics. True if all that was accepted

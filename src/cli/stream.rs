@@ -15,19 +15,25 @@ use super::notify::Notifier;
 use super::options::{Common, StreamOptions};
 use super::sandbox::Needs;
 use super::send;
-use super::session;
+use super::session::{self, Signals};
 use super::values;
 use crate::wire::descriptor::StreamProperties;
 use crate::wire::name::StreamName;
 
 pub(super) async fn stream(common: Common, options: StreamOptions) -> ExitCode {
     let environment = ["LOGDOG_STREAM_SERVER_PATH", "LOGDOG_NAMESPACE"].map(std::env::var_os);
-    match begin(&common, &options, environment) {
-        Ok((source, Way::Own, properties)) => deliver(common, source, &properties).await,
-        Ok((source, Way::Another(server), properties)) => {
-            send::send(&common, source, &properties, &server).await
-        }
-        Err(what) => session::fail(what),
+    let (source, way, properties) = match begin(&common, &options, environment) {
+        Ok(begun) => begun,
+        Err(what) => return session::fail(what),
+    };
+    // Not any sooner: nothing else ends the wait for the writer of a FIFO.
+    let signals = match session::catch_signals().and_then(Signals::new) {
+        Ok(signals) => signals,
+        Err(error) => return session::fail(format!("signals: {error}")),
+    };
+    match way {
+        Way::Own => deliver(common, source, &properties, signals).await,
+        Way::Another(server) => send::send(&common, source, &properties, &server, signals).await,
     }
 }
 
@@ -101,11 +107,12 @@ fn name_in(namespace: &OsStr, name: &StreamName) -> Result<StreamName, String> {
         .map_err(|error| format!("LOGDOG_NAMESPACE is {namespace:?}: {error}"))
 }
 
-async fn deliver(mut common: Common, source: OwnedFd, properties: &StreamProperties) -> ExitCode {
-    let mut signals = match session::Signals::new() {
-        Ok(signals) => signals,
-        Err(error) => return session::fail(format!("signals: {error}")),
-    };
+async fn deliver(
+    mut common: Common,
+    source: OwnedFd,
+    properties: &StreamProperties,
+    mut signals: Signals,
+) -> ExitCode {
     let statistics = match session::prepare_statistics(&common) {
         Ok(statistics) => statistics,
         Err(why) => return session::fail(why),

@@ -126,6 +126,19 @@ impl Serve {
         rustix::process::kill_process(pid, signal).expect("it is alive");
     }
 
+    /// The same as a demand of its own: what comes within a second of another
+    /// one belongs to that.
+    pub fn signal_again(&self, signal: rustix::process::Signal) {
+        std::thread::sleep(Duration::from_millis(1200));
+        self.signal(signal);
+    }
+
+    /// To its process group, which must be its own.
+    pub fn signal_group(&self, signal: rustix::process::Signal) {
+        let group = rustix::process::Pid::from_raw(self.pid()).expect("a pid");
+        rustix::process::kill_process_group(group, signal).expect("it is alive");
+    }
+
     /// SIGTERM, and waits for the end.
     pub fn terminate(self) -> Ended {
         self.signal(rustix::process::Signal::TERM);

@@ -120,7 +120,7 @@ fn signals_as_we_found_them() {
         env
     };
     let changed = [
-        "--ignore-signal=HUP,INT,CHLD,XFSZ,USR2",
+        "--ignore-signal=HUP,INT,CHLD,PIPE,XFSZ,USR2",
         "--block-signal=USR1,WINCH",
     ];
     if !env(&changed)

@@ -335,8 +335,7 @@ fn a_failing_server_blocks_writers_and_is_reported() {
     let accepted = bytes_in();
     assert!(serve.resident().1 < 60 << 20, "{:?}", serve.resident());
     serve.signal(Signal::TERM);
-    std::thread::sleep(Duration::from_millis(100));
-    serve.signal(Signal::TERM);
+    serve.signal_again(Signal::TERM);
     let ended = serve.wait();
     client.join().unwrap();
     assert_eq!(ended.status.code(), Some(250), "{ended:?}");

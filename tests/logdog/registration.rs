@@ -225,8 +225,7 @@ fn signals_end_it() {
         std::thread::sleep(Duration::from_millis(200));
         serve.signal(Signal::TERM);
         if subcommand.is_empty() {
-            std::thread::sleep(Duration::from_millis(200));
-            serve.signal(Signal::TERM);
+            serve.signal_again(Signal::TERM);
         }
         let ended = serve.wait();
         assert_eq!(ended.status.code(), Some(250), "{ended:?}");

@@ -4,6 +4,7 @@ mod capture;
 mod environment;
 mod program;
 mod refusal;
+mod relay;
 mod result;
 mod signals;
 mod summary;
@@ -27,7 +28,6 @@ use super::runs::RunDirectory;
 use super::sandbox::Needs;
 use super::session::{self, EXIT_FAILED, Failure};
 use crate::output::Output;
-use crate::reactor::ignored::Ignored;
 use crate::reactor::passed::Inherited;
 use crate::{Butler, Report};
 use capture::ChildIo;
@@ -36,6 +36,7 @@ use program::Program;
 use refusal::Refusal;
 use result::{Ending, exit_code};
 use signals::ChildSignals;
+pub(super) use signals::Prepared;
 use summary::summary;
 
 pub(super) async fn run(
@@ -43,6 +44,7 @@ pub(super) async fn run(
     options: RunOptions,
     passed: Passed,
     inherited: Inherited,
+    prepared: Prepared,
 ) -> ExitCode {
     let result_path = options.result_path.as_deref();
     let statistics = session::prepare_statistics(&common);
@@ -60,7 +62,7 @@ pub(super) async fn run(
         statistics,
         result,
     };
-    let ending = match run.run(passed).await {
+    let ending = match run.run(passed, prepared).await {
         Ok(ending) => ending,
         Err(failure) => {
             failure.tell();
@@ -87,13 +89,13 @@ struct Run<'a> {
 }
 
 impl Run<'_> {
-    async fn run(&mut self, passed: Passed) -> Result<Ending, Failure> {
+    async fn run(&mut self, passed: Passed, prepared: Prepared) -> Result<Ending, Failure> {
         let options = self.options;
+        let mut signals =
+            ChildSignals::new(prepared).map_err(|error| format!("signals: {error}"))?;
         if let Some(directory) = &options.chdir {
             check_directory(directory)?;
         }
-        let ignored = Ignored::as_found();
-        let mut signals = ChildSignals::new().map_err(|error| format!("signals: {error}"))?;
         let server = session::listen(&self.common, passed)?;
         self.directory = session::give_directory(&mut self.common)?;
         let needs = Needs::of(&self.common)
@@ -109,6 +111,7 @@ impl Run<'_> {
 
         let mut shown = Vec::new();
         let child_io = ChildIo::open(options, &butler, &mut shown)?;
+        signals.begin()?;
         let begun = Instant::now();
         let spawned = self.spawn(|command| {
             if let Some(directory) = &options.chdir {
@@ -123,7 +126,7 @@ impl Run<'_> {
             for name in notify::VARIABLES {
                 command.env_remove(name);
             }
-            ignored.hand_on(command);
+            signals.hand_on_ignored(command);
             child_io.give_to(command)
         });
         // Our ends of the child's pipes: it has its own.
@@ -132,6 +135,7 @@ impl Run<'_> {
             Ok(child) => child,
             Err(refusal) => return Ok(self.refused(&butler, &refusal).await),
         };
+        signals.begun(&child);
         self.close_pipes();
         if let Some(directory) = &mut self.directory {
             directory.begin();
@@ -152,7 +156,7 @@ impl Run<'_> {
         let report = signals.wait_for_end(&butler).await;
         for copy in shown {
             // A copy that nobody takes is not waited for without end.
-            let _ = tokio::time::timeout(self.common.drain_timeout, copy).await;
+            signals.wait_at_end(self.common.drain_timeout, copy).await;
         }
         let ending = self.ended(&butler, exit_code(status), report);
         if let Some(directory) = &self.directory

@@ -2,46 +2,92 @@
 
 use std::io;
 use std::process::ExitStatus;
+use std::time::Duration;
 
-use rustix::process::{Pid, kill_process};
-use tokio::process::Child;
-use tokio::signal::unix::{Signal, SignalKind, signal};
+use rustix::process::{Pid, Signal, kill_process};
+use tokio::process::{Child, Command};
 
+use super::relay::{Act, HANDED_ON, Relay};
 use crate::cli::options::Common;
 use crate::cli::session::{self, Failure};
+use crate::reactor::ignored::Ignored;
+use crate::reactor::signals::{Arrival, Arrivals, Caught};
+use crate::reactor::{clock, orphans, witness};
 use crate::{Butler, Report};
 
+/// What must be there before anything else is: the first signal may come at
+/// once, and the witness takes along what it finds.
+#[derive(Debug)]
+pub(in crate::cli) struct Prepared {
+    ignored: Ignored,
+    caught: Caught,
+    witness: Option<witness::Witness>,
+}
+
+impl Prepared {
+    pub fn new() -> io::Result<Self> {
+        // Then SIGCHLD can be caught.
+        let ignored = Ignored::as_found();
+        let all: Vec<_> = HANDED_ON
+            .into_iter()
+            .chain(session::WITHOUT_EFFECT)
+            .chain([Signal::CHILD])
+            .collect();
+        Ok(Self {
+            ignored,
+            caught: Caught::new(&all)?,
+            witness: told("a witness", witness::Witness::new()),
+        })
+    }
+}
+
+/// Without it we go on.
+fn told<T>(what: &str, result: io::Result<T>) -> Option<T> {
+    if let Err(error) = &result {
+        log::debug!("{what} of signals to the group: {error}");
+    }
+    result.ok()
+}
+
 /// The signals that a child is to get instead of us.
+#[derive(Debug)]
 pub(super) struct ChildSignals {
-    signals: [(rustix::process::Signal, Signal); 6],
-    /// Kept so that its handler is there.
-    _file_limit: Signal,
-    /// The same. If we were started with SIGCHLD ignored, the kernel would
-    /// tell nobody how the child ended.
-    _child: Signal,
-    /// SIGTERM and SIGINT so far.
-    ends: u32,
+    ignored: Ignored,
+    arrivals: Arrivals,
+    witness: Option<witness::Listening>,
+    relay: Relay,
+    command: Option<Pid>,
+    /// Nobody is waited for any more.
+    end_now: bool,
 }
 
 impl ChildSignals {
-    pub fn new() -> io::Result<Self> {
-        use rustix::process::Signal as Number;
-        let listen = |number: Number| {
-            signal(SignalKind::from_raw(number.as_raw())).map(|signal| (number, signal))
-        };
+    pub fn new(prepared: Prepared) -> io::Result<Self> {
+        let witness = prepared.witness;
         Ok(Self {
-            signals: [
-                listen(Number::TERM)?,
-                listen(Number::INT)?,
-                listen(Number::HUP)?,
-                listen(Number::QUIT)?,
-                listen(Number::USR1)?,
-                listen(Number::USR2)?,
-            ],
-            _file_limit: session::survive_file_limit()?,
-            _child: signal(SignalKind::child())?,
-            ends: 0,
+            ignored: prepared.ignored,
+            arrivals: prepared.caught.arrivals()?,
+            witness: witness.and_then(|witness| told("listening to a witness", witness.listen())),
+            relay: Relay::new(witness::leads_session()),
+            command: None,
+            end_now: false,
         })
+    }
+
+    /// Takes the next signal; is there something to do at once?
+    async fn next(&mut self) -> Option<Act> {
+        let arrival = self.arrivals.next().await;
+        self.take(arrival)
+    }
+
+    fn take(&mut self, arrival: Arrival) -> Option<Act> {
+        if arrival.signal == Signal::CHILD {
+            orphans::reap(self.command);
+            return None;
+        }
+        let act = self.relay.arrived(arrival, clock::mono_ns());
+        self.end_now |= act == Some(Act::EndNow);
+        act
     }
 
     /// Opens the butler, unless a signal comes that asks for the end.
@@ -51,54 +97,82 @@ impl ChildSignals {
         loop {
             tokio::select! {
                 opened = &mut opening => return opened.map_err(Failure::from),
-                number = self.next() => {
-                    if number != rustix::process::Signal::USR1
-                        && number != rustix::process::Signal::USR2
-                    {
-                        return Err(Failure::Interrupted);
-                    }
+                act = self.next() => if act == Some(Act::EndNow) {
+                    return Err(Failure::Interrupted);
                 }
             }
         }
     }
 
-    /// The next signal; counts those that ask for the end.
-    async fn next(&mut self) -> rustix::process::Signal {
-        let number = std::future::poll_fn(|cx| {
-            for (number, signal) in &mut self.signals {
-                if signal.poll_recv(cx).is_ready() {
-                    return std::task::Poll::Ready(*number);
-                }
-            }
-            std::task::Poll::Pending
-        })
-        .await;
-        if matches!(
-            number,
-            rustix::process::Signal::TERM | rustix::process::Signal::INT
-        ) {
-            self.ends += 1;
-        }
-        number
+    /// Lets the command ignore what we were started with ignored.
+    pub fn hand_on_ignored(&self, command: &mut Command) {
+        self.ignored.hand_on(command);
     }
 
-    /// Waits for the child, and hands it the signals that come. The second
-    /// SIGTERM or SIGINT ends both of us at once.
+    /// The command is about to begin, unless a signal has come that asks for
+    /// the end.
+    pub fn begin(&mut self) -> Result<(), Failure> {
+        while let Some(arrival) = self.arrivals.take() {
+            if self.take(arrival) == Some(Act::EndNow) {
+                return Err(Failure::Interrupted);
+            }
+        }
+        self.relay.begins(clock::mono_ns());
+        Ok(())
+    }
+
+    /// The command has begun, and ends with us from now on.
+    pub fn begun(&mut self, child: &Child) {
+        self.command = child.id().and_then(|id| Pid::from_raw(id as i32));
+        if let (Some(witness), Some(command)) = (&self.witness, self.command) {
+            told(
+                "entrusting the command to the witness",
+                witness.entrust(command),
+            );
+        }
+    }
+
+    /// Waits for the child, and hands it the signals that come for it. A demand
+    /// that is made once more ends both of us at once.
     pub async fn wait_for(&mut self, child: &mut Child, butler: &Butler) -> io::Result<ExitStatus> {
-        let pid = child.id().and_then(|id| Pid::from_raw(id as i32));
-        loop {
-            let number = tokio::select! {
-                status = child.wait() => return status,
-                number = self.next() => number,
-            };
-            if self.ends >= 2 {
-                butler.abort();
-                child.start_kill()?;
-                return child.wait().await;
+        let status = loop {
+            let due = self.relay.due_ns();
+            tokio::select! {
+                status = child.wait() => break status,
+                act = self.next() => match act {
+                    None => {}
+                    Some(Act::SendStaged) => butler.stop_buffering(),
+                    Some(Act::TellStatistics) => session::tell_statistics(butler),
+                    Some(Act::EndNow) => match child.start_kill() {
+                        Ok(()) => break child.wait().await,
+                        // Another user's, as after sudo: it is waited for.
+                        Err(error) => log::warn!("can't kill the command: {error}"),
+                    }
+                },
+                () = clock::sleep_until(due) => self.hand_on().await,
             }
-            if let Some(pid) = pid
-                && let Err(error) = kill_process(pid, number)
-            {
+        };
+        self.command = None;
+        self.relay.ended();
+        orphans::reap(None);
+        if self.end_now {
+            butler.abort();
+        }
+        status
+    }
+
+    /// Hands on what is due.
+    async fn hand_on(&mut self) {
+        let Some(command) = self.command else {
+            return;
+        };
+        let witnessed = match &mut self.witness {
+            Some(witness) => witness.ask().await,
+            None => None,
+        };
+        let in_group = witness::is_in_our_group(command);
+        for signal in self.relay.settle(clock::mono_ns(), witnessed, in_group) {
+            if let Err(error) = kill_process(command, signal) {
                 log::warn!("can't pass a signal on: {error}");
             }
         }
@@ -110,15 +184,27 @@ impl ChildSignals {
         loop {
             tokio::select! {
                 result = &mut ended => return result,
-                number = self.next() => match number {
-                    rustix::process::Signal::USR1 => session::log_statistics(butler),
-                    rustix::process::Signal::TERM | rustix::process::Signal::INT
-                        if self.ends >= 2 => {
-                            butler.abort();
-                        }
-                    _ => {}
+                act = self.next() => match act {
+                    None => {}
+                    Some(Act::SendStaged) => butler.stop_buffering(),
+                    Some(Act::TellStatistics) => session::tell_statistics(butler),
+                    Some(Act::EndNow) => butler.abort(),
                 },
             }
         }
+    }
+
+    /// Waits for something else at the end, for that long at most, and not
+    /// when nobody is to be waited for any more.
+    pub async fn wait_at_end(&mut self, time: Duration, what: impl Future<Output = ()>) {
+        let mut what = std::pin::pin!(tokio::time::timeout(time, what));
+        while !self.end_now {
+            tokio::select! {
+                biased;
+                _ = &mut what => return,
+                _ = self.next() => {}
+            }
+        }
+        let _ = tokio::time::timeout(crate::limits::LAST_OFFER_STEP, what).await;
     }
 }

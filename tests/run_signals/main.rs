@@ -1,12 +1,22 @@
-//! `butler run` and what may go wrong at the end: signals, background
+//! Signals, and what may go wrong at the end of `butler run`: background
 //! processes, outputs that take nothing.
 
 #![allow(clippy::unwrap_used)]
 
+#[path = "../common/mod.rs"]
 mod common;
 
+mod cancel;
+mod first_process;
+mod group;
+mod ignored;
+mod serve;
+mod terminal;
+
 use std::fs;
+use std::os::unix::process::CommandExt;
 use std::path::Path;
+use std::process::{Command, Stdio};
 use std::sync::Once;
 
 use common::process::{self, Serve, parse_file};
@@ -48,14 +58,34 @@ fn ignore_nothing() {
 
 /// `butler OPTIONS run -- sh -c SCRIPT`, running in `dir`.
 fn start(dir: &Path, options: &[&str], script: &str) -> Serve {
+    start_with(dir, options, &["sh", "-c", script], |_| {})
+}
+
+/// The same in a process group of its own, as a CI system or timeout(1) starts
+/// it.
+fn start_group(dir: &Path, options: &[&str], script: &str) -> Serve {
+    start_with(dir, options, &["sh", "-c", script], |command| {
+        command.process_group(0);
+    })
+}
+
+fn start_with(
+    dir: &Path,
+    options: &[&str],
+    job: &[&str],
+    change: impl FnOnce(&mut Command),
+) -> Serve {
     ignore_nothing();
     let socket = dir.join("streams.sock");
     let mut command = process::command(["--log-level=info", "--output=file,path=logs"]);
     command
         .arg(format!("--stream-server=unix:{}", socket.display()))
         .args(options)
-        .args(["run", "--result-path=result", "--", "sh", "-c", script])
+        .args(["run", "--result-path=result", "--"])
+        .args(job)
+        .stdout(Stdio::null())
         .current_dir(dir);
+    change(&mut command);
     Serve::begin(command, socket)
 }
 
@@ -100,30 +130,6 @@ fn a_child_killed_by_a_signal_that_came_through_us() {
     butler.signal(Signal::TERM);
     assert_eq!(butler.wait().status.code(), Some(143));
     assert_eq!(stdout_in(dir.path()), "begun\n");
-}
-
-#[test]
-fn the_second_signal_ends_both_at_once() {
-    for second in [Signal::TERM, Signal::INT] {
-        let dir = tempfile::tempdir().unwrap();
-        let script =
-            format!("echo $$ > pid; trap ': > once' TERM; echo 12345; : > ready; {FOREVER}");
-        let options = ["--drain-timeout=10m", "--output=unix:absent.sock"];
-        let butler = start(dir.path(), &options, &script);
-        wait_for_file(dir.path(), "ready");
-        butler.signal(Signal::TERM);
-        wait_for_file(dir.path(), "once");
-        butler.signal(second);
-        let ended = butler.wait();
-        assert_eq!(ended.status.code(), Some(137), "{ended:?}");
-        let pid = fs::read_to_string(dir.path().join("pid")).unwrap();
-        assert!(!Path::new("/proc").join(pid.trim()).exists(), "it lives");
-        assert!(
-            ended.stderr.contains("stream stdout: 6 bytes lost"),
-            "{ended:?}"
-        );
-        assert!(!delivered(dir.path()));
-    }
 }
 
 /// It holds our pipe, and we don't wait for it for ever.
@@ -196,7 +202,7 @@ fn a_copy_that_nobody_reads_takes_nothing_away() {
             .args(["--result-path=result", "--", "seq", "1", "100000"])
             .current_dir(dir.path())
             .stdout(writer)
-            .stderr(std::process::Stdio::null());
+            .stderr(Stdio::null());
         let mut child = child.spawn().unwrap();
         // The writing end that is still here.
         drop(command);
