@@ -8,6 +8,7 @@
 use std::fmt;
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError, Weak};
 
+use ahash::AHashSet;
 use base64::Engine as _;
 use base64::engine::general_purpose::{STANDARD_NO_PAD, URL_SAFE_NO_PAD};
 use memchr::memmem;
@@ -77,15 +78,20 @@ pub fn mask(text: &[u8]) -> Vec<u8> {
     let held = held();
     let alive: Vec<_> = held.iter().filter_map(Weak::upgrade).collect();
     let mut is_secret = vec![false; text.len()];
+    let runs: AHashSet<_> = text.windows(RUN).collect();
+    let mut secret_runs = AHashSet::new();
     for form in alive.iter().flat_map(|forms| &forms.0) {
-        let run = form.len().min(RUN);
-        if run == 0 {
-            continue;
-        }
-        for (at, window) in text.windows(run).enumerate() {
-            if memmem::find(form, window).is_some() {
-                is_secret[at..at + run].fill(true);
+        // The text is short and secrets need not be: each is gone over once.
+        secret_runs.extend(form.windows(RUN).filter(|run| runs.contains(run)));
+        if (1..RUN).contains(&form.len()) {
+            for at in memmem::find_iter(text, form) {
+                is_secret[at..at + form.len()].fill(true);
             }
+        }
+    }
+    for (at, run) in text.windows(RUN).enumerate() {
+        if secret_runs.contains(run) {
+            is_secret[at..at + RUN].fill(true);
         }
     }
     let mut masked = Vec::with_capacity(text.len());
