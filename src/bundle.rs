@@ -6,6 +6,7 @@
 //! puts the chains together with what stands around them on the wire; large
 //! parts are shared, not copied.
 
+use std::cell::Cell;
 use std::rc::Rc;
 
 use bytes::{BufMut, Bytes, BytesMut};
@@ -64,6 +65,10 @@ pub struct StreamInfo {
     pub(crate) descriptor_field: Box<[u8]>,
     /// Where its bytes went.
     pub(crate) account: Account,
+    /// Bundles that it is in.
+    pub(crate) bundles: Cell<u32>,
+    /// Its client is gone: it is kept for its bundles alone.
+    pub(crate) ended: Cell<bool>,
 }
 
 impl StreamInfo {
@@ -81,7 +86,14 @@ impl StreamInfo {
             stream_type,
             descriptor_field: field.into(),
             account: Account::default(),
+            bundles: Cell::new(0),
+            ended: Cell::new(false),
         }
+    }
+
+    /// Bytes of memory.
+    pub(crate) fn memory(&self) -> usize {
+        size_of::<Self>() + self.name.as_str().len() + self.descriptor_field.len()
     }
 
     /// Where its bytes went.

@@ -58,6 +58,8 @@ pub(crate) struct Bundler {
     cut: usize,
     /// Bundles that the output has.
     in_flight: usize,
+    /// Bytes of memory of streams that have ended and are in bundles still.
+    ended: usize,
 }
 
 /// The bundle being filled.
@@ -103,12 +105,14 @@ impl Bundler {
             spare_bytes: 0,
             cut: 0,
             in_flight: 0,
+            ended: 0,
         }
     }
 
-    /// Bytes of memory that staged and cut bundles take.
+    /// Bytes of memory that staged and cut bundles take, with the streams that
+    /// are there for them alone.
     pub fn held(&self) -> usize {
-        self.cut + self.open.as_ref().map_or(0, Open::memory)
+        self.cut + self.ended + self.open.as_ref().map_or(0, Open::memory)
     }
 
     /// Bundles taken and not given back.
@@ -299,6 +303,7 @@ impl Bundler {
                 index: open.streams.len() as u32,
             };
             open.size += entry_overhead(info);
+            info.bundles.set(info.bundles.get() + 1);
             open.streams.push(BundleStream {
                 info: Rc::clone(info),
                 terminal: None,
@@ -371,6 +376,14 @@ impl Bundler {
         self.pool.bytes()
     }
 
+    /// The stream has ended: what is known of it is kept for bundles alone.
+    pub fn stream_ended(&mut self, info: &StreamInfo) {
+        info.ended.set(true);
+        if info.bundles.get() > 0 {
+            self.ended += info.memory();
+        }
+    }
+
     /// Takes back the memory of a bundle.
     pub fn recycle(&mut self, bundle: Bundle) {
         self.in_flight -= 1;
@@ -382,7 +395,12 @@ impl Bundler {
             ..
         } = bundle;
         parts.clear();
-        streams.clear();
+        for BundleStream { info, .. } in streams.drain(..) {
+            info.bundles.set(info.bundles.get() - 1);
+            if info.bundles.get() == 0 && info.ended.get() {
+                self.ended -= info.memory();
+            }
+        }
         let lists = lists_memory(&parts, &streams);
         if self.spare.len() < SPARE_MAX && self.spare_bytes + lists <= SPARE_BYTES_MAX {
             self.spare_bytes += lists;

@@ -285,6 +285,7 @@ impl Core {
         });
         self.unqueue(key);
         let stream = self.streams.remove(key).expect(OPEN);
+        self.bundler.stream_ended(&stream.info);
         self.idle -= stream.carry.memory();
         self.names
             .insert(stream.info.name.clone(), Registered::Ended);

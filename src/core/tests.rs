@@ -432,6 +432,40 @@ fn when_memory_is_short() {
     assert!(!core.may_read(), "the bound is kept, not passed");
 }
 
+/// What is known of a stream that has ended counts for as long as a bundle
+/// needs it: its descriptor may be much longer than its data.
+#[test]
+fn streams_that_have_ended_count() {
+    let mut core = core();
+    let long = 100_000;
+    let mut bundles = Vec::new();
+    for number in 0..5 {
+        let before = core.buffered();
+        let mut properties =
+            StreamProperties::new(format!("s/{number}").parse().unwrap(), StreamType::Text);
+        properties.content_type = "x".repeat(long).into();
+        let key = core.open(&at(0), &properties).unwrap();
+        core.data(&at(0), key, b"line\n").unwrap();
+        assert!(core.buffered() < before + long as u64, "it is open");
+        // In two bundles, but here once.
+        bundles.extend(core.poll_bundle(&at(AGE_NS)));
+        core.end(&at(AGE_NS), key);
+        bundles.extend(core.poll_bundle(&at(2 * AGE_NS)));
+        let more = core.buffered() - before;
+        assert!(more >= long as u64 && more < 2 * long as u64, "{more}");
+    }
+    assert_eq!(bundles.len(), 10);
+    // Without any entry there is nothing to keep it for.
+    let key = text(&mut core, "empty");
+    let before = core.buffered();
+    core.end(&at(AGE_NS), key);
+    assert_eq!(core.buffered(), before);
+    for bundle in bundles {
+        core.delivered(&at(2 * AGE_NS), bundle, 1);
+    }
+    assert_eq!(core.buffered(), 0);
+}
+
 /// Segments that an output has given back, all but the last, are not kept
 /// beside the lines that come then.
 #[test]
