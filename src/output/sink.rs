@@ -90,7 +90,7 @@ impl AnySink {
         match self {
             Self::Directory(sink) => sink.deliver(bundle, outcome).await,
             Self::Null(sink) => outcome.end(sink.deliver(bundle).await),
-            Self::Log(sink) => outcome.end(sink.deliver(bundle).await),
+            Self::Log(sink) => sink.deliver(bundle, outcome).await,
             Self::File(sink) => outcome.end(sink.deliver(bundle).await),
             Self::Socket(sink) => outcome.end(sink.deliver(bundle).await),
             Self::Memory(sink) => outcome.end(sink.deliver(bundle).await),
@@ -111,8 +111,9 @@ impl AnySink {
     /// destination.
     pub async fn finish(&mut self, outcome: &mut Outcome) {
         match self {
+            // It keeps nothing back.
+            Self::Log(_) => {}
             Self::Null(sink) => sink.finish().await,
-            Self::Log(sink) => sink.finish().await,
             Self::Directory(sink) => sink.finish(outcome).await,
             Self::File(sink) => sink.finish().await,
             Self::Socket(sink) => sink.finish().await,

@@ -10,6 +10,7 @@
 
 mod text;
 
+use std::collections::VecDeque;
 use std::fs::File;
 use std::io::{self, Write};
 use std::os::fd::AsFd;
@@ -18,12 +19,12 @@ use bytes::{Bytes, BytesMut};
 use tokio::net::unix::pipe;
 
 use super::Controls;
-use super::Sink;
 use super::attempts::Attempts;
 use super::health::Health;
 use super::write::Unwritten;
 use crate::bundle::Bundle;
 use crate::ledger::DropReason;
+use crate::outcome::Outcome;
 use crate::reactor::writer::{AT_POSITION, Writer};
 use crate::wire::walk::{Fields, Value};
 
@@ -36,6 +37,8 @@ pub(crate) struct LogSink {
     out: Out,
     controls: Controls,
     text: BytesMut,
+    /// Which of the clients' bytes stand where in it.
+    marks: Marks,
     /// Memory that is reused.
     slices: Vec<Bytes>,
     attempts: Attempts,
@@ -72,21 +75,66 @@ impl LogSink {
             out,
             controls,
             text: BytesMut::new(),
+            marks: Marks::default(),
             slices: Vec::new(),
             attempts: Attempts::new("output log"),
         })
     }
 
+    /// Prints a bundle, and notes in `outcome` what of it is printed. That
+    /// nobody reads any more is final.
+    pub async fn deliver(&mut self, bundle: &Bundle, outcome: &mut Outcome) {
+        // What was to be printed before that is given up.
+        self.text.clear();
+        self.marks = Marks::default();
+        let result = self.print(bundle, outcome).await;
+        outcome.end(result);
+    }
+
+    /// Returns the bytes printed.
+    async fn print(&mut self, bundle: &Bundle, outcome: &mut Outcome) -> Result<u64, DropReason> {
+        if matches!(self.out, Out::Closed) {
+            return Err(DropReason::Undelivered);
+        }
+        let mut printed = 0;
+        text::put_bundle(&mut self.text, bundle);
+        for (at, stream) in bundle.streams().iter().enumerate() {
+            text::put_stream(&mut self.text, stream);
+            let entries = bundle.logs(stream).flat_map(Fields);
+            for field in entries {
+                if let Ok((_, Value::Bytes(entry))) = field {
+                    let bytes = text::put_entry(&mut self.text, entry, self.controls);
+                    self.marks.put(self.text.len(), at, bytes);
+                }
+                if self.text.len() >= CHUNK {
+                    printed += self.flush(outcome).await?;
+                }
+            }
+            text::put_end(&mut self.text, stream);
+        }
+        Ok(printed + self.flush(outcome).await?)
+    }
+
+    pub fn health(&self) -> &Health {
+        self.attempts.health()
+    }
+
     /// Writes the text so far; returns its length.
-    async fn flush(&mut self) -> Result<u64, DropReason> {
+    async fn flush(&mut self, outcome: &mut Outcome) -> Result<u64, DropReason> {
         let pieces = [self.text.split().freeze()];
         if pieces[0].is_empty() {
             return Ok(0);
         }
         let mut unwritten = Unwritten::new(&pieces);
         loop {
-            let out = &self.out;
-            let write = async |slices, _| out.write(slices).await;
+            let (out, marks) = (&self.out, &mut self.marks);
+            let write = async |slices, _| {
+                let (result, slices) = out.write(slices).await;
+                if let Ok(written) = result {
+                    marks.wrote(written, outcome);
+                }
+                (result, slices)
+            };
             let error = match unwritten.write(&mut self.slices, write).await {
                 Ok(()) => break,
                 Err(error) => error,
@@ -105,6 +153,7 @@ impl LogSink {
             self.attempts.failed(&error).await;
         }
         self.attempts.worked();
+        self.marks.restart();
         Ok(unwritten.done())
     }
 }
@@ -140,34 +189,35 @@ async fn writable(file: &File) -> io::Result<()> {
         .await
 }
 
-impl Sink for LogSink {
-    /// Returns the bytes printed. That nobody reads any more is final.
-    async fn deliver(&mut self, bundle: &Bundle) -> Result<u64, DropReason> {
-        if matches!(self.out, Out::Closed) {
-            return Err(DropReason::Undelivered);
-        }
-        let mut printed = 0;
-        text::put_bundle(&mut self.text, bundle);
-        for stream in bundle.streams() {
-            text::put_stream(&mut self.text, stream);
-            let entries = bundle.logs(stream).flat_map(Fields);
-            for field in entries {
-                if let Ok((_, Value::Bytes(entry))) = field {
-                    text::put_entry(&mut self.text, entry, self.controls);
-                }
-                if self.text.len() >= CHUNK {
-                    printed += self.flush().await?;
-                }
-            }
-            text::put_end(&mut self.text, stream);
-        }
-        Ok(printed + self.flush().await?)
+/// Which of the clients' bytes stand where in a text. An entry counts when all
+/// of it is written.
+#[derive(Debug, Default)]
+struct Marks {
+    /// Where an entry's text ends, which of the bundle's streams it is of, and
+    /// the client's bytes in it.
+    entries: VecDeque<(usize, usize, u64)>,
+    /// Bytes of the text that are written.
+    written: usize,
+}
+
+impl Marks {
+    fn put(&mut self, end: usize, stream: usize, bytes: u64) {
+        self.entries.push_back((end, stream, bytes));
     }
 
-    async fn finish(&mut self) {}
+    fn wrote(&mut self, bytes: usize, outcome: &mut Outcome) {
+        self.written += bytes;
+        while let Some((end, stream, bytes)) = self.entries.front().copied()
+            && end <= self.written
+        {
+            outcome.part(stream).delivered += bytes;
+            self.entries.pop_front();
+        }
+    }
 
-    fn health(&self) -> &Health {
-        self.attempts.health()
+    /// All is written, and a new text begins.
+    fn restart(&mut self) {
+        self.written = 0;
     }
 }
 
@@ -183,7 +233,7 @@ mod tests {
         let mut file = tempfile::tempfile().unwrap();
         start(async {
             let mut sink = LogSink::to(file.try_clone().unwrap(), controls).unwrap();
-            let printed = sink.deliver(bundle).await.unwrap();
+            let printed = sink.print(bundle, &mut Outcome::default()).await.unwrap();
             assert_eq!(printed, file.metadata().unwrap().len());
         });
         let mut text = String::new();
@@ -249,9 +299,9 @@ bundle of 2023-11-14T22:13:20Z: 3 streams, 6 entries, LEN bytes
         start(async {
             let mut sink = LogSink::to(file.try_clone().unwrap(), Controls::Raw).unwrap();
             (&file).write_all(b"before").unwrap();
-            let first = sink.deliver(&bundle).await.unwrap();
+            let first = sink.print(&bundle, &mut Outcome::default()).await.unwrap();
             (&file).write_all(b"between").unwrap();
-            let second = sink.deliver(&bundle).await.unwrap();
+            let second = sink.print(&bundle, &mut Outcome::default()).await.unwrap();
             let len = file.metadata().unwrap().len();
             assert_eq!(len, 13 + first + second);
         });
@@ -284,7 +334,7 @@ bundle of 2023-11-14T22:13:20Z: 3 streams, 6 entries, LEN bytes
             let printed = start(async move {
                 let mut sink = LogSink::to(file, Controls::Raw).unwrap();
                 let task = tokio::task::spawn_local(async move {
-                    let printed = sink.deliver(&bundle).await;
+                    let printed = sink.print(&bundle, &mut Outcome::default()).await;
                     assert_eq!(sink.health().errors(), 0);
                     printed
                 });
@@ -296,6 +346,31 @@ bundle of 2023-11-14T22:13:20Z: 3 streams, 6 entries, LEN bytes
         }
     }
 
+    /// Of a bundle that is cut what was printed is delivered.
+    #[test]
+    fn a_reader_that_goes_in_the_middle() {
+        let (mut reader, writer) = io::pipe().unwrap();
+        let data = lines(1_000_000);
+        let bundle = text_bundle(&data);
+        let reader = std::thread::spawn(move || {
+            let mut read = vec![0; 400_000];
+            reader.read_exact(&mut read).unwrap();
+        });
+        let mut outcome = Outcome::default();
+        outcome.begin();
+        start(async {
+            let file = File::from(std::os::fd::OwnedFd::from(writer));
+            let mut sink = LogSink::to(file, Controls::Raw).unwrap();
+            sink.deliver(&bundle, &mut outcome).await;
+        });
+        reader.join().unwrap();
+        let all = data.len() as u64;
+        let split = outcome.split(0, all);
+        assert_eq!(split.reason, Some(DropReason::Undelivered));
+        assert!((100_000..700_000).contains(&split.delivered), "{split:?}");
+        assert_eq!(split.delivered + split.dropped, all);
+    }
+
     #[test]
     fn a_closed_pipe_is_final() {
         let (reader, writer) = io::pipe().unwrap();
@@ -305,7 +380,7 @@ bundle of 2023-11-14T22:13:20Z: 3 streams, 6 entries, LEN bytes
             let file = File::from(std::os::fd::OwnedFd::from(writer));
             let mut sink = LogSink::to(file, Controls::Raw).unwrap();
             for _ in 0..3 {
-                let result = sink.deliver(&bundle).await;
+                let result = sink.print(&bundle, &mut Outcome::default()).await;
                 assert_eq!(result, Err(DropReason::Undelivered));
             }
             assert_eq!(sink.health().errors(), 1);

@@ -9,6 +9,7 @@ use crate::bundle::{Bundle, BundleStream};
 use crate::escape::Escaped;
 use crate::output::Controls;
 use crate::wire::descriptor::StreamType;
+use crate::wire::varint;
 use crate::wire::walk::{self, ContentView, Fields, Malformed, Value};
 
 /// Bytes of binary data that are shown.
@@ -45,20 +46,23 @@ pub(super) fn put_end(out: &mut BytesMut, stream: &BundleStream) {
     }
 }
 
-/// Prints an encoded LogEntry.
-pub(super) fn put_entry(out: &mut BytesMut, entry: &[u8], controls: Controls) {
-    if put_content(out, entry, controls).is_err() {
+/// Prints an encoded LogEntry. Returns how many of the client's bytes it holds.
+pub(super) fn put_entry(out: &mut BytesMut, entry: &[u8], controls: Controls) -> u64 {
+    put_content(out, entry, controls).unwrap_or_else(|Malformed| {
         out.extend_from_slice(b"    malformed\n");
-    }
+        0
+    })
 }
 
-fn put_content(out: &mut BytesMut, entry: &[u8], controls: Controls) -> Result<(), Malformed> {
+fn put_content(out: &mut BytesMut, entry: &[u8], controls: Controls) -> Result<u64, Malformed> {
     let head = Head::read(entry)?;
+    let mut bytes = 0;
     match walk::content(entry)? {
         None => {}
         Some(ContentView::Text(text)) => {
             for (at, line) in walk::lines(text).enumerate() {
                 let (value, delimiter) = line?;
+                bytes += value.len() + delimiter.len();
                 let end = if delimiter.is_empty() { "…" } else { "" };
                 let line = head.sequence + at as u64;
                 put(out, format_args!("    {head} line {line}: "));
@@ -70,10 +74,13 @@ fn put_content(out: &mut BytesMut, entry: &[u8], controls: Controls) -> Result<(
             }
         }
         Some(ContentView::Binary(data)) => {
+            bytes = data.len();
             let (at, data) = (head.sequence, Preview(data));
             put(out, format_args!("    {head} byte {at}: {data}\n"));
         }
-        Some(ContentView::Datagram { data, last, .. }) => {
+        Some(ContentView::Datagram { data, last, size }) => {
+            // Its size stands before it.
+            bytes = data.len() + size.map_or(0, varint::len);
             let part = if last { "" } else { ", part" };
             let (at, data) = (head.sequence, Preview(data));
             put(
@@ -82,7 +89,7 @@ fn put_content(out: &mut BytesMut, entry: &[u8], controls: Controls) -> Result<(
             );
         }
     }
-    Ok(())
+    Ok(bytes as u64)
 }
 
 fn put(out: &mut BytesMut, text: fmt::Arguments<'_>) {
