@@ -42,6 +42,8 @@ struct StreamOrder {
     ended: bool,
     missing: u64,
     first_missing: u64,
+    /// What came early was more than may wait.
+    did_not_wait: bool,
     /// Which file its entries come from.
     source: usize,
 }
@@ -243,13 +245,20 @@ impl Pipeline {
             stream.miss(next..last.saturating_add(1));
         }
         let (label, first) = (streams.label(id), stream.first_missing);
+        let late = match stream.did_not_wait {
+            true => format!(
+                "; or they came too late: {} MiB of others had waited",
+                CAT_HELD_MAX >> 20
+            ),
+            false => String::new(),
+        };
         match stream.missing {
             0 => {}
             1 => report.error(format_args!(
-                "stream {label}: 1 entry is missing, stream_index {first}"
+                "stream {label}: 1 entry is missing, stream_index {first}{late}"
             )),
             many => report.error(format_args!(
-                "stream {label}: {many} entries are missing, from stream_index {first} on"
+                "stream {label}: {many} entries are missing, from stream_index {first} on{late}"
             )),
         }
     }
@@ -366,7 +375,9 @@ impl Pipeline {
         let mut ids: Vec<_> = of_files(streams).filter(holds).collect();
         ids.sort_unstable_by_key(|id| Reverse(self.orders[id.0].held));
         for id in ids {
-            while self.held > CAT_HELD_MAX / 2 && self.give_up(streams, sink, id)? {}
+            while self.held > CAT_HELD_MAX / 2 && self.give_up(streams, sink, id)? {
+                self.orders[id.0].did_not_wait = true;
+            }
         }
         Ok(())
     }
@@ -415,6 +426,7 @@ impl StreamOrder {
             ended: false,
             missing: 0,
             first_missing: 0,
+            did_not_wait: false,
             source: 0,
         }
     }
