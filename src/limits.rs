@@ -28,6 +28,24 @@ pub const LOG_KEPT_MAX: usize = 64 * 1024;
 /// How long it waits at its end for somebody to read them.
 pub const LOG_LAST_WAIT: Duration = Duration::from_secs(1);
 
+/// A captured stream is not read while so much of it waits to be shown: its
+/// command waits for whoever looks at it, as it would without us.
+pub const SHOWN_WAITING_MAX: usize = 256 * 1024;
+/// The same once the command has ended, so that what it left in its pipe, which
+/// has up to 1 MiB, is delivered whether or not it is shown.
+pub const SHOWN_WAITING_AT_END: usize = SHOWN_WAITING_MAX + 1024 * 1024;
+/// So much is written at a time of what is shown: what a pipe holds.
+pub const SHOWN_PIECE: usize = 64 * 1024;
+/// The same once nobody is waited for who takes nothing: what a pipe that says
+/// it is ready takes at once.
+pub const SHOWN_PIECE_AT_END: usize = 4096;
+/// How long what one stream shows is held back because another's line is not
+/// finished: longer than a program takes to go on with it, and no longer than
+/// people wait without wondering.
+pub const SHOWN_HELD_TIME: Duration = Duration::from_millis(500);
+/// How much is held back for that.
+pub const SHOWN_HELD_MAX: usize = 64 * 1024;
+
 /// A stream name or a prefix at most (protocol).
 pub const STREAM_NAME_MAX: usize = 4096;
 /// A tag key at most (protocol).

@@ -176,7 +176,7 @@ impl Engine {
         fd: OwnedFd,
         by: ReadBy,
         stream: Key,
-        tee: Option<Rc<Tee>>,
+        tee: Option<Tee>,
     ) -> io::Result<()> {
         let mut edge = self.edge.borrow_mut();
         let key = edge.add_stream(fd, by, stream, tee);

@@ -31,7 +31,7 @@ use crate::reactor::edge::Edge;
 use crate::reactor::listener::StreamServer;
 use crate::reactor::runtime::{self, IoMode, Kind, StartError};
 use crate::reactor::source::{self, UnfitSource};
-use crate::reactor::tee::Tee;
+use crate::reactor::tee::{Screen, Tee};
 use crate::secret::Secret;
 use crate::stream::arena::Key;
 use crate::wire::descriptor::StreamProperties;
@@ -151,6 +151,8 @@ type EndSome = fn(&mut Edge) -> io::Result<Vec<Key>>;
 
 #[derive(Debug)]
 struct Shared {
+    /// Streams that were still open when their time was over.
+    cut: std::cell::RefCell<Vec<StreamName>>,
     activated: std::cell::Cell<bool>,
     flush_timeout: Duration,
     /// When this process is killed.
@@ -260,6 +262,7 @@ impl Butler {
         Self {
             engine,
             shared: Rc::new(Shared {
+                cut: std::cell::RefCell::default(),
                 activated: std::cell::Cell::new(false),
                 flush_timeout: config.flush_timeout,
                 deadline,
@@ -282,31 +285,41 @@ impl Butler {
     }
 
     /// The same, and shows what is read on `copy_to` as well. The stream is
-    /// read no faster than `copy_to` takes it.
+    /// read no faster than `copy_to` takes it; if that fails, the stream goes
+    /// on without.
+    ///
+    /// The future ends when all is shown, or nothing more can be.
     pub fn add_stream_with_copy(
         &self,
         fd: OwnedFd,
         properties: &StreamProperties,
         copy_to: OwnedFd,
     ) -> Result<impl Future<Output = ()> + use<>, AddStreamError> {
-        let tee = Tee::new();
-        self.add(fd, properties, Some(Rc::clone(&tee)))?;
-        let engine = Rc::clone(&self.engine);
-        let task = spawn_local(async move {
-            tee.write_to(copy_to, || engine.wake_edge.notify_one())
-                .await;
+        let screen = self.screen();
+        let tee = screen.add(properties.name.as_str(), copy_to);
+        let tee = tee.inspect_err(|error| {
+            log::warn!("stream {} is not shown: {error}", properties.name);
         });
+        self.add(fd, properties, tee.ok())?;
+        let task = spawn_local(screen.show());
         Ok(async move {
             // It ends by itself; that it panicked has been told on stderr.
             let _ = task.await;
         })
     }
 
-    fn add(
+    /// A place where streams are shown.
+    pub(crate) fn screen(&self) -> Rc<Screen> {
+        let engine = Rc::clone(&self.engine);
+        Screen::new(move || engine.wake_edge.notify_one())
+    }
+
+    /// Takes a stream, and shows it too if there is a `tee`.
+    pub(crate) fn add(
         &self,
         fd: OwnedFd,
         properties: &StreamProperties,
-        tee: Option<Rc<Tee>>,
+        tee: Option<Tee>,
     ) -> Result<(), AddStreamError> {
         let by = match source::of(&fd) {
             Ok(by) => by,
@@ -412,13 +425,13 @@ impl Butler {
             let shared = &butler.shared;
             let time = shared.before_deadline(grace + shared.flush_timeout);
             let waits = [
-                (grace.min(HEADER_GRACE), Edge::end_headers as EndSome),
-                (grace, Edge::end_all as EndSome),
+                (grace.min(HEADER_GRACE), Self::end_headers as fn(&Self)),
+                (grace, Self::end_streams),
             ];
             for (wait, end_some) in waits {
                 let ended = butler.engine.until(|engine| engine.finished.get());
                 if tokio::time::timeout_at(begun + wait, ended).await.is_err() {
-                    butler.end_connections(end_some);
+                    end_some(&butler);
                 }
             }
             // While memory is full of what the output does not take, streams
@@ -444,6 +457,22 @@ impl Butler {
         }
         self.engine.wake_edge.notify_one();
         self.engine.changed.notify_waiters();
+    }
+
+    fn end_headers(&self) {
+        self.end_connections(Edge::end_headers);
+    }
+
+    /// Ends the streams that are still open, and notes which of them are cut.
+    fn end_streams(&self) {
+        let streams = self.engine.edge.borrow().still_written();
+        let core = self.engine.core.borrow();
+        let names = streams
+            .into_iter()
+            .filter_map(|key| core.name(key).cloned());
+        *self.shared.cut.borrow_mut() = names.collect();
+        drop(core);
+        self.end_connections(Edge::end_all);
     }
 
     fn end_connections(&self, end_some: EndSome) {
@@ -543,7 +572,9 @@ impl Butler {
             Some(error) => Err(Error::Failed(error)),
             None => {
                 engine.count_outside();
-                Ok(Report::new(&engine.core.borrow()))
+                let mut report = Report::new(&engine.core.borrow());
+                report.cut = self.shared.cut.borrow().clone();
+                Ok(report)
             }
         }
     }

@@ -46,6 +46,9 @@ pub struct Report {
     pub bundles_lost: u64,
     /// Streams that ended because reading failed.
     pub read_errors: u64,
+    /// Streams that were still open for writing when their time was over. What
+    /// was written by then is delivered.
+    pub cut: Vec<StreamName>,
     /// The statistics: one JSON object, as `--stats-path` writes it.
     pub statistics: Value,
 }
@@ -76,6 +79,7 @@ impl Report {
             losses: bytes.filter(|loss| loss.bytes > 0).chain(ends).collect(),
             bundles_lost: core.stats().bundles_lost,
             read_errors: core.stats().read_errors,
+            cut: Vec::new(),
             statistics: statistics(core),
         }
     }

@@ -218,7 +218,9 @@ ended and where its logs are; --quiet or --log-level error leave it out.
 
 COMMAND is found and executed as by execvp(3): a script without #! is run by sh.
 It has the descriptors that butler was started with, such as make's jobserver,
-and its standard input is /dev/null. Its output is a pipe, not a terminal.
+and its standard input is /dev/null. Its output is a pipe, not a terminal. If a
+process that it leaves behind keeps that open, it is cut --drain-timeout after
+COMMAND's end, with a warning.
 
 Options of run:
   --stdout KEY=VALUE,...
@@ -234,7 +236,8 @@ Options of run:
                         they are shown as well
   --tee[=false]         also show what is captured, or not (default: show it if
                         neither --stdout nor --stderr is given and the output
-                        itself does not print there). Who stops reading ends
+                        itself does not print there). COMMAND waits for whoever
+                        looks at it, as without butler; who stops looking ends
                         what is shown, not COMMAND
   --attach=false        discard both of them, uncaptured
   --forward-stdin       let COMMAND read butler's standard input

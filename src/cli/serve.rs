@@ -45,7 +45,7 @@ pub(super) async fn serve(mut common: Common, passed: Passed, caught: Caught) ->
     butler.add_stream_server(server);
     notifier.ready();
     let result = session::wait(&butler, &common, &mut signals, &notifier).await;
-    let code = session::exit_code(&butler, statistics, result);
+    let code = session::exit_code(&butler, &common, statistics, result);
     if let Some(directory) = &directory
         && people_look_on
     {

@@ -7,6 +7,7 @@ use std::os::fd::OwnedFd;
 use std::os::unix::fs::MetadataExt;
 use std::path::Path;
 use std::process::ExitCode;
+use std::time::Duration;
 
 use rustix::process::{
     DumpableBehavior, Resource, Rlimit, Signal, getrlimit, set_dumpable_behavior, setrlimit,
@@ -423,12 +424,34 @@ pub(super) fn conclude(
     (report.is_complete(), None)
 }
 
+/// How many streams are named in one message.
+const NAMED: usize = 8;
+
+/// Tells which streams were cut, as they were still open when the time was over
+/// that they had since `when`; `why` is what is known of that.
+pub(super) fn tell_cut(report: &Report, drain_timeout: Duration, when: &str, why: &str) {
+    if report.cut.is_empty() {
+        return;
+    }
+    let named: Vec<_> = report.cut.iter().take(NAMED).map(AsRef::as_ref).collect();
+    let named = named.join(", ");
+    let more = match report.cut.len().saturating_sub(NAMED) {
+        0 => String::new(),
+        more => format!(" and {more} more"),
+    };
+    log::warn!("still open {drain_timeout:?} after {when}, and cut there: {named}{more}{why}");
+}
+
 /// The exit status of `serve` and `stream`.
 pub(super) fn exit_code(
     butler: &Butler,
+    common: &Common,
     statistics: Option<ReportFile>,
     result: Result<Report, crate::Error>,
 ) -> ExitCode {
+    if let Ok(report) = &result {
+        tell_cut(report, common.drain_timeout, "the end began", "");
+    }
     match conclude(butler, statistics, result) {
         (true, _) => ExitCode::SUCCESS,
         (false, _) => ExitCode::from(EXIT_FAILED),

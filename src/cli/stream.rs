@@ -139,7 +139,7 @@ async fn deliver(
     notifier.ready();
     let result = session::wait(&butler, &common, &mut signals, &notifier).await;
     let source_failed = result.as_ref().is_ok_and(|report| report.read_errors > 0);
-    let code = session::exit_code(&butler, statistics, result);
+    let code = session::exit_code(&butler, &common, statistics, result);
     // What could not be read was not delivered.
     if source_failed {
         ExitCode::from(session::EXIT_FAILED)

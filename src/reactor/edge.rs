@@ -7,8 +7,8 @@ use std::collections::VecDeque;
 use std::fmt;
 use std::io;
 use std::os::fd::{AsFd, OwnedFd};
-use std::rc::Rc;
 
+use rustix::event::{PollFd, PollFlags, Timespec, poll};
 use rustix::fs::FileType;
 use rustix::io::Errno;
 use rustix::net::Shutdown;
@@ -77,7 +77,7 @@ pub(crate) struct Connection {
     reads: Reads,
     /// All has been read, up to its end.
     at_end: bool,
-    pub tee: Option<Rc<Tee>>,
+    pub tee: Option<Tee>,
     ends: Ends,
 }
 
@@ -85,7 +85,7 @@ pub(crate) struct Connection {
 #[derive(Debug)]
 pub(crate) struct Over {
     pub phase: Phase,
-    pub tee: Option<Rc<Tee>>,
+    pub tee: Option<Tee>,
 }
 
 impl Connection {
@@ -227,17 +227,11 @@ impl Edge {
 
     /// Takes a descriptor as a stream of its own, to be read as
     /// [`source::of`] says.
-    pub fn add_stream(
-        &mut self,
-        fd: OwnedFd,
-        by: ReadBy,
-        stream: Key,
-        tee: Option<Rc<Tee>>,
-    ) -> Key {
+    pub fn add_stream(&mut self, fd: OwnedFd, by: ReadBy, stream: Key, tee: Option<Tee>) -> Key {
         self.insert(fd, by, Phase::Stream(stream), tee)
     }
 
-    fn insert(&mut self, fd: OwnedFd, by: ReadBy, phase: Phase, tee: Option<Rc<Tee>>) -> Key {
+    fn insert(&mut self, fd: OwnedFd, by: ReadBy, phase: Phase, tee: Option<Tee>) -> Key {
         self.connections.insert(Connection {
             fd,
             by,
@@ -348,7 +342,9 @@ impl Edge {
         if connection.must_end() {
             return Ok(true);
         }
-        let tee_full = connection.tee.as_ref().is_some_and(|tee| tee.is_full());
+        // What ends is read to its end, whoever looks at it.
+        let tee_full =
+            connection.ends == Ends::ByClient && connection.tee.as_ref().is_some_and(Tee::is_full);
         if !may_read || tee_full {
             connection.reads = Reads::Waiting;
             self.waiting.push_back(key);
@@ -470,7 +466,7 @@ impl Edge {
 
     /// Where the connection's data is copied to.
     pub fn tee(&self, key: Key) -> Option<&Tee> {
-        self.connections.get(key)?.tee.as_deref()
+        self.connections.get(key)?.tee.as_ref()
     }
 
     /// A connection to turn away because all unfinished headers together hold
@@ -581,7 +577,30 @@ impl Edge {
         Ok(ends)
     }
 
-    /// The same for one connection.
+    /// The streams that somebody still has open for writing.
+    pub fn still_written(&self) -> Vec<Key> {
+        let mut streams = Vec::new();
+        let mut ends = Vec::new();
+        for key in self.connections.keys() {
+            if let Some(connection) = self.connections.get(key)
+                && let Phase::Stream(stream) = connection.phase
+            {
+                streams.push(stream);
+                ends.push(PollFd::new(&connection.fd, PollFlags::RDHUP));
+            }
+        }
+        if let Err(error) = poll(&mut ends, Some(&Timespec::default())) {
+            log::debug!("it is not known which streams are still open: {error}");
+            return Vec::new();
+        }
+        let gone = PollFlags::RDHUP | PollFlags::HUP | PollFlags::ERR;
+        let open = |end: &PollFd<'_>| !end.revents().intersects(gone);
+        let mut open = ends.iter().map(open);
+        streams.retain(|_| open.next() == Some(true));
+        streams
+    }
+
+    /// Ends one connection after what was written to it so far.
     fn end_after_what_is_there(&mut self, key: Key) -> io::Result<bool> {
         let Some(connection) = self.connections.get_mut(key) else {
             return Ok(false);

@@ -8,6 +8,7 @@ mod descriptors;
 mod paths;
 mod program;
 mod reports;
+mod shown;
 
 use std::collections::BTreeMap;
 use std::fs;

@@ -3,20 +3,21 @@
 use std::fs::OpenOptions;
 use std::io::{self, PipeReader, PipeWriter};
 use std::os::fd::{AsFd, OwnedFd};
-use std::pin::Pin;
+use std::rc::Rc;
+use std::time::Duration;
 
+use rustix::fs::fstat;
 use tokio::process::Command;
+use tokio::task::{JoinHandle, spawn_local};
 
 use crate::Butler;
-use crate::cli::options::{Outlet, RunOptions, StreamFlags};
+use crate::cli::options::{Outlet, RunOptions};
+use crate::reactor::tee::Screen;
 
 /// What a pipe from the child holds: large writes wait less often.
 const PIPE_SIZE: usize = 256 * 1024;
 
 const NULL: &str = "/dev/null";
-
-/// A copy being shown.
-pub(super) type Shown = Pin<Box<dyn Future<Output = ()>>>;
 
 /// The command's ends; `None`: it has ours.
 #[derive(Debug)]
@@ -27,21 +28,26 @@ pub(super) struct ChildIo {
 }
 
 impl ChildIo {
-    /// Opens what the options say, and makes streams of what is captured.
-    pub fn open(
-        options: &RunOptions,
-        butler: &Butler,
-        shown: &mut Vec<Shown>,
-    ) -> Result<Self, String> {
+    /// Opens what the options say, makes streams of what is captured, and
+    /// begins to show what is to be shown.
+    pub fn open(options: &RunOptions, butler: &Butler) -> Result<(Self, Shown), String> {
         let stdin = match options.forward_stdin {
             true => None,
             false => Some(null()?),
         };
-        Ok(Self {
+        let mut screens = vec![butler.screen()];
+        let stdout = open(&options.stdout, io::stdout(), butler, &screens[0])?;
+        // What goes to one place is shown in an order that makes sense there.
+        if !lead_to_one_place(io::stdout(), io::stderr()) {
+            screens.insert(0, butler.screen());
+        }
+        let stderr = open(&options.stderr, io::stderr(), butler, &screens[0])?;
+        let child_io = Self {
             stdin,
-            stdout: open(&options.stdout, io::stdout(), butler, shown)?,
-            stderr: open(&options.stderr, io::stderr(), butler, shown)?,
-        })
+            stdout,
+            stderr,
+        };
+        Ok((child_io, Shown::begin(screens)))
     }
 
     /// Gives them to a command that is about to be run.
@@ -63,43 +69,77 @@ fn open(
     outlet: &Outlet,
     ours: impl AsFd,
     butler: &Butler,
-    shown: &mut Vec<Shown>,
+    screen: &Rc<Screen>,
 ) -> Result<Option<OwnedFd>, String> {
-    match outlet {
-        Outlet::Inherited => Ok(None),
-        Outlet::Discarded => null().map(Some),
-        Outlet::Captured { flags, shown: copy } => {
-            capture(butler, flags, copy.then_some(ours), shown).map(|writer| Some(writer.into()))
+    let (flags, shown) = match outlet {
+        Outlet::Inherited => return Ok(None),
+        Outlet::Discarded => return null().map(Some),
+        Outlet::Captured { flags, shown } => (flags, shown),
+    };
+    let properties = flags.properties().ok_or("a captured stream has no name")?;
+    let tee = match shown {
+        false => None,
+        true => {
+            let copied_to = ours.as_fd().try_clone_to_owned();
+            let tee = copied_to.and_then(|fd| screen.add(properties.name.as_str(), fd));
+            tee.inspect_err(|error| log::warn!("{} is not shown: {error}", properties.name))
+                .ok()
         }
+    };
+    let (reader, writer) = pipe().map_err(|error| format!("a pipe for the command: {error}"))?;
+    butler
+        .add(reader.into(), &properties, tee)
+        .map_err(|error| error.to_string())?;
+    Ok(Some(writer.into()))
+}
+
+/// Is it the same terminal, pipe or file?
+fn lead_to_one_place(one: impl AsFd, other: impl AsFd) -> bool {
+    match (fstat(one), fstat(other)) {
+        (Ok(one), Ok(other)) => (one.st_dev, one.st_ino) == (other.st_dev, other.st_ino),
+        _ => false,
     }
 }
 
-/// Makes a pipe into a stream; the child gets its other end.
-fn capture<F: AsFd>(
-    butler: &Butler,
-    flags: &StreamFlags,
-    copy_to: Option<F>,
-    shown: &mut Vec<Shown>,
-) -> Result<PipeWriter, String> {
-    let properties = flags.properties().ok_or("a captured stream has no name")?;
-    let (reader, writer) = pipe().map_err(|error| format!("a pipe for the command: {error}"))?;
-    let reader = OwnedFd::from(reader);
-    match copy_to {
-        None => butler
-            .add_stream(reader, &properties)
-            .map_err(|error| error.to_string())?,
-        Some(copy_to) => {
-            let copy_to = copy_to
-                .as_fd()
-                .try_clone_to_owned()
-                .map_err(|error| format!("--tee: {error}"))?;
-            let copy = butler
-                .add_stream_with_copy(reader, &properties, copy_to)
-                .map_err(|error| error.to_string())?;
-            shown.push(Box::pin(copy));
+/// What is being shown of the command's output.
+#[derive(Debug)]
+pub(super) struct Shown {
+    screens: Vec<Rc<Screen>>,
+    tasks: Vec<JoinHandle<()>>,
+}
+
+impl Shown {
+    fn begin(screens: Vec<Rc<Screen>>) -> Self {
+        let show = |screen: &Rc<Screen>| spawn_local(Rc::clone(screen).show());
+        let tasks = screens.iter().map(show).collect();
+        Self { screens, tasks }
+    }
+
+    /// The command has ended.
+    pub fn command_ended(&self) {
+        self.screens.iter().for_each(|it| it.command_ended());
+    }
+
+    /// Waits until all is shown: as long as whoever looks at it likes.
+    pub async fn wait(&mut self) {
+        while let Some(task) = self.tasks.last_mut() {
+            // That it panicked has been told on stderr.
+            let _ = task.await;
+            self.tasks.pop();
         }
     }
-    Ok(writer)
+
+    /// From now on it is not waited for when nothing is taken for so long.
+    pub fn lose_patience(&self, patience: Duration) {
+        self.screens
+            .iter()
+            .for_each(|it| it.lose_patience(patience));
+    }
+
+    /// Ends it now, and tells what is not shown.
+    pub fn give_up(&self) {
+        self.screens.iter().for_each(|it| it.give_up());
+    }
 }
 
 fn pipe() -> io::Result<(PipeReader, PipeWriter)> {

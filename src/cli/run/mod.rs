@@ -109,8 +109,7 @@ impl Run<'_> {
         let butler = signals.open(&self.common).await?;
         butler.add_stream_server(server);
 
-        let mut shown = Vec::new();
-        let child_io = ChildIo::open(options, &butler, &mut shown)?;
+        let (child_io, mut shown) = ChildIo::open(options, &butler)?;
         signals.begin()?;
         let begun = Instant::now();
         let spawned = self.spawn(|command| {
@@ -152,11 +151,15 @@ impl Run<'_> {
             .map_err(|error| format!("waiting for the command: {error}"))?;
         let took = begun.elapsed();
         notifier.stopping();
+        shown.command_ended();
         butler.shutdown(self.common.drain_timeout);
         let report = signals.wait_for_end(&butler).await;
-        for copy in shown {
-            // A copy that nobody takes is not waited for without end.
-            signals.wait_at_end(self.common.drain_timeout, copy).await;
+        signals
+            .wait_until_shown(&butler, &mut shown, self.common.drain_timeout)
+            .await;
+        if let Ok(report) = &report {
+            let why = " (a process that it has left behind has them open)";
+            session::tell_cut(report, self.common.drain_timeout, "the command's end", why);
         }
         let ending = self.ended(&butler, exit_code(status), report);
         if let Some(directory) = &self.directory

@@ -7,9 +7,11 @@ use std::time::Duration;
 use rustix::process::{Pid, Signal, kill_process};
 use tokio::process::{Child, Command};
 
+use super::capture::Shown;
 use super::relay::{Act, HANDED_ON, Relay};
 use crate::cli::options::Common;
 use crate::cli::session::{self, Failure};
+use crate::limits::LAST_OFFER_STEP;
 use crate::reactor::ignored::Ignored;
 use crate::reactor::signals::{Arrival, Arrivals, Caught};
 use crate::reactor::{clock, orphans, witness};
@@ -57,6 +59,8 @@ pub(super) struct ChildSignals {
     witness: Option<witness::Listening>,
     relay: Relay,
     command: Option<Pid>,
+    /// By a signal, once at least.
+    asked_to_end: bool,
     /// Nobody is waited for any more.
     end_now: bool,
 }
@@ -70,6 +74,7 @@ impl ChildSignals {
             witness: witness.and_then(|witness| told("listening to a witness", witness.listen())),
             relay: Relay::new(witness::leads_session()),
             command: None,
+            asked_to_end: false,
             end_now: false,
         })
     }
@@ -86,6 +91,7 @@ impl ChildSignals {
             return None;
         }
         let act = self.relay.arrived(arrival, clock::mono_ns());
+        self.asked_to_end |= act == Some(Act::SendStaged);
         self.end_now |= act == Some(Act::EndNow);
         act
     }
@@ -194,17 +200,28 @@ impl ChildSignals {
         }
     }
 
-    /// Waits for something else at the end, for that long at most, and not
-    /// when nobody is to be waited for any more.
-    pub async fn wait_at_end(&mut self, time: Duration, what: impl Future<Output = ()>) {
-        let mut what = std::pin::pin!(tokio::time::timeout(time, what));
+    /// Waits until all is shown, as tee(1) does. Once we were asked to end, no
+    /// longer than somebody takes something within `patience`; the second time,
+    /// no longer than it takes to take what is there.
+    pub async fn wait_until_shown(
+        &mut self,
+        butler: &Butler,
+        shown: &mut Shown,
+        patience: Duration,
+    ) {
         while !self.end_now {
+            if self.asked_to_end {
+                shown.lose_patience(patience);
+            }
             tokio::select! {
                 biased;
-                _ = &mut what => return,
-                _ = self.next() => {}
+                () = shown.wait() => return,
+                act = self.next() => if act == Some(Act::TellStatistics) {
+                    session::tell_statistics(butler);
+                }
             }
         }
-        let _ = tokio::time::timeout(crate::limits::LAST_OFFER_STEP, what).await;
+        let _ = tokio::time::timeout(LAST_OFFER_STEP, shown.wait()).await;
+        shown.give_up();
     }
 }
