@@ -6,11 +6,12 @@
 
 use std::ffi::{OsStr, OsString};
 use std::fs::File;
-use std::io;
+use std::io::{self, IsTerminal};
 use std::os::fd::{AsFd, OwnedFd};
 use std::path::{Path, PathBuf};
 use std::process::ExitCode;
 
+use super::logger;
 use super::notify::Notifier;
 use super::options::{Common, StreamOptions};
 use super::sandbox::Needs;
@@ -140,6 +141,13 @@ async fn deliver(
     let result = session::wait(&butler, &common, &mut signals, &notifier).await;
     let source_failed = result.as_ref().is_ok_and(|report| report.read_errors > 0);
     let code = session::exit_code(&butler, &common, statistics, result);
+    if let Some(directory) = &directory
+        && common.gives_hints()
+        && io::stderr().is_terminal()
+    {
+        let path = directory.path();
+        logger::tell(&format!("the logs: butler cat {}", path.display()));
+    }
     // What could not be read was not delivered.
     if source_failed {
         ExitCode::from(session::EXIT_FAILED)
