@@ -1,0 +1,69 @@
+//! Which streams are wanted, by their names.
+
+use globset::{GlobBuilder, GlobMatcher};
+
+use super::streams::Origin;
+use crate::wire::name::StreamName;
+
+/// Which streams are wanted.
+#[derive(Debug)]
+pub enum Selector {
+    /// All.
+    All,
+    /// Those of that name, or of that path (`PREFIX/+/NAME`).
+    Exact(String),
+    /// Those whose name, or path, matches.
+    Glob(GlobMatcher),
+}
+
+impl Selector {
+    /// No name is also a glob with special characters, so that which of the
+    /// two is meant does not depend on what streams there are.
+    pub fn new(wanted: Option<&str>) -> Result<Self, String> {
+        let Some(wanted) = wanted else {
+            return Ok(Self::All);
+        };
+        let is_exact = match wanted.split_once("/+/") {
+            Some((prefix, name)) => StreamName::new(prefix).and(StreamName::new(name)).is_ok(),
+            None => StreamName::new(wanted).is_ok(),
+        };
+        if is_exact {
+            return Ok(Self::Exact(wanted.to_owned()));
+        }
+        GlobBuilder::new(wanted)
+            .literal_separator(true)
+            .build()
+            .map(|glob| Self::Glob(glob.compile_matcher()))
+            .map_err(|error| {
+                let why = error.kind();
+                format!("--stream {wanted:?} is neither a stream's name nor a glob: {why}")
+            })
+    }
+
+    pub fn matches(&self, origin: &Origin, name: &str) -> bool {
+        let (wanted, glob) = match self {
+            Self::All => return true,
+            Self::Exact(wanted) => (wanted.as_str(), None),
+            Self::Glob(glob) => (glob.glob().glob(), Some(glob)),
+        };
+        let matches = |candidate: &str| match glob {
+            Some(glob) => glob.is_match(candidate),
+            None => candidate == wanted,
+        };
+        match origin {
+            Origin::Prefix(prefix, _) if wanted.contains("/+/") => {
+                matches(&format!("{prefix}/+/{name}"))
+            }
+            _ => matches(name),
+        }
+    }
+
+    /// As it was given.
+    pub fn text(&self) -> Option<&str> {
+        match self {
+            Self::All => None,
+            Self::Exact(wanted) => Some(wanted),
+            Self::Glob(glob) => Some(glob.glob().glob()),
+        }
+    }
+}
