@@ -168,10 +168,7 @@ impl Root {
 /// Marks it as ours while the butler runs.
 fn mark(directory: BorrowedFd<'_>, list: List) -> Result<Mark, Errno> {
     Mark::take(&Directory::Known(directory), list).map_err(|error| match error {
-        MarkError::InUse(_) => {
-            log::error!("the directory was removed while it was written to, and {error} now");
-            Errno::BUSY
-        }
+        MarkError::InUse(_) => Errno::BUSY,
         MarkError::Error(errno) => errno,
     })
 }

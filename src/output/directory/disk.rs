@@ -181,6 +181,9 @@ impl Disk {
         let path = self.root.path().display();
         match restored {
             Ok(()) => log::warn!("{path} is made again"),
+            Err(Errno::BUSY) if self.root_trouble.is_none() => {
+                log::error!("{path} is not made again: another butler writes there by now");
+            }
             Err(errno) if self.root_trouble.is_none() => {
                 log::error!("{path} can't be made again: {errno}");
             }
