@@ -135,11 +135,6 @@ impl Outlet {
             Self::Inherited | Self::Discarded => None,
         }
     }
-
-    /// Is a copy of the stream shown?
-    pub fn is_shown(&self) -> bool {
-        matches!(self, Self::Captured { shown: true, .. })
-    }
 }
 
 /// Options of `run`.

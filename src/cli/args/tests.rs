@@ -262,7 +262,8 @@ fn paths_need_not_be_utf8() {
 fn run_options() {
     let (_, options) = run(&["run", "x"]);
     assert_eq!(names(&options), [Some("stdout"), Some("stderr")]);
-    assert!(options.stdout.is_shown() && !options.forward_stdin);
+    let shown = |outlet: &Outlet| matches!(outlet, Outlet::Captured { shown: true, .. });
+    assert!(shown(&options.stdout) && shown(&options.stderr) && !options.forward_stdin);
     assert_eq!((options.chdir, options.result_path), (None, None));
 
     let (_, options) = run(&[

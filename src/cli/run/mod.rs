@@ -101,8 +101,7 @@ impl Run<'_> {
         let needs = Needs::of(&self.common)
             .of_server(&server)
             .of_report(self.statistics.as_ref())
-            .of_report(self.result.as_ref())
-            .of_copies(options.stdout.is_shown() || options.stderr.is_shown());
+            .of_report(self.result.as_ref());
         let notifier = Notifier::from_environment();
         let uri = absolute_uri("unix:", server.path())?;
         let environment = environment(&self.common, uri)?;

@@ -1,12 +1,7 @@
 //! What a butler that has started still needs.
 
-use std::ffi::OsStr;
 use std::fs;
-use std::io;
-use std::os::unix::ffi::OsStrExt;
 use std::path::{Path, PathBuf};
-
-use rustix::termios::ttyname;
 
 use crate::StreamServer;
 use crate::cli::options::{Common, Sandbox};
@@ -142,23 +137,6 @@ impl Needs {
     /// Also to signal a child that has been started.
     pub fn of_child(mut self) -> Self {
         self.signals_child = true;
-        self
-    }
-
-    /// Also to show what is captured: a terminal may be opened once more.
-    pub fn of_copies(mut self, tee: bool) -> Self {
-        if tee {
-            let names = [
-                ttyname(io::stdout(), Vec::new()),
-                ttyname(io::stderr(), Vec::new()),
-            ];
-            for name in names.into_iter().flatten() {
-                self.add(
-                    Some(OsStr::from_bytes(name.to_bytes()).into()),
-                    Access::Write,
-                );
-            }
-        }
         self
     }
 
