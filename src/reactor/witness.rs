@@ -76,10 +76,16 @@ pub(crate) struct Witness {
 #[derive(Debug)]
 struct Process(OwnedFd);
 
-impl Drop for Process {
-    fn drop(&mut self) {
+impl Process {
+    fn kill(&self) {
         // If it has ended already there is nothing to do.
         let _ = pidfd_send_signal(&self.0, Signal::KILL);
+    }
+}
+
+impl Drop for Process {
+    fn drop(&mut self) {
+        self.kill();
         let _ = waitid(WaitId::PidFd(self.0.as_fd()), WaitIdOptions::EXITED);
     }
 }
@@ -116,7 +122,7 @@ impl Witness {
             Ok(socket) => Ok(Listening {
                 socket,
                 asked: 0,
-                _process: self.process,
+                process: self.process,
             }),
             Err((_, error)) => Err(error),
         }
@@ -127,7 +133,7 @@ impl Witness {
 #[derive(Debug)]
 pub(crate) struct Listening {
     /// The first to be dropped: it is sent away, and kills nothing.
-    _process: Process,
+    process: Process,
     socket: AsyncFd<OwnedFd>,
     /// The number of the last question.
     asked: u8,
@@ -163,6 +169,12 @@ impl Listening {
                 Ok(_) | Err(_) => return None,
             }
         }
+    }
+
+    /// It is not needed any more, and has ended by the time that this is
+    /// dropped.
+    pub fn send_away(&self) {
+        self.process.kill();
     }
 
     /// Tells it what is to end with us.
@@ -321,7 +333,7 @@ mod tests {
             assert_eq!(witness.ask().await, Some(SignalSet::default()));
             let pid = std::fs::read_to_string(format!(
                 "/proc/self/fdinfo/{}",
-                witness._process.0.as_raw_fd()
+                witness.process.0.as_raw_fd()
             ))
             .unwrap();
             let pid = pid.lines().find_map(|line| line.strip_prefix("Pid:"));
@@ -357,7 +369,9 @@ mod tests {
             let pid = Pid::from_child(&child);
             witness.entrust(pid).unwrap();
             let Listening {
-                socket, _process, ..
+                socket,
+                process: _process,
+                ..
             } = witness;
             drop(socket);
             let status = child.wait().unwrap();

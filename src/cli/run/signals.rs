@@ -160,6 +160,9 @@ impl ChildSignals {
         };
         self.command = None;
         self.relay.ended();
+        if let Some(witness) = &self.witness {
+            witness.send_away();
+        }
         orphans::reap(None);
         if self.end_now {
             butler.abort();
