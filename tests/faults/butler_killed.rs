@@ -87,8 +87,9 @@ pub struct Life {
     goal: u64,
     /// Bytes of one write at most.
     piece: usize,
-    /// From its start.
     killed_after: Duration,
+    /// That time begins when it listens, not with its process.
+    listens: bool,
 }
 
 impl Life {
@@ -105,6 +106,7 @@ impl Life {
             goal: random.within(1000, 3_000_000),
             piece: random.pick(&[50, 5000, 1_000_000]),
             killed_after: Duration::from_micros(random.below(80_000)),
+            listens: random.below(4) > 0,
         }
     }
 
@@ -118,10 +120,14 @@ impl Life {
         let mut serve = Serve::begin(butler, socket.clone());
         let gone = AtomicBool::new(false);
         std::thread::scope(|scope| {
+            let socket = &socket;
             for number in 0..self.writers {
-                let (socket, gone) = (&socket, &gone);
+                let gone = &gone;
                 let json = format!(r#"{{"name":"{}","type":"{stream_type}"}}"#, name(number));
                 scope.spawn(move || self.write(socket, &header(&json), number, content, gone));
+            }
+            if self.listens {
+                wait_until("it listens", || UnixStream::connect(socket).is_ok());
             }
             std::thread::sleep(self.killed_after);
             serve.child.kill().unwrap();
