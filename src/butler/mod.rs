@@ -65,7 +65,7 @@ impl fmt::Display for Error {
             Self::Registration(error) => write!(f, "the logdog output: {error}"),
             Self::IoUring(error) => write!(
                 f,
-                "io_uring is not available: {error} (it needs Linux 6.16, and a container \
+                "io_uring is not available: {error} (it needs Linux 6.1, and a container \
                  profile that allows io_uring_setup; with --io epoll butler does without)"
             ),
             Self::Failed(what) => f.write_str(what),

@@ -19,11 +19,12 @@ use super::ring::Ring;
 /// How a butler works with the kernel.
 #[derive(Debug, Default, Clone, Copy, PartialEq, Eq)]
 pub enum IoMode {
-    /// With io_uring if the kernel lets us, and with epoll and a warning if
-    /// not.
+    /// With io_uring if the kernel lets us and can keep clients from passing
+    /// descriptors (Linux 6.16), and with epoll if not.
     #[default]
     Auto,
-    /// With io_uring: it needs Linux 6.16, and containers often forbid it.
+    /// With io_uring: it needs Linux 6.1, and containers often forbid it. Before
+    /// Linux 6.16 a client that passes descriptors may hold up all others.
     Uring,
     /// With epoll and plain calls; io_uring is not touched.
     Epoll,
@@ -101,11 +102,18 @@ pub(super) fn io() -> io::Result<Io> {
 pub(crate) fn run<F: Future>(mode: IoMode, future: F) -> Result<F::Output, StartError> {
     let rings = match mode {
         IoMode::Epoll => None,
-        IoMode::Uring => Some(rings().map_err(StartError::Uring)?),
-        IoMode::Auto => match rings() {
+        IoMode::Uring => {
+            let rings = rings().map_err(StartError::Uring)?;
+            if let Err(error) = keeps_descriptors_away() {
+                log::warn!("{error}: a client that does so may hold up all others");
+            }
+            Some(rings)
+        }
+        // Nothing is wrong: with epoll all is the same, and costs about as much.
+        IoMode::Auto => match keeps_descriptors_away().and_then(|()| rings()) {
             Ok(rings) => Some(rings),
             Err(error) => {
-                log::warn!("io_uring is not available ({error}); using epoll");
+                log::info!("io_uring is not available ({error}); using epoll");
                 None
             }
         },
@@ -120,13 +128,20 @@ pub(crate) fn run<F: Future>(mode: IoMode, future: F) -> Result<F::Output, Start
     }
 }
 
+/// The kernel closes descriptors that a client passes and a ring does not take,
+/// and we would wait for that, for as long as the client chose.
+fn keeps_descriptors_away() -> io::Result<()> {
+    match rights::can_be_refused()? {
+        true => Ok(()),
+        false => {
+            let why = "this kernel can't keep clients from passing descriptors";
+            Err(io::Error::new(io::ErrorKind::Unsupported, why))
+        }
+    }
+}
+
 /// All that a butler needs of io_uring, to see whether it can be had.
 fn rings() -> io::Result<(tokio_uring::Runtime, Ring)> {
-    // The kernel closes what a ring does not take, and we would wait for it.
-    if !rights::can_be_refused()? {
-        let why = "this kernel can't keep clients from passing descriptors";
-        return Err(io::Error::new(io::ErrorKind::Unsupported, why));
-    }
     let ring = Ring::new()?;
     let mut uring = tokio_uring::uring_builder();
     uring.setup_coop_taskrun();
