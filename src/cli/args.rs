@@ -2,8 +2,8 @@
 //!
 //! First [`normalise`](table::normalise) makes one spelling of those that are
 //! accepted, then all options are collected wherever they stand, and at last,
-//! with the subcommand known, [`finish`] checks them against it and fills in
-//! defaults.
+//! with the subcommand known, they are checked against it and defaults are
+//! filled in.
 
 mod finish;
 

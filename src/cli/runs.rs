@@ -6,7 +6,9 @@
 //! butler-logs/latest -> 20250102T030405.678Z-4711
 //! ```
 //!
-//! So runs at the same time, or inside each other, don't disturb each other.
+//! So runs at the same time, or inside each other, don't disturb each other. Of
+//! those inside each other `latest` leads to the outermost: that is the one that
+//! its user began.
 //! None of them is ever removed: that is for whoever wants the room.
 
 use std::ffi::OsStr;
@@ -33,6 +35,8 @@ pub(super) struct RunDirectory {
     runs: PathBuf,
     name: String,
     has_begun: bool,
+    /// It is part of a run in the same place.
+    is_inner: bool,
 }
 
 impl RunDirectory {
@@ -53,6 +57,7 @@ impl RunDirectory {
                         runs: runs.into(),
                         name,
                         has_begun: false,
+                        is_inner: false,
                     });
                 }
             }
@@ -64,9 +69,23 @@ impl RunDirectory {
         self.runs.join(&self.name)
     }
 
+    /// Takes what a butler around this run has told of its output: `latest`
+    /// stays where it is if that is a run in the same place.
+    pub fn is_part_of(&mut self, outer: &OsStr) {
+        let Some(path) = outer.as_bytes().strip_prefix(b"file://") else {
+            return;
+        };
+        let place = |path: Option<&Path>| fs::canonicalize(path?).ok();
+        let runs = place(Path::new(OsStr::from_bytes(path)).parent());
+        self.is_inner = runs.is_some() && runs == place(Some(&self.runs));
+    }
+
     /// The run has begun: `latest` leads to it from now on.
     pub fn begin(&mut self) {
         self.has_begun = true;
+        if self.is_inner {
+            return;
+        }
         let latest = self.runs.join(LATEST);
         let is_ours = fs::symlink_metadata(&latest).map_or_else(
             |error| error.kind() == io::ErrorKind::NotFound,

@@ -162,10 +162,13 @@ pub(super) fn give_directory(common: &mut Common) -> Result<Option<RunDirectory>
     let Some(runs) = common.runs.take() else {
         return Ok(None);
     };
-    let directory = RunDirectory::make(&runs).map_err(|error| {
+    let mut directory = RunDirectory::make(&runs).map_err(|error| {
         let runs = runs.display();
         format!("no directory for this run in {runs}: {error}; --output names another place")
     })?;
+    if let Some(outer) = std::env::var_os("LOGDOG_COORDINATOR_HOST") {
+        directory.is_part_of(&outer);
+    }
     let path = directory.path();
     log::info!("logs go to {}", path.display());
     common.config.output = Output::Directory { path };
