@@ -175,6 +175,10 @@ pub const REGISTRATIONS_MAX: usize = 1024;
 pub const OPEN_FILES_MIN: usize = 16;
 /// See [`OPEN_FILES_MIN`].
 pub const OPEN_FILES_MAX: usize = 4096;
+/// Descriptors that the directory output keeps back, so that it goes on when
+/// clients have all others: what it needs at a time, which is a way of
+/// directories, a file, and a descriptor's draft, and some.
+pub const DIRECTORY_SPARE: usize = 8;
 /// A longer segment of a stream name is shortened on disk, where a file name
 /// has at most 255 bytes: the rest is for what marks descriptors and
 /// datagrams.

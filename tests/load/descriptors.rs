@@ -1,5 +1,6 @@
 //! Many streams, and fewer descriptors than streams.
 
+use std::fs;
 use std::io::Write;
 use std::os::unix::net::UnixStream;
 use std::path::Path;
@@ -131,6 +132,36 @@ fn descriptors_run_out() {
     let log = ended.stderr;
     assert_eq!(mentions(&log, "can't accept"), 1, "{log}");
     assert!(mentions(&log, "accepted again") <= 1, "{log}");
+}
+
+/// A directory needs descriptors too: clients don't have all of them.
+#[test]
+fn descriptors_run_out_beside_a_directory() {
+    let _turn = turn();
+    let dir = tempfile::tempdir().unwrap();
+    let logs = dir.path().join("logs");
+    let output = format!("directory,path={}", logs.display());
+    let options = ["--output", &output, "--output-max-buffer-age", "50ms"];
+    let serve = start_with_few(dir.path(), &options);
+    let count = 200;
+    let mut streams: Vec<_> = (0..count)
+        .map(|number| open(&serve.socket, &format!("few/of/{number}"), "text"))
+        .collect();
+    for (number, stream) in streams.iter_mut().enumerate() {
+        writeln!(stream, "first of {number}").unwrap();
+    }
+    let line_is_there = |number: usize| {
+        let found = fs::read(logs.join(format!("few/of/{number}")));
+        found.is_ok_and(|found| found == format!("first of {number}\n").into_bytes())
+    };
+    wait_until("the lines of those that are accepted are there", || {
+        (0..count).filter(|number| line_is_there(*number)).count() >= 25
+    });
+    drop(streams);
+    let ended = serve.terminate();
+    assert!(ended.status.success(), "{}", ended.stderr);
+    assert!((0..count).all(line_is_there));
+    assert_eq!(mentions(&ended.stderr, "Too many open files"), 1);
 }
 
 /// Those who could not be accepted for want of descriptors are taken after

@@ -5,6 +5,7 @@ use std::os::fd::{AsFd, OwnedFd};
 use std::rc::Rc;
 use std::time::Instant;
 
+use rustix::event::{EventfdFlags, eventfd};
 use rustix::fs::fstat;
 use rustix::io::{Errno, write};
 
@@ -14,7 +15,7 @@ use super::layout;
 use super::meta;
 use super::open_files::{Handle, OpenFiles};
 use crate::bundle::StreamInfo;
-use crate::limits::{BACKOFF_FIRST, LINK_CHECK_INTERVAL};
+use crate::limits::{BACKOFF_FIRST, DIRECTORY_SPARE, LINK_CHECK_INTERVAL};
 use crate::outcome::{Fate, Later};
 use crate::wire::descriptor::StreamType;
 use crate::wire::name::StreamName;
@@ -77,6 +78,9 @@ pub(super) struct Disk {
     removed: Vec<Later>,
     /// Bytes written, and not told yet.
     written: u64,
+    /// Descriptors that are kept back: they are nobody's but ours when clients
+    /// have all others.
+    spare: Vec<OwnedFd>,
 }
 
 impl StreamFiles {
@@ -130,7 +134,7 @@ impl Place {
 
 impl Disk {
     pub fn new(root: Root, open_files: usize) -> Self {
-        Self {
+        let mut disk = Self {
             root,
             open: OpenFiles::new(open_files),
             now: Instant::now(),
@@ -139,7 +143,10 @@ impl Disk {
             ended: Vec::new(),
             removed: Vec::new(),
             written: 0,
-        }
+            spare: Vec::new(),
+        };
+        disk.keep_spare();
+        disk
     }
 
     /// Bytes written since this was asked last.
@@ -321,6 +328,17 @@ impl Disk {
     /// Frees descriptors when the process has none left.
     pub fn close_all(&mut self) {
         self.open.clear();
+        self.spare.clear();
+    }
+
+    /// Keeps descriptors back, as far as there are any. It is done before
+    /// anything is waited for: meanwhile clients may take what is free.
+    pub fn keep_spare(&mut self) {
+        while self.spare.len() < DIRECTORY_SPARE
+            && let Ok(spare) = eventfd(0, EventfdFlags::CLOEXEC)
+        {
+            self.spare.push(spare);
+        }
     }
 
     /// Looks whether the file that is being written is still there, and as

@@ -229,7 +229,6 @@ impl DirectorySink {
                 break;
             };
             self.health.failed(&format_args!("stream {name}: {errno}"));
-            self.streams.relieve(errno);
             tokio::time::sleep(self.backoff.wait()).await;
             self.streams.look(outcome);
         }

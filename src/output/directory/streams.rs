@@ -57,6 +57,7 @@ impl Streams {
     pub fn look(&mut self, outcome: &mut Outcome) -> bool {
         let files = self.all.values_mut().map(|stream| &mut stream.files);
         self.disk.look(files);
+        self.disk.keep_spare();
         let mut moved = false;
         for key in std::mem::take(&mut self.troubled) {
             if self.try_again(key, outcome, &mut moved) {
@@ -101,7 +102,13 @@ impl Streams {
         });
         if stream.may_write(now) {
             let before = done.client;
-            let result = self.disk.append(&mut stream.files, piece, done);
+            let mut result = self.disk.append(&mut stream.files, piece, done);
+            if result.is_err_and(is_for_want_of_descriptors) {
+                // Not after a wait, in which clients would take what is free.
+                self.disk.close_all();
+                result = self.disk.append(&mut stream.files, piece, done);
+                self.disk.keep_spare();
+            }
             note.delivered += done.client - before;
             match (result, &mut stream.trouble) {
                 (Ok(()), None) => return Ok(()),
@@ -151,11 +158,10 @@ impl Streams {
         }
     }
 
-    /// What can be done against an error that concerns all.
-    pub fn relieve(&mut self, errno: Errno) {
-        if matches!(errno, Errno::MFILE | Errno::NFILE) {
-            self.disk.close_all();
-        }
+    /// As if descriptors had run out.
+    #[cfg(test)]
+    pub fn close_all(&mut self) {
+        self.disk.close_all();
     }
 
     /// Nothing is tried any more.
@@ -259,6 +265,10 @@ impl Stream {
     }
 }
 
+fn is_for_want_of_descriptors(errno: Errno) -> bool {
+    matches!(errno, Errno::MFILE | Errno::NFILE)
+}
+
 /// Does the error concern all streams, so that it is waited for? Others are
 /// of one file or its path.
 pub(super) fn is_for_all(errno: Errno) -> bool {
@@ -266,12 +276,10 @@ pub(super) fn is_for_all(errno: Errno) -> bool {
         errno,
         Errno::NOSPC
             | Errno::DQUOT
-            | Errno::MFILE
-            | Errno::NFILE
             | Errno::NOMEM
             | Errno::NOBUFS
             | Errno::AGAIN
-    )
+    ) || is_for_want_of_descriptors(errno)
 }
 
 fn key(info: &Rc<StreamInfo>) -> Key {

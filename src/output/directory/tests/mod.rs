@@ -87,7 +87,7 @@ impl Bench {
     }
 
     fn close_files(&mut self) {
-        self.sink.streams.relieve(Errno::MFILE);
+        self.sink.streams.close_all();
     }
 
     /// What was lost for that reason.
