@@ -46,6 +46,9 @@ impl Refusal {
 
     /// No directory of PATH has it.
     pub fn not_in_path(name: &OsStr) -> Self {
+        if name.is_empty() {
+            return Self::new(EXIT_NOT_FOUND, OsStr::new("\"\""), "its name is empty");
+        }
         Self::new(EXIT_NOT_FOUND, name, "no directory of PATH has it")
     }
 
