@@ -274,11 +274,7 @@ fn is_for_want_of_descriptors(errno: Errno) -> bool {
 pub(super) fn is_for_all(errno: Errno) -> bool {
     matches!(
         errno,
-        Errno::NOSPC
-            | Errno::DQUOT
-            | Errno::NOMEM
-            | Errno::NOBUFS
-            | Errno::AGAIN
+        Errno::NOSPC | Errno::DQUOT | Errno::NOMEM | Errno::NOBUFS | Errno::AGAIN
     ) || is_for_want_of_descriptors(errno)
 }
 
