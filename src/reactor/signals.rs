@@ -7,6 +7,7 @@
 //! A signal that we were started with ignored gets no handler: it stays without
 //! effect on us, and on whatever we execute.
 
+use std::collections::VecDeque;
 use std::io::{self, PipeReader, PipeWriter};
 use std::os::fd::{AsFd, OwnedFd};
 use std::sync::OnceLock;
@@ -177,36 +178,58 @@ impl Caught {
     /// Reads those that have come and will come, on the runtime.
     pub fn arrivals(self) -> io::Result<Arrivals> {
         match wake::watch(self.notes, Interest::READABLE) {
-            Ok(notes) => Ok(Arrivals { notes }),
+            Ok(notes) => Ok(Arrivals {
+                notes,
+                came: VecDeque::new(),
+            }),
             Err((_, error)) => Err(error),
         }
     }
 }
 
 /// See the module.
+///
+/// Of one signal that has come several times meanwhile there is only the first,
+/// as the kernel has it with those that wait; and all notes are read before one
+/// is handed out. So a flood of signals neither fills the pipe nor keeps us from
+/// our work.
 #[derive(Debug)]
 pub(crate) struct Arrivals {
     notes: AsyncFd<OwnedFd>,
+    /// Read, and not handed out yet.
+    came: VecDeque<Arrival>,
 }
 
 impl Arrivals {
     /// The next one. Nothing is lost if the future is dropped.
     pub async fn next(&mut self) -> Arrival {
         loop {
+            if let Some(arrival) = self.came.pop_front() {
+                return arrival;
+            }
             // It fails when the runtime ends, and nobody waits then.
             let Ok(mut ready) = self.notes.readable().await else {
                 return std::future::pending().await;
             };
-            match read(self.notes.get_ref()) {
-                Some(arrival) => return arrival,
-                None => ready.clear_ready(),
-            }
+            read_all(self.notes.get_ref(), &mut self.came);
+            ready.clear_ready();
         }
     }
 
     /// One that has come already.
     pub fn take(&mut self) -> Option<Arrival> {
-        read(self.notes.get_ref())
+        read_all(self.notes.get_ref(), &mut self.came);
+        self.came.pop_front()
+    }
+}
+
+fn read_all(notes: &OwnedFd, came: &mut VecDeque<Arrival>) {
+    while let Some(arrival) = read(notes) {
+        let is_same =
+            |it: &Arrival| (it.signal, it.by_kernel) == (arrival.signal, arrival.by_kernel);
+        if !came.iter().any(is_same) {
+            came.push_back(arrival);
+        }
     }
 }
 
@@ -250,6 +273,7 @@ mod tests {
             assert_eq!(arrival.signal, caught);
             assert!(!arrival.by_kernel);
             assert!((before..=clock::mono_ns()).contains(&arrival.at_ns));
+            assert_eq!(arrivals.take(), None, "it came twice in the meantime");
         })
         .unwrap();
         assert!(is_ignored(ignored) && !is_ignored(caught));
