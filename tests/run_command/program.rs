@@ -140,7 +140,7 @@ fn messages_name_what_is_wrong() {
         ("./no-such", 127, "No such file"),
         ("no-such", 127, "no directory of PATH has it"),
         ("./plain/x", 126, "Not a directory"),
-        ("", 127, "no directory of PATH has it"),
+        ("", 127, "its name is empty"),
     ] {
         let output = run(dir.path(), &["--result-path=result", "--", name])
             .env("PATH", &path)
