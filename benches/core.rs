@@ -1,4 +1,4 @@
-//! The core as the reactor drives it: data of many streams to bundles, and
+//! The core as the edge drives it: data of many streams to bundles, and
 //! bundles to what is written.
 
 #![allow(missing_docs, clippy::unwrap_used)]

@@ -4,7 +4,7 @@
 //! Log data has one way through the program, and the modules stand along it:
 //!
 //! ```text
-//! reactor     accepts connections, reads into pooled buffers     (the edge)
+//! edge        accepts connections, reads into pooled buffers     (the edge)
 //! wire        header, names, descriptor: bytes to values
 //! stream      text, binary, datagram machines: bytes to entries
 //! bundler     stages entries in one segment, cuts bundles by size and age
@@ -50,6 +50,7 @@ mod butler;
 pub mod cli;
 mod config;
 pub mod core;
+mod edge;
 mod escape;
 pub mod ledger;
 pub mod limits;
@@ -57,8 +58,8 @@ mod memory;
 mod outcome;
 pub mod output;
 pub mod pairs;
+mod process;
 pub mod proto;
-mod reactor;
 mod secret;
 mod segments;
 pub mod stats;
@@ -74,9 +75,9 @@ pub use butler::{
     Report, start, start_with,
 };
 pub use config::{Config, ConfigError};
+pub use edge::door::Users;
+pub use edge::listener::StreamServer;
+pub use edge::runtime::{IoMode, UnknownIoMode};
+pub use edge::source::UnfitSource;
 pub use outcome::Outcome;
-pub use reactor::door::Users;
-pub use reactor::listener::StreamServer;
-pub use reactor::runtime::{IoMode, UnknownIoMode};
-pub use reactor::source::UnfitSource;
 pub use secret::Secret;

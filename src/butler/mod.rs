@@ -20,18 +20,18 @@ use tokio::time::Instant;
 use crate::bundle::Identity;
 use crate::config::{Config, ConfigError};
 use crate::core::{Core, CoreConfig, OpenError};
+use crate::edge::clock;
+use crate::edge::driver::Edge;
+use crate::edge::listener::StreamServer;
+use crate::edge::runtime::{self, IoMode, Kind, StartError};
+use crate::edge::source::{self, UnfitSource};
+use crate::edge::tee::{Screen, Tee};
 use crate::limits::{DEADLINE_MARGIN, HEADER_GRACE, LAST_OFFER_STEP};
 #[cfg(feature = "logdog")]
 use crate::output::Output;
 #[cfg(feature = "logdog")]
 use crate::output::logdog::{self, LogdogSink, RegistrationError};
 use crate::output::sink::AnySink;
-use crate::reactor::clock;
-use crate::reactor::edge::Edge;
-use crate::reactor::listener::StreamServer;
-use crate::reactor::runtime::{self, IoMode, Kind, StartError};
-use crate::reactor::source::{self, UnfitSource};
-use crate::reactor::tee::{Screen, Tee};
 use crate::secret::Secret;
 use crate::stream::arena::Key;
 use crate::wire::descriptor::StreamProperties;

@@ -7,11 +7,11 @@ use tokio::task::{Id, JoinSet};
 
 use super::engine::Engine;
 use crate::bundle::Bundle;
+use crate::edge::clock;
 use crate::ledger::DropReason;
 use crate::limits::PUBLISHES_BYTES_MAX;
 use crate::outcome::Outcome;
 use crate::output::logdog::{LogdogSink, Message};
-use crate::reactor::clock;
 
 /// Bundles on their way. They stay here, and not with what publishes them, so
 /// that none is unaccounted for when that is given up.

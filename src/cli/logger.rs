@@ -15,8 +15,8 @@ use log::{LevelFilter, Log, Metadata, Record};
 use rustix::io::Errno;
 use tokio::sync::Notify;
 
+use crate::edge::writer::{reopen_terminal, write_without_waiting};
 use crate::limits::{LOG_KEPT_MAX, LOG_LAST_WAIT};
-use crate::reactor::writer::{reopen_terminal, write_without_waiting};
 
 /// How often what is kept is offered again.
 const OFFER_INTERVAL: Duration = Duration::from_millis(50);

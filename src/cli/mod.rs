@@ -31,7 +31,7 @@ use options::{Common, Invocation};
 use passed::Passed;
 
 use crate::IoMode;
-use crate::reactor::passed::Inherited;
+use crate::process::passed::Inherited;
 
 /// Wrong usage or configuration.
 const EXIT_USAGE: u8 = 2;
@@ -105,7 +105,7 @@ fn no_signals(error: &std::io::Error) -> ExitCode {
 }
 
 fn start(io: IoMode, subcommand: impl Future<Output = ExitCode>) -> ExitCode {
-    crate::reactor::allocator::keep_no_large_holes();
+    crate::edge::allocator::keep_no_large_holes();
     let logging = async {
         tokio::select! {
             code = subcommand => code,

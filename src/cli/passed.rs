@@ -5,7 +5,7 @@ use std::ffi::OsStr;
 use std::os::fd::OwnedFd;
 
 use super::notify::number;
-use crate::reactor::passed;
+use crate::process::passed;
 
 /// What we were passed.
 #[derive(Debug)]

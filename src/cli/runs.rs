@@ -20,8 +20,8 @@ use std::path::{Component, Path, PathBuf};
 
 use prost_types::Timestamp;
 
+use crate::edge::clock;
 use crate::output::directory::mark::MARK;
-use crate::reactor::clock;
 
 /// The directory of runs, in the current one.
 pub(super) const RUNS: &str = "butler-logs";

@@ -26,8 +26,8 @@ use tokio::time::Instant;
 use super::options::Common;
 use super::sandbox::Needs;
 use super::session::{self, Asked, EXIT_FAILED, Signals};
-use crate::reactor::unread::unread_by_peer;
-use crate::reactor::wake;
+use crate::edge::unread::unread_by_peer;
+use crate::edge::wake;
 use crate::wire::descriptor::StreamProperties;
 use crate::wire::header;
 

@@ -9,7 +9,7 @@ use super::options::Common;
 use super::passed::Passed;
 use super::sandbox::Needs;
 use super::session::{self, Failure, Signals};
-use crate::reactor::signals::Caught;
+use crate::process::signals::Caught;
 use crate::{Butler, StreamServer};
 
 pub(super) async fn serve(mut common: Common, passed: Passed, caught: Caught) -> ExitCode {

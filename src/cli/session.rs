@@ -22,9 +22,9 @@ use super::runs::RunDirectory;
 use crate::output::Output;
 #[cfg(feature = "logdog")]
 use crate::output::logdog::RegistrationError;
-use crate::reactor::signals::{Arrivals, Caught};
-use crate::reactor::{clock, orphans};
+use crate::process::signals::{Arrivals, Caught};
 use crate::{Butler, Report, StreamServer, Users};
+use crate::{edge::clock, process::orphans};
 
 /// The butler itself failed, or logs were lost.
 pub(super) const EXIT_FAILED: u8 = 250;

@@ -12,7 +12,7 @@ use tokio::task::{JoinHandle, spawn_local};
 
 use crate::Butler;
 use crate::cli::options::{Outlet, RunOptions};
-use crate::reactor::tee::Screen;
+use crate::edge::tee::Screen;
 
 /// What a pipe from the child holds: large writes wait less often.
 const PIPE_SIZE: usize = 256 * 1024;

@@ -28,7 +28,7 @@ use super::runs::RunDirectory;
 use super::sandbox::Needs;
 use super::session::{self, EXIT_FAILED, Failure};
 use crate::output::Output;
-use crate::reactor::passed::Inherited;
+use crate::process::passed::Inherited;
 use crate::{Butler, Report};
 use capture::ChildIo;
 use environment::{absolute_uri, environment};

@@ -4,8 +4,8 @@
 use rustix::process::Signal;
 
 use crate::cli::demands::{Demand, Demands};
-use crate::reactor::signals::Arrival;
-use crate::reactor::witness::SignalSet;
+use crate::process::signals::Arrival;
+use crate::process::witness::SignalSet;
 
 /// What the command would get without us.
 pub(super) const HANDED_ON: [Signal; 6] = [

@@ -12,10 +12,13 @@ use super::relay::{Act, HANDED_ON, Relay};
 use crate::cli::options::Common;
 use crate::cli::session::{self, Failure};
 use crate::limits::LAST_OFFER_STEP;
-use crate::reactor::ignored::Ignored;
-use crate::reactor::signals::{Arrival, Arrivals, Caught};
-use crate::reactor::{clock, orphans, witness};
+use crate::process::ignored::Ignored;
+use crate::process::signals::{Arrival, Arrivals, Caught};
 use crate::{Butler, Report};
+use crate::{
+    edge::clock,
+    process::{orphans, witness},
+};
 
 /// What must be there before anything else is: the first signal may come at
 /// once, and the witness takes along what it finds.

@@ -10,8 +10,8 @@ use rustix::fs::OFlags;
 use rustix::io::Errno;
 
 use super::{Unplaced, Writing};
+use crate::edge::writer::Writer;
 use crate::output::write::Unwritten;
-use crate::reactor::writer::Writer;
 
 /// How many links lead from a path to a descriptor at most, such as the one of
 /// `/dev/stdout` to `/proc/self/fd/1`.

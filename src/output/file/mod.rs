@@ -41,9 +41,9 @@ use super::compress::{Compress, Encoder};
 use super::health::Health;
 use super::write::Unwritten;
 use crate::bundle::Bundle;
+use crate::edge::writer::{AT_POSITION, Writer};
 use crate::ledger::DropReason;
 use crate::limits::FILE_CHECK_INTERVAL;
-use crate::reactor::writer::{AT_POSITION, Writer};
 
 /// Appends messages to one file.
 #[derive(Debug)]

@@ -23,9 +23,9 @@ use super::attempts::Attempts;
 use super::health::Health;
 use super::write::Unwritten;
 use crate::bundle::Bundle;
+use crate::edge::writer::{AT_POSITION, Writer};
 use crate::ledger::DropReason;
 use crate::outcome::Outcome;
-use crate::reactor::writer::{AT_POSITION, Writer};
 use crate::wire::walk::{Fields, Value};
 
 /// Text is written when there is this much of it.

@@ -21,11 +21,11 @@ use tokio::io::unix::AsyncFd;
 use tokio_uring::BufResult;
 
 use super::Address;
+use crate::edge::runtime::{self, Kind};
+use crate::edge::wake;
+use crate::edge::writer::{io_slices, when_ready};
 use crate::limits::{BUNDLE_TARGET, CONNECT_TIMEOUT};
 use crate::output::resolve::resolve;
-use crate::reactor::runtime::{self, Kind};
-use crate::reactor::wake;
-use crate::reactor::writer::{io_slices, when_ready};
 
 /// So that a bundle finds room while its reader has another one still; the
 /// kernel may allow less.

@@ -32,7 +32,8 @@ use rustix::process::{
 use tokio::io::Interest;
 use tokio::io::unix::AsyncFd;
 
-use super::{beginning, wake};
+use super::beginning;
+use crate::edge::wake;
 
 /// What it is called.
 const NAME: &CStr = c"signal-witness";
@@ -322,7 +323,7 @@ fn take_signals() -> SignalSet {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::reactor::runtime::IoMode;
+    use crate::edge::runtime::IoMode;
     use rustix::process::kill_process;
 
     #[test]

@@ -183,8 +183,8 @@ pub(crate) fn reopen_terminal(fd: impl AsFd) -> Option<File> {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::reactor::runtime::IoMode;
-    use crate::reactor::testing::terminal;
+    use crate::edge::runtime::IoMode;
+    use crate::edge::testing::terminal;
     use std::io::Read;
     use std::time::Duration;
 

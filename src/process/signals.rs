@@ -19,7 +19,7 @@ use rustix::process::{Pid, Signal, getpid};
 use tokio::io::Interest;
 use tokio::io::unix::AsyncFd;
 
-use super::{clock, wake};
+use crate::edge::{clock, wake};
 
 /// One that has come.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -251,7 +251,7 @@ fn read(notes: &OwnedFd) -> Option<Arrival> {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::reactor::runtime::IoMode;
+    use crate::edge::runtime::IoMode;
     use rustix::process::kill_process;
 
     #[test]

@@ -5,7 +5,7 @@ use std::os::unix::net::{UnixListener, UnixStream};
 use rustix::io::ReadWriteFlags;
 
 use super::*;
-use crate::reactor::testing::terminal;
+use crate::edge::testing::terminal;
 
 /// What came: data, the end, or an error.
 type Got = Result<Vec<u8>, Errno>;
