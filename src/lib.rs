@@ -66,6 +66,7 @@ pub mod stats;
 pub mod stream;
 pub mod time;
 pub mod units;
+mod utf8;
 mod watch;
 pub mod wire;
 

@@ -16,6 +16,7 @@ use rustix::io::Errno;
 use tokio::sync::Notify;
 
 use crate::edge::writer::{reopen_terminal, write_without_waiting};
+use crate::escape::Escaped;
 use crate::limits::{LOG_KEPT_MAX, LOG_LAST_WAIT};
 
 /// How often what is kept is offered again.
@@ -50,7 +51,8 @@ impl Log for Stderr {
                 log::Level::Trace => "trace",
             };
             // A message about a client may quote what it sent.
-            let message = escape(&record.args().to_string());
+            let message = record.args().to_string();
+            let message = Escaped(message.as_bytes());
             self.put(&format!("butler: {level}: {message}\n"));
         }
     }
@@ -60,7 +62,7 @@ impl Log for Stderr {
 
 /// Says something that is no message of the log.
 pub(super) fn tell(sentence: &str) {
-    STDERR.put(&format!("butler: {}\n", escape(sentence)));
+    STDERR.put(&format!("butler: {}\n", Escaped(sentence.as_bytes())));
 }
 
 impl Stderr {
@@ -132,20 +134,6 @@ impl Kept {
             }
         }
     }
-}
-
-/// Makes control characters visible, so that no message can drive a terminal
-/// or pass for another.
-fn escape(text: &str) -> String {
-    let mut out = String::with_capacity(text.len());
-    for c in text.chars() {
-        if c.is_control() {
-            out.extend(c.escape_default());
-        } else {
-            out.push(c);
-        }
-    }
-    out
 }
 
 /// Logs on stderr from now on.

@@ -31,6 +31,7 @@ use options::{Common, Invocation};
 use passed::Passed;
 
 use crate::IoMode;
+use crate::escape::EscapedText;
 use crate::process::passed::Inherited;
 
 /// Wrong usage or configuration.
@@ -53,7 +54,12 @@ fn execute(args: impl IntoIterator<Item = OsString>) -> ExitCode {
         Err(error) => {
             logger::init(LevelFilter::Warn);
             // Usage errors are told as they are, over several lines.
-            let _ = writeln!(std::io::stderr(), "butler: {error}");
+            let error = error.to_string();
+            let _ = writeln!(
+                std::io::stderr(),
+                "butler: {}",
+                EscapedText(error.as_bytes())
+            );
             return ExitCode::from(EXIT_USAGE);
         }
     };

@@ -12,6 +12,7 @@ use super::notice;
 use super::stage::{Stage, both_len, split};
 use crate::limits::STREAM_BUFFER_MAX;
 use crate::time::Moment;
+use crate::utf8::{unfinished_char, unfinished_tail};
 use crate::wire::entry::{Content, Delimiter, line_len};
 
 #[derive(Debug, Default)]
@@ -191,30 +192,6 @@ fn cut_point(value: [&[u8]; 2], len: usize) -> usize {
         0 => len,
         point => point,
     }
-}
-
-/// How many bytes at the end of `text` must wait for their next one: an
-/// unfinished character, or `\r`.
-fn unfinished_tail(text: &[u8]) -> usize {
-    if text.ends_with(b"\r") {
-        1
-    } else {
-        unfinished_char(text)
-    }
-}
-
-/// How many bytes at the end of `text` are the beginning of a character that
-/// more bytes could complete: 0 to 3.
-fn unfinished_char(text: &[u8]) -> usize {
-    for len in 1..=text.len().min(3) {
-        let tail = &text[text.len() - len..];
-        if tail[0] & 0xc0 != 0x80 {
-            let unfinished =
-                std::str::from_utf8(tail).is_err_and(|error| error.error_len().is_none());
-            return if unfinished { len } else { 0 };
-        }
-    }
-    0
 }
 
 #[cfg(test)]

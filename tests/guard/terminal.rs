@@ -8,9 +8,10 @@ use std::process::Stdio;
 
 use crate::common::process::{command, terminal as terminal_of_its_own};
 
-/// A colour, a title, a bell, one of the C1 set, DEL; and what may stay.
-const NASTY: &[u8] = b"red \x1b[31m \x1b]0;title\x07 \xc2\x9b1m \x7f\ttab \xc3\xa9\n";
-const SHOWN: &str = "red \\x1b[31m \\x1b]0;title\\x07 \\u{9b}1m \\x7f";
+/// A colour, a title, a bell, one of the C1 set, DEL, a turn of the direction;
+/// and what may stay.
+const NASTY: &[u8] = b"red \x1b[31m \x1b]0;title\x07 \xc2\x9b1m \x7f \xe2\x80\xae\ttab \xc3\xa9\n";
+const SHOWN: &str = "red \\x1b[31m \\x1b]0;title\\x07 \\u{9b}1m \\x7f \\u{202e}";
 
 /// What of its stdout reaches a terminal, or a pipe.
 fn shown(dir: &Path, args: &[&str], terminal: bool) -> Vec<u8> {

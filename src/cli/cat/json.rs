@@ -7,6 +7,7 @@ use std::io::{self, BufWriter, Write};
 
 use super::sink::{Piece, Sink};
 use super::streams::{Origin, StreamId, Streams};
+use crate::escape::is_hidden;
 use crate::wire::bundle_view::LogView;
 use crate::wire::walk::{ContentView, lines};
 
@@ -127,18 +128,20 @@ fn text_or_base64(out: &mut impl Write, bytes: &[u8]) -> io::Result<()> {
     out.write_all(b"}")
 }
 
-/// Writes a JSON string. All control characters are escaped, those too that
-/// JSON allows: a terminal may read it.
+/// Writes a JSON string. All that is hidden is escaped, what JSON allows too:
+/// a terminal may read it.
 pub fn string(out: &mut impl Write, text: &str) -> io::Result<()> {
-    let is_control = |c: char| matches!(c, '\x7f'..='\u{9f}');
-    if !text.contains(is_control) {
+    if !text.contains(is_hidden) {
         return Ok(serde_json::to_writer(out, text)?);
     }
-    let mut quoted = serde_json::to_string(text)?;
-    for control in '\x7f'..='\u{9f}' {
-        quoted = quoted.replace(control, &format!("\\u{:04x}", u32::from(control)));
+    let quoted = serde_json::to_string(text)?;
+    let mut rest = quoted.as_str();
+    while let Some((at, hidden)) = rest.char_indices().find(|(_, c)| is_hidden(*c)) {
+        out.write_all(&rest.as_bytes()[..at])?;
+        write!(out, "\\u{:04x}", u32::from(hidden))?;
+        rest = &rest[at + hidden.len_utf8()..];
     }
-    out.write_all(quoted.as_bytes())
+    out.write_all(rest.as_bytes())
 }
 
 /// Writes the bytes as a JSON string in the standard base64 alphabet, padded.
@@ -184,9 +187,9 @@ mod tests {
 
     #[test]
     fn strings_hold_no_control_characters() {
-        let text = "a\"\\\n\x1b\x7f\u{9b}é";
+        let text = "a\"\\\n\x1b\x7f\u{9b}\u{202e}é";
         let json = written(|out| string(out, text));
-        assert!(!json.contains(char::is_control));
+        assert!(!json.contains(is_hidden));
         assert_eq!(serde_json::from_str::<String>(&json).unwrap(), text);
         let json = written(|out| text_or_base64(out, b"\xff"));
         assert_eq!(json, "{\"base64\":\"/w==\"}");

@@ -6,6 +6,7 @@ use std::io;
 
 use super::screen::Screen;
 use super::streams::{StreamId, Streams};
+use crate::escape::Escaped;
 use crate::limits::{CAT_HELD_MAX, CAT_LINE_MAX};
 use crate::wire::entry::Partial;
 
@@ -279,7 +280,7 @@ impl Label {
             label.extend_from_slice(format!("\x1b[{color}m").as_bytes());
         }
         // A directory's path may hold anything.
-        super::escape::one_line(name.as_bytes(), label);
+        label.extend_from_slice(Escaped(name.as_bytes()).to_string().as_bytes());
         let padding = self.width.saturating_sub(name.chars().count());
         label.extend(std::iter::repeat_n(b' ', padding));
         label.extend_from_slice(if color { b"\x1b[0m | " } else { b" | " });

@@ -5,10 +5,10 @@ use std::io::{self, BufWriter, Write};
 
 use prost_types::Timestamp;
 
-use super::escape;
 use super::json;
 use super::sink::{Piece, Sink};
 use super::streams::{Origin, StreamId, Streams};
+use crate::escape::{Escaped, is_hidden};
 use crate::wire::bundle_view::LogView;
 use crate::wire::descriptor::StreamType;
 use crate::wire::walk::{ContentView, lines};
@@ -176,15 +176,12 @@ impl<'a> List<'a> {
 
 /// As it is if it is a word, in quotes otherwise.
 fn word(text: &str) -> String {
-    let is_plain = |c: char| !c.is_whitespace() && !c.is_control() && c != '"';
+    let is_plain = |c: char| !c.is_whitespace() && !is_hidden(c) && c != '"';
     if !text.is_empty() && text.chars().all(is_plain) {
         return text.to_owned();
     }
-    let mut quoted = b"\"".to_vec();
     let text = text.replace('\\', "\\\\").replace('"', "\\\"");
-    escape::one_line(text.as_bytes(), &mut quoted);
-    quoted.push(b'"');
-    String::from_utf8_lossy(&quoted).into_owned()
+    format!("\"{}\"", Escaped(text.as_bytes()))
 }
 
 impl Row {
@@ -274,7 +271,7 @@ mod tests {
             ("plain", "plain"),
             ("", "\"\""),
             ("two words", "\"two words\""),
-            ("a\tb\x1b\"c\"\n", "\"a\\x09b\\x1b\\\"c\\\"\\x0a\""),
+            ("a\tb\x1b\"c\"\n", "\"a\\tb\\x1b\\\"c\\\"\\n\""),
         ] {
             assert_eq!(word(text), expected);
         }

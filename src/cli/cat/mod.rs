@@ -35,7 +35,6 @@
 mod content;
 mod datagrams;
 mod directory;
-mod escape;
 mod file;
 mod interleave;
 mod json;

@@ -4,7 +4,7 @@ use std::fmt::Display;
 use std::io::Write;
 
 use super::Outcome;
-use super::escape;
+use crate::escape::Escaped;
 
 /// Says things on stderr and remembers whether one was an error.
 pub struct Report<'a> {
@@ -40,11 +40,10 @@ impl<'a> Report<'a> {
         if let Some(err) = &mut self.err {
             // File names and stream names are not ours; none of them is to
             // command a terminal or to fake a line.
-            let mut line = b"butler cat: ".to_vec();
-            escape::one_line(sentence.to_string().as_bytes(), &mut line);
-            line.push(b'\n');
+            let sentence = sentence.to_string();
+            let line = format!("butler cat: {}\n", Escaped(sentence.as_bytes()));
             // A stderr that is gone has nobody left to tell.
-            let _ = err.write_all(&line);
+            let _ = err.write_all(line.as_bytes());
         }
     }
 

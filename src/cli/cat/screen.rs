@@ -2,7 +2,8 @@
 
 use std::io::{self, BufWriter, Write};
 
-use super::escape;
+use crate::escape::EscapedText;
+use crate::utf8::unfinished_tail;
 
 /// Where text goes.
 pub struct Screen<'a> {
@@ -10,7 +11,6 @@ pub struct Screen<'a> {
     escapes: bool,
     /// What [`exact`](Self::exact) can't tell yet how to show.
     unclear: Vec<u8>,
-    shown: Vec<u8>,
 }
 
 const BUFFER: usize = 64 * 1024;
@@ -22,7 +22,6 @@ impl<'a> Screen<'a> {
             out: BufWriter::with_capacity(BUFFER, out),
             escapes,
             unclear: Vec::new(),
-            shown: Vec::new(),
         }
     }
 
@@ -32,10 +31,10 @@ impl<'a> Screen<'a> {
             return self.out.write_all(bytes);
         }
         self.unclear.extend_from_slice(bytes);
-        self.shown.clear();
-        let used = escape::flowing(&self.unclear, &mut self.shown);
-        self.unclear.drain(..used);
-        self.out.write_all(&self.shown)
+        let clear = self.unclear.len() - unfinished_tail(&self.unclear);
+        write!(self.out, "{}", EscapedText(&self.unclear[..clear]))?;
+        self.unclear.drain(..clear);
+        Ok(())
     }
 
     /// What was written by [`exact`](Self::exact) does not go on.
@@ -49,9 +48,7 @@ impl<'a> Screen<'a> {
         if !self.escapes {
             return self.out.write_all(bytes);
         }
-        self.shown.clear();
-        escape::all(bytes, &mut self.shown);
-        self.out.write_all(&self.shown)
+        write!(self.out, "{}", EscapedText(bytes))
     }
 
     /// Writes what is our own.
