@@ -5,7 +5,7 @@
 
 use butler::core::{Core, CoreConfig};
 use butler::limits::{BUNDLE_MAX, BUNDLE_TARGET};
-use butler::stream::arena::Key;
+use butler::stream::StreamKey;
 use butler::time::Moment;
 use butler::wire::descriptor::{StreamProperties, StreamType, Tags};
 use butler::wire::name::StreamName;
@@ -53,7 +53,7 @@ fn properties(index: usize, stream_type: StreamType) -> StreamProperties {
     StreamProperties::new(StreamName::new(name).unwrap(), stream_type)
 }
 
-fn open(core: &mut Core, streams: usize, stream_type: StreamType) -> Vec<Key> {
+fn open(core: &mut Core, streams: usize, stream_type: StreamType) -> Vec<StreamKey> {
     (0..streams)
         .map(|index| core.open(&now(), &properties(index, stream_type)).unwrap())
         .collect()

@@ -19,6 +19,7 @@ use std::rc::Rc;
 use ahash::AHashMap;
 use smallvec::SmallVec;
 
+use crate::arena::{Arena, Key};
 use crate::bundle::{Bundle, BundleLimits, Identity, StreamInfo};
 use crate::bundler::{Bundler, Slot};
 use crate::ledger::{Account, DropReason};
@@ -26,8 +27,8 @@ use crate::limits::IDLE_BUFFERS_MAX;
 use crate::outcome::{Fate, Outcome};
 use crate::proto::logpb::{LogEntry, LogStreamDescriptor};
 use crate::stats::Stats;
-use crate::stream::arena::{Arena, Key};
 use crate::stream::{Carry, FramingError, Machine, Progress, Stage};
+use crate::stream::{OfStream, StreamKey};
 use crate::time::Moment;
 use crate::watch::WatchEvents;
 use crate::wire::descriptor::{StreamProperties, Tags};
@@ -91,8 +92,8 @@ struct Stream {
     size_left: u64,
     watched: bool,
     /// Neighbours in the queue by age; `None` at its ends.
-    older: Option<Key>,
-    younger: Option<Key>,
+    older: Option<StreamKey>,
+    younger: Option<StreamKey>,
     /// Since when its carry waits in that queue.
     queued_ns: Option<u64>,
 }
@@ -100,24 +101,38 @@ struct Stream {
 /// What is known of a name that was ever used.
 #[derive(Debug, Clone, Copy)]
 enum Registered {
-    Open(Key),
+    Open(StreamKey),
     Ended,
 }
 
 /// What must hold of a key that data or an end comes for.
 const OPEN: &str = "the stream of this key is open";
 
+/// What the key of a client is of.
+#[derive(Debug)]
+pub enum OfClient {}
+
+/// A client, from when it is let in to its end.
+pub type ClientKey = Key<OfClient>;
+
+/// What the key of a listener is of.
+#[derive(Debug)]
+pub enum OfListener {}
+
+/// A listener.
+pub type ListenerKey = Key<OfListener>;
+
 /// See the module.
 #[derive(Debug)]
 pub struct Core {
     config: CoreConfig,
-    streams: Arena<Stream>,
+    streams: Arena<Stream, OfStream>,
     names: AHashMap<StreamName, Registered>,
     drained: SmallVec<[Namespace; 2]>,
     bundler: Bundler,
     /// The streams whose carry waits, the longest first.
-    oldest: Option<Key>,
-    youngest: Option<Key>,
+    oldest: Option<StreamKey>,
+    youngest: Option<StreamKey>,
     /// Bytes of memory in the carries that wait.
     carried: usize,
     /// Bytes of memory in all others.
@@ -159,7 +174,11 @@ impl Core {
     }
 
     /// Opens a stream.
-    pub fn open(&mut self, now: &Moment, properties: &StreamProperties) -> Result<Key, OpenError> {
+    pub fn open(
+        &mut self,
+        now: &Moment,
+        properties: &StreamProperties,
+    ) -> Result<StreamKey, OpenError> {
         let name = &properties.name;
         let refused = if self.names.contains_key(name) {
             Some(OpenError::NameUsed(name.clone()))
@@ -202,7 +221,7 @@ impl Core {
     /// # Panics
     ///
     /// If it is not open, or data has come.
-    pub fn watch(&mut self, key: Key) {
+    pub fn watch(&mut self, key: StreamKey) {
         let stream = self.streams.get_mut(key).expect(OPEN);
         assert_eq!(stream.info.account.accepted(), 0, "it was just opened");
         stream.watched = true;
@@ -210,18 +229,18 @@ impl Core {
     }
 
     /// The stream's descriptor.
-    pub fn descriptor(&self, key: Key) -> Option<LogStreamDescriptor> {
+    pub fn descriptor(&self, key: StreamKey) -> Option<LogStreamDescriptor> {
         Some(self.streams.get(key)?.info.descriptor())
     }
 
     /// The stream as its bundles know it, with its account; it outlives the
     /// stream.
-    pub fn info(&self, key: Key) -> Option<Rc<StreamInfo>> {
+    pub fn info(&self, key: StreamKey) -> Option<Rc<StreamInfo>> {
         Some(Rc::clone(&self.streams.get(key)?.info))
     }
 
     /// The stream's name.
-    pub fn name(&self, key: Key) -> Option<&StreamName> {
+    pub fn name(&self, key: StreamKey) -> Option<&StreamName> {
         Some(&self.streams.get(key)?.info.name)
     }
 
@@ -232,7 +251,7 @@ impl Core {
     /// # Panics
     ///
     /// If the stream is not open.
-    pub fn data(&mut self, now: &Moment, key: Key, data: &[u8]) -> Result<(), FramingError> {
+    pub fn data(&mut self, now: &Moment, key: StreamKey, data: &[u8]) -> Result<(), FramingError> {
         let stream = self.streams.get_mut(key).expect(OPEN);
         stream.info.account.accept(data.len() as u64);
         self.total.accept(data.len() as u64);
@@ -270,7 +289,7 @@ impl Core {
     /// # Panics
     ///
     /// If the stream is not open.
-    pub fn end(&mut self, now: &Moment, key: Key) {
+    pub fn end(&mut self, now: &Moment, key: StreamKey) {
         self.with_stage(now, key, |machine, carry, stage, _| {
             let account = &stage.info.account;
             let omitted = account.dropped(DropReason::OverLimit);
@@ -484,7 +503,7 @@ impl Core {
     }
 
     /// The next entry of a watched stream; `None` in it is the stream's end.
-    pub fn poll_watched(&mut self) -> Option<(Key, Option<LogEntry>)> {
+    pub fn poll_watched(&mut self) -> Option<(StreamKey, Option<LogEntry>)> {
         self.events.pop()
     }
 
@@ -494,7 +513,7 @@ impl Core {
     }
 
     /// The keys of the open streams in the namespace.
-    pub fn open_in(&self, namespace: &Namespace) -> Vec<Key> {
+    pub fn open_in(&self, namespace: &Namespace) -> Vec<StreamKey> {
         self.streams
             .iter()
             .filter(|(_, stream)| stream.info.name.is_in(namespace))
@@ -517,7 +536,7 @@ impl Core {
     }
 
     /// The open stream of that name.
-    pub fn find(&self, name: &str) -> Option<Key> {
+    pub fn find(&self, name: &str) -> Option<StreamKey> {
         match self.names.get(name) {
             Some(Registered::Open(key)) => Some(*key),
             Some(Registered::Ended) | None => None,
@@ -560,7 +579,7 @@ impl Core {
     }
 
     /// Puts out what the stream carries.
-    fn expire(&mut self, now: &Moment, key: Key) {
+    fn expire(&mut self, now: &Moment, key: StreamKey) {
         self.with_stage(now, key, |machine, carry, stage, _| {
             machine.expire(stage, carry);
         });
@@ -571,7 +590,7 @@ impl Core {
     fn with_stage<R>(
         &mut self,
         now: &Moment,
-        key: Key,
+        key: StreamKey,
         run: impl FnOnce(&mut Machine, &mut Carry, &mut Stage<'_>, &mut u64) -> R,
     ) -> R {
         let stream = self.streams.get_mut(key).expect(OPEN);
@@ -614,7 +633,7 @@ impl Core {
     }
 
     /// The stream is not in the queue by age; its carry may keep some memory.
-    fn rest(&mut self, key: Key) {
+    fn rest(&mut self, key: StreamKey) {
         let stream = self.streams.get_mut(key).expect(OPEN);
         if self.idle + stream.carry.memory() > IDLE_BUFFERS_MAX {
             stream.carry.shrink();
@@ -635,7 +654,7 @@ impl Core {
     }
 
     /// Appends the stream to the queue by age.
-    fn enqueue(&mut self, key: Key, since: u64) {
+    fn enqueue(&mut self, key: StreamKey, since: u64) {
         let older = self.youngest.replace(key);
         match older.and_then(|older| self.streams.get_mut(older)) {
             Some(older) => older.younger = Some(key),
@@ -647,7 +666,7 @@ impl Core {
         self.carried += stream.carry.memory();
     }
 
-    fn unqueue(&mut self, key: Key) {
+    fn unqueue(&mut self, key: StreamKey) {
         let Some(stream) = self.streams.get_mut(key) else {
             return;
         };

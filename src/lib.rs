@@ -44,13 +44,14 @@
 //! # }
 //! ```
 
+pub mod arena;
 mod bundle;
 mod bundler;
 mod butler;
 pub mod cli;
 mod config;
 pub mod core;
-mod edge;
+pub mod edge;
 mod escape;
 pub mod ledger;
 pub mod limits;

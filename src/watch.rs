@@ -7,18 +7,18 @@ use prost::Message;
 use prost_types::Duration;
 
 use crate::proto::logpb::{self, LogEntry, log_entry, text};
-use crate::stream::arena::Key;
+use crate::stream::StreamKey;
 use crate::wire::descriptor::StreamType;
 
 /// Entries of watched streams, for the callbacks; `None` is a stream's end.
 #[derive(Debug, Default)]
 pub(crate) struct WatchEvents {
-    queue: VecDeque<(Key, Option<LogEntry>)>,
+    queue: VecDeque<(StreamKey, Option<LogEntry>)>,
 }
 
 impl WatchEvents {
     /// An entry, encoded as a `logs` field, was put out.
-    pub fn entry(&mut self, key: Key, logs: &[u8]) {
+    pub fn entry(&mut self, key: StreamKey, logs: &[u8]) {
         let entry = logpb::butler_log_bundle::Entry::decode(logs)
             .ok()
             .and_then(|mut entry| entry.logs.pop())
@@ -27,11 +27,11 @@ impl WatchEvents {
     }
 
     /// The stream has ended.
-    pub fn end(&mut self, key: Key) {
+    pub fn end(&mut self, key: StreamKey) {
         self.queue.push_back((key, None));
     }
 
-    pub fn pop(&mut self) -> Option<(Key, Option<LogEntry>)> {
+    pub fn pop(&mut self) -> Option<(StreamKey, Option<LogEntry>)> {
         self.queue.pop_front()
     }
 }

@@ -16,7 +16,7 @@ use tokio::time::Instant;
 use super::hooks::Hooks;
 use super::registrations::Registrations;
 use crate::bundle::Bundle;
-use crate::core::{Core, OpenError};
+use crate::core::{ClientKey, Core, OpenError};
 use crate::edge::driver::{Edge, Filled, NextRead, Phase, ReadBy, Step};
 use crate::edge::pace::Pace;
 use crate::edge::tee::Tee;
@@ -25,7 +25,7 @@ use crate::limits::{AHEAD_BUNDLES, AHEAD_WAIT, LAST_OFFER_MAX, LAST_OFFER_STEP};
 use crate::outcome::Outcome;
 use crate::output::health::Health;
 use crate::output::sink::AnySink;
-use crate::stream::arena::Key;
+use crate::stream::StreamKey;
 use crate::time::Moment;
 use crate::wire::descriptor::StreamProperties;
 
@@ -142,7 +142,11 @@ impl Engine {
     }
 
     /// Opens a stream and asks the callbacks about it.
-    pub fn open(&self, now: &Moment, properties: &StreamProperties) -> Result<Key, OpenError> {
+    pub fn open(
+        &self,
+        now: &Moment,
+        properties: &StreamProperties,
+    ) -> Result<StreamKey, OpenError> {
         let mut core = self.core.borrow_mut();
         let key = core.open(now, properties)?;
         if self.registrations.note(&properties.name) {
@@ -175,7 +179,7 @@ impl Engine {
         &self,
         fd: OwnedFd,
         by: ReadBy,
-        stream: Key,
+        stream: StreamKey,
         tee: Option<Tee>,
     ) -> io::Result<()> {
         let mut edge = self.edge.borrow_mut();
@@ -299,7 +303,7 @@ impl Engine {
             .min()
     }
 
-    fn data(&self, now: &Moment, key: Key, filled: Filled, next: NextRead) -> io::Result<()> {
+    fn data(&self, now: &Moment, key: ClientKey, filled: Filled, next: NextRead) -> io::Result<()> {
         let mut header_used = 0;
         let mut edge = self.edge.borrow_mut();
         let stream = match edge.connection(key).map(|it| &it.phase) {
@@ -361,7 +365,7 @@ impl Engine {
         self.read_on(now, key, next)
     }
 
-    fn read_on(&self, now: &Moment, key: Key, next: NextRead) -> io::Result<()> {
+    fn read_on(&self, now: &Moment, key: ClientKey, next: NextRead) -> io::Result<()> {
         let may_read = self.may_read(now.mono_ns);
         let must_end = self.edge.borrow_mut().read_on(key, next, may_read)?;
         if must_end {
@@ -382,13 +386,13 @@ impl Engine {
     }
 
     /// The client of an unfinished header is turned away.
-    fn refuse(&self, key: Key, why: &str) -> io::Result<()> {
+    fn refuse(&self, key: ClientKey, why: &str) -> io::Result<()> {
         log::error!("stream refused: {why}");
         self.core.borrow_mut().stats_mut().streams_refused += 1;
         self.turn_away(key)
     }
 
-    fn turn_away(&self, key: Key) -> io::Result<()> {
+    fn turn_away(&self, key: ClientKey) -> io::Result<()> {
         let at_once = self.edge.borrow_mut().turn_away(key)?;
         if at_once {
             self.end(&clock::now(), key, None);
@@ -404,7 +408,7 @@ impl Engine {
     }
 
     /// Ends a connection from our side.
-    pub fn close(&self, key: Key) -> io::Result<()> {
+    pub fn close(&self, key: ClientKey) -> io::Result<()> {
         let at_once = self.edge.borrow_mut().give_up(key)?;
         if at_once {
             self.end(&clock::now(), key, None);
@@ -413,7 +417,7 @@ impl Engine {
     }
 
     /// A connection is over.
-    pub fn end(&self, now: &Moment, key: Key, error: Option<&io::Error>) {
+    pub fn end(&self, now: &Moment, key: ClientKey, error: Option<&io::Error>) {
         let removed = self.edge.borrow_mut().remove(key);
         let Some(connection) = removed else {
             return;

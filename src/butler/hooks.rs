@@ -7,7 +7,7 @@ use std::fmt;
 use ahash::AHashMap;
 
 use crate::proto::logpb::{LogEntry, LogStreamDescriptor};
-use crate::stream::arena::Key;
+use crate::stream::StreamKey;
 use crate::watch::Wrapper;
 use crate::wire::descriptor::StreamType;
 
@@ -33,9 +33,9 @@ struct Watcher {
 pub(super) struct Hooks {
     registrations: RefCell<Vec<Registration>>,
     /// New streams that callbacks are still to be asked about.
-    opened: RefCell<VecDeque<(Key, LogStreamDescriptor)>>,
+    opened: RefCell<VecDeque<(StreamKey, LogStreamDescriptor)>>,
     is_asking: Cell<bool>,
-    watchers: RefCell<AHashMap<Key, Watcher>>,
+    watchers: RefCell<AHashMap<StreamKey, Watcher>>,
     is_showing: Cell<bool>,
 }
 
@@ -74,13 +74,13 @@ impl Hooks {
     }
 
     /// A stream was opened: callbacks are to be asked about it.
-    pub fn opened(&self, key: Key, descriptor: LogStreamDescriptor) {
+    pub fn opened(&self, key: StreamKey, descriptor: LogStreamDescriptor) {
         self.opened.borrow_mut().push_back((key, descriptor));
     }
 
     /// Asks about the streams that were opened, until one is to be watched. A
     /// stream that a callback opens is asked about when that has returned.
-    pub fn next_watched(&self) -> Option<Key> {
+    pub fn next_watched(&self) -> Option<StreamKey> {
         let _running = Running::begin(&self.is_asking)?;
         loop {
             let (key, descriptor) = self.opened.borrow_mut().pop_front()?;
@@ -114,7 +114,7 @@ impl Hooks {
     }
 
     /// A watched stream had an entry, or has ended.
-    pub fn entry(&self, key: Key, entry: Option<LogEntry>) {
+    pub fn entry(&self, key: StreamKey, entry: Option<LogEntry>) {
         let Some(mut watcher) = self.watchers.borrow_mut().remove(&key) else {
             return;
         };

@@ -19,7 +19,7 @@ use tokio::time::Instant;
 
 use crate::bundle::Identity;
 use crate::config::{Config, ConfigError};
-use crate::core::{Core, CoreConfig, OpenError};
+use crate::core::{ClientKey, Core, CoreConfig, OpenError};
 use crate::edge::clock;
 use crate::edge::driver::Edge;
 use crate::edge::listener::StreamServer;
@@ -33,7 +33,6 @@ use crate::output::Output;
 use crate::output::logdog::{self, LogdogSink, RegistrationError};
 use crate::output::sink::AnySink;
 use crate::secret::Secret;
-use crate::stream::arena::Key;
 use crate::wire::descriptor::StreamProperties;
 use crate::wire::name::{Namespace, StreamName};
 use engine::Engine;
@@ -147,7 +146,7 @@ pub struct Butler {
 }
 
 /// Ends some connections; returns those that can end at once.
-type EndSome = fn(&mut Edge) -> io::Result<Vec<Key>>;
+type EndSome = fn(&mut Edge) -> io::Result<Vec<ClientKey>>;
 
 #[derive(Debug)]
 struct Shared {

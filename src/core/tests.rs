@@ -34,16 +34,16 @@ fn core() -> Core {
     Core::new(config())
 }
 
-fn open(core: &mut Core, name: &str, stream_type: StreamType) -> Key {
+fn open(core: &mut Core, name: &str, stream_type: StreamType) -> StreamKey {
     let properties = StreamProperties::new(name.parse().unwrap(), stream_type);
     core.open(&at(0), &properties).unwrap()
 }
 
-fn text(core: &mut Core, name: &str) -> Key {
+fn text(core: &mut Core, name: &str) -> StreamKey {
     open(core, name, StreamType::Text)
 }
 
-fn names(core: &Core, keys: &[Key]) -> Vec<String> {
+fn names(core: &Core, keys: &[StreamKey]) -> Vec<String> {
     let mut names: Vec<_> = keys
         .iter()
         .map(|key| core.name(*key).unwrap().to_string())

@@ -14,17 +14,19 @@ use rustix::io::Errno;
 use rustix::net::Shutdown;
 
 use super::headers::Headers;
-pub(crate) use super::io::Filled;
-pub(crate) use super::io::ReadBy;
-use super::io::{Completion, Io, Token};
 use super::listener::StreamServer;
 use super::reception::{Admitted, Now, Reception};
 use super::rights::{self, Elsewhere, Rights};
 use super::runtime;
 use super::source;
+pub(crate) use super::system::Filled;
+pub(crate) use super::system::ReadBy;
+use super::system::{Completion, Io, Token};
 use super::tee::Tee;
+use crate::arena::Arena;
+use crate::core::{ClientKey, OfClient};
 use crate::limits::ROUND_MAX;
-use crate::stream::arena::{Arena, Key};
+use crate::stream::StreamKey;
 use crate::wire::descriptor::StreamProperties;
 use crate::wire::header::{HeaderError, HeaderReader};
 
@@ -40,7 +42,7 @@ pub(crate) enum Phase {
     /// The client has not said yet.
     Header(HeaderReader),
     /// The core's stream of that key.
-    Stream(Key),
+    Stream(StreamKey),
     /// Its stream has ended without its client, or it was turned away: nothing
     /// is taken of it any more.
     Abandoned,
@@ -107,9 +109,9 @@ type HeaderResult = Result<Option<(StreamProperties, usize)>, HeaderError>;
 pub(crate) enum Step {
     /// Data on a connection; give the buffer back with
     /// [`Edge::recycle`].
-    Data(Key, Filled, NextRead),
+    Data(ClientKey, Filled, NextRead),
     /// A connection has ended, or its read failed.
-    End(Key, Option<io::Error>),
+    End(ClientKey, Option<io::Error>),
 }
 
 /// What is known of a connection's next read.
@@ -124,18 +126,18 @@ pub(crate) enum NextRead {
 /// See the module.
 pub(crate) struct Edge {
     io: Io,
-    connections: Arena<Connection>,
+    connections: Arena<Connection, OfClient>,
     reception: Reception,
     /// Read, but there is no room for it now.
-    parked: VecDeque<(Key, Filled, NextRead)>,
+    parked: VecDeque<(ClientKey, Filled, NextRead)>,
     /// Connections whose next read waits for room.
-    waiting: VecDeque<Key>,
+    waiting: VecDeque<ClientKey>,
     /// Connections that have data, in the order of their turns.
-    ready: VecDeque<Key>,
+    ready: VecDeque<ClientKey>,
     /// What may still be handled in this round.
     round_left: usize,
     /// Connections that can't be read.
-    failed: VecDeque<(Key, io::Error)>,
+    failed: VecDeque<(ClientKey, io::Error)>,
     /// Connections without a complete header.
     headers: Headers,
     /// Connections end after what is there, also those that come yet.
@@ -197,7 +199,7 @@ impl Edge {
         self.reception.refused()
     }
 
-    pub fn connection(&mut self, key: Key) -> Option<&mut Connection> {
+    pub fn connection(&mut self, key: ClientKey) -> Option<&mut Connection> {
         self.connections.get_mut(key)
     }
 
@@ -227,11 +229,17 @@ impl Edge {
 
     /// Takes a descriptor as a stream of its own, to be read as
     /// [`source::of`] says.
-    pub fn add_stream(&mut self, fd: OwnedFd, by: ReadBy, stream: Key, tee: Option<Tee>) -> Key {
+    pub fn add_stream(
+        &mut self,
+        fd: OwnedFd,
+        by: ReadBy,
+        stream: StreamKey,
+        tee: Option<Tee>,
+    ) -> ClientKey {
         self.insert(fd, by, Phase::Stream(stream), tee)
     }
 
-    fn insert(&mut self, fd: OwnedFd, by: ReadBy, phase: Phase, tee: Option<Tee>) -> Key {
+    fn insert(&mut self, fd: OwnedFd, by: ReadBy, phase: Phase, tee: Option<Tee>) -> ClientKey {
         self.connections.insert(Connection {
             fd,
             by,
@@ -285,7 +293,7 @@ impl Edge {
                     result,
                     more,
                 } => {
-                    let key = Key::from_u64(number);
+                    let key = ClientKey::from_u64(number);
                     let next = if more {
                         NextRead::Ready
                     } else {
@@ -325,7 +333,7 @@ impl Edge {
     fn next_completion(&mut self) -> Option<Completion> {
         self.io.next(|token| match token {
             Token::Read(number) => {
-                let connection = self.connections.get(Key::from_u64(number))?;
+                let connection = self.connections.get(ClientKey::from_u64(number))?;
                 Some(connection.fd.as_fd())
             }
             Token::Accept(number) => Some(self.reception.get(number)?.as_fd()),
@@ -335,7 +343,7 @@ impl Edge {
 
     /// Asks for the connection's next read, at once or when there is room.
     /// True if it must end instead.
-    pub fn read_on(&mut self, key: Key, next: NextRead, may_read: bool) -> io::Result<bool> {
+    pub fn read_on(&mut self, key: ClientKey, next: NextRead, may_read: bool) -> io::Result<bool> {
         let Some(connection) = self.connections.get_mut(key) else {
             return Ok(false);
         };
@@ -357,7 +365,7 @@ impl Edge {
     }
 
     /// The connection gets its turn among those that have data.
-    fn queue_ready(&mut self, key: Key) {
+    fn queue_ready(&mut self, key: ClientKey) {
         if let Some(connection) = self.connections.get_mut(key) {
             connection.reads = Reads::Waiting;
             self.ready.push_back(key);
@@ -378,7 +386,7 @@ impl Edge {
     }
 
     /// The connection has had `len` bytes read.
-    pub fn count_read(&mut self, key: Key, len: usize) {
+    pub fn count_read(&mut self, key: ClientKey, len: usize) {
         if let Some(connection) = self.connections.get_mut(key)
             && let Ends::After(left) = &mut connection.ends
         {
@@ -386,7 +394,7 @@ impl Edge {
         }
     }
 
-    fn arm(&mut self, key: Key, next: NextRead) -> io::Result<()> {
+    fn arm(&mut self, key: ClientKey, next: NextRead) -> io::Result<()> {
         if let Some(connection) = self.connections.get_mut(key) {
             let ready = next == NextRead::Ready;
             self.io
@@ -398,7 +406,7 @@ impl Edge {
 
     /// Asks again for the reads that had to wait. Returns connections that
     /// must end instead.
-    pub fn resume(&mut self, may_read: bool) -> io::Result<Vec<Key>> {
+    pub fn resume(&mut self, may_read: bool) -> io::Result<Vec<ClientKey>> {
         let mut ends = Vec::new();
         if may_read {
             for key in std::mem::take(&mut self.waiting) {
@@ -421,7 +429,7 @@ impl Edge {
     }
 
     /// The connection is over: its descriptor is closed.
-    pub fn remove(&mut self, key: Key) -> Option<Over> {
+    pub fn remove(&mut self, key: ClientKey) -> Option<Over> {
         let connection = self.connections.remove(key)?;
         assert!(
             connection.reads != Reads::Armed,
@@ -446,7 +454,7 @@ impl Edge {
     }
 
     /// Feeds what was read to the connection's header.
-    pub fn header(&mut self, key: Key, filled: &Filled) -> HeaderResult {
+    pub fn header(&mut self, key: ClientKey, filled: &Filled) -> HeaderResult {
         let Some(Phase::Header(reader)) = self.connections.get_mut(key).map(|it| &mut it.phase)
         else {
             return Ok(None);
@@ -457,7 +465,7 @@ impl Edge {
     }
 
     /// The header was complete; the connection is that stream now.
-    pub fn opened(&mut self, key: Key, stream: Key) {
+    pub fn opened(&mut self, key: ClientKey, stream: StreamKey) {
         if let Some(connection) = self.connections.get_mut(key) {
             connection.phase = Phase::Stream(stream);
             self.headers.over(key);
@@ -465,13 +473,13 @@ impl Edge {
     }
 
     /// Where the connection's data is copied to.
-    pub fn tee(&self, key: Key) -> Option<&Tee> {
+    pub fn tee(&self, key: ClientKey) -> Option<&Tee> {
         self.connections.get(key)?.tee.as_ref()
     }
 
     /// A connection to turn away because all unfinished headers together hold
     /// too much.
-    pub fn header_to_refuse(&mut self) -> Option<Key> {
+    pub fn header_to_refuse(&mut self) -> Option<ClientKey> {
         for _ in 0..STALLED_LOOKS {
             let key = self.headers.to_refuse()?;
             let waits = |it: &Connection| rustix::io::ioctl_fionread(&it.fd).unwrap_or(0) > 0;
@@ -485,7 +493,7 @@ impl Edge {
 
     /// Gives up a connection whose header was refused. What there is of it is
     /// let go now, whenever its read comes back. True if it can end at once.
-    pub fn turn_away(&mut self, key: Key) -> io::Result<bool> {
+    pub fn turn_away(&mut self, key: ClientKey) -> io::Result<bool> {
         if let Some(connection) = self.connections.get_mut(key) {
             connection.phase = Phase::Abandoned;
         }
@@ -504,7 +512,7 @@ impl Edge {
 
     /// Time has passed. Returns connections that took too long over their
     /// header.
-    pub fn tick(&mut self, now_ns: u64, may_read: bool) -> io::Result<Vec<Key>> {
+    pub fn tick(&mut self, now_ns: u64, may_read: bool) -> io::Result<Vec<ClientKey>> {
         let mut admitted = Vec::new();
         let (reception, mut now) = self.reception(now_ns);
         reception.tend(&mut now, &mut admitted)?;
@@ -514,7 +522,7 @@ impl Edge {
 
     /// Gives a connection up: it ends as soon as its read, if there is one,
     /// comes back. True if it can end at once.
-    pub fn give_up(&mut self, key: Key) -> io::Result<bool> {
+    pub fn give_up(&mut self, key: ClientKey) -> io::Result<bool> {
         let Some(connection) = self.connections.get_mut(key) else {
             return Ok(false);
         };
@@ -528,7 +536,7 @@ impl Edge {
 
     /// Gives all connections up: what was read of them and not handed on is
     /// let go, and was never accepted. Returns their streams, which are to end.
-    pub fn abandon(&mut self) -> io::Result<Vec<Key>> {
+    pub fn abandon(&mut self) -> io::Result<Vec<StreamKey>> {
         for (_, filled, _) in self.parked.drain(..) {
             self.io.recycle(filled);
         }
@@ -553,7 +561,7 @@ impl Edge {
 
     /// Ends the connections without a complete header after what was written
     /// to them so far. Returns those that can end at once.
-    pub fn end_headers(&mut self) -> io::Result<Vec<Key>> {
+    pub fn end_headers(&mut self) -> io::Result<Vec<ClientKey>> {
         let keys: Vec<_> = self.headers.keys().collect();
         let mut ends = Vec::new();
         for key in keys {
@@ -566,7 +574,7 @@ impl Edge {
 
     /// Ends all connections after what was written to them so far, and from
     /// now on all that are accepted. Returns those that can end at once.
-    pub fn end_all(&mut self) -> io::Result<Vec<Key>> {
+    pub fn end_all(&mut self) -> io::Result<Vec<ClientKey>> {
         self.ending = true;
         let mut ends = Vec::new();
         for key in self.connections.keys() {
@@ -578,7 +586,7 @@ impl Edge {
     }
 
     /// The streams that somebody still has open for writing.
-    pub fn still_written(&self) -> Vec<Key> {
+    pub fn still_written(&self) -> Vec<StreamKey> {
         let mut streams = Vec::new();
         let mut ends = Vec::new();
         for key in self.connections.keys() {
@@ -601,7 +609,7 @@ impl Edge {
     }
 
     /// Ends one connection after what was written to it so far.
-    fn end_after_what_is_there(&mut self, key: Key) -> io::Result<bool> {
+    fn end_after_what_is_there(&mut self, key: ClientKey) -> io::Result<bool> {
         let Some(connection) = self.connections.get_mut(key) else {
             return Ok(false);
         };

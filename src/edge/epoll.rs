@@ -22,7 +22,7 @@ use rustix::io::Errno;
 use rustix::net::{SocketFlags, accept_with};
 
 use self::source::{Source, Wants, Watched};
-use super::io::{Completion, ReadBy, Token};
+use super::system::{Completion, ReadBy, Token};
 use crate::limits::{READ_BUFFER_SIZE, READ_BUFFERS};
 
 /// Descriptors that one call tells of. Of more the next call tells.

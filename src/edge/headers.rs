@@ -14,18 +14,18 @@ use std::time::Duration;
 
 use ahash::AHashMap;
 
+use crate::core::ClientKey;
 use crate::limits::{HEADER_LAST_LOOK, HEADER_PROGRESS, HEADER_TIMEOUT, HEADERS_BUFFERED_MAX};
-use crate::stream::arena::Key;
 
 /// Connections without a complete header.
 #[derive(Debug, Default)]
 pub(super) struct Headers {
-    clients: AHashMap<Key, Client>,
+    clients: AHashMap<ClientKey, Client>,
     /// By when something is due of each.
-    due: BTreeSet<(u64, Key)>,
+    due: BTreeSet<(u64, ClientKey)>,
     /// Those that hold something, by when each made progress, as `steps`
     /// counts it.
-    stalled: BTreeSet<(u64, Key)>,
+    stalled: BTreeSet<(u64, ClientKey)>,
     steps: u64,
     /// Bytes of memory that all of them hold.
     held: usize,
@@ -46,7 +46,7 @@ struct Client {
 
 impl Headers {
     /// The connection's time begins.
-    pub fn begin(&mut self, key: Key, now_ns: u64) {
+    pub fn begin(&mut self, key: ClientKey, now_ns: u64) {
         let client = Client {
             due_ns: after(now_ns, HEADER_TIMEOUT - HEADER_LAST_LOOK),
             last_look: false,
@@ -60,7 +60,7 @@ impl Headers {
 
     /// So many bytes have come of it, and its header takes so much memory by
     /// now. A byte now and then is no progress.
-    pub fn came(&mut self, key: Key, bytes: usize, held: usize) {
+    pub fn came(&mut self, key: ClientKey, bytes: usize, held: usize) {
         let Some(client) = self.clients.get_mut(&key) else {
             return;
         };
@@ -73,7 +73,7 @@ impl Headers {
     }
 
     /// It makes progress, or would if we did.
-    pub fn goes_on(&mut self, key: Key) {
+    pub fn goes_on(&mut self, key: ClientKey) {
         self.steps += 1;
         if let Some(client) = self.clients.get_mut(&key) {
             self.stalled.remove(&(client.step, key));
@@ -84,7 +84,7 @@ impl Headers {
     }
 
     /// It is complete, or its connection is over.
-    pub fn over(&mut self, key: Key) {
+    pub fn over(&mut self, key: ClientKey) {
         if let Some(client) = self.clients.remove(&key) {
             self.due.remove(&(client.due_ns, key));
             self.stalled.remove(&(client.step, key));
@@ -93,12 +93,12 @@ impl Headers {
     }
 
     /// All of them.
-    pub fn keys(&self) -> impl Iterator<Item = Key> {
+    pub fn keys(&self) -> impl Iterator<Item = ClientKey> {
         self.due.iter().map(|(_, key)| *key)
     }
 
     /// One to refuse because all together hold too much, if it does stall.
-    pub fn to_refuse(&self) -> Option<Key> {
+    pub fn to_refuse(&self) -> Option<ClientKey> {
         let (_, key) = self.stalled.first()?;
         (self.held > HEADERS_BUFFERED_MAX).then_some(*key)
     }
@@ -110,7 +110,7 @@ impl Headers {
 
     /// Those whose time is over. While nothing may be read it is not they who
     /// are slow: it begins anew.
-    pub fn late(&mut self, now_ns: u64, may_read: bool) -> Vec<Key> {
+    pub fn late(&mut self, now_ns: u64, may_read: bool) -> Vec<ClientKey> {
         let mut late = Vec::new();
         while let Some(&(due_ns, key)) = self.due.first()
             && due_ns <= now_ns
@@ -146,9 +146,9 @@ mod tests {
 
     const SECOND: u64 = 1_000_000_000;
 
-    fn two() -> (Headers, Key, Key) {
+    fn two() -> (Headers, ClientKey, ClientKey) {
         let mut headers = Headers::default();
-        let (first, second) = (Key::from_u64(1), Key::from_u64(2));
+        let (first, second) = (ClientKey::from_u64(1), ClientKey::from_u64(2));
         headers.begin(first, 0);
         headers.begin(second, 5 * SECOND);
         (headers, first, second)
@@ -216,7 +216,7 @@ mod tests {
     #[test]
     fn who_stalls_is_refused() {
         let mut headers = Headers::default();
-        let keys: Vec<_> = (0..4).map(Key::from_u64).collect();
+        let keys: Vec<_> = (0..4).map(ClientKey::from_u64).collect();
         for key in &keys {
             headers.begin(*key, 0);
         }

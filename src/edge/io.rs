@@ -1,95 +1,83 @@
-//! What the edge asks of the kernel, and the two ways to have it done: a
-//! [`Ring`] of io_uring, or [`Epoll`] and plain calls. Both are asked the same
-//! and answer the same, so that nothing else knows which one it is.
+//! What butler asks of the kernel, all of it: [`Io`].
+//!
+//! There are three of it. [`System`](super::system::System) is the real one,
+//! with io_uring or with epoll and plain calls. The simulator of the tests has a
+//! kernel of its own, in which time is virtual and everything may fail.
+//!
+//! What may have to wait is an *operation*: it is asked for with a token, and
+//! its completion brings the token back. There is at most one operation under
+//! way for each token. Everything else answers at once and never waits: what
+//! would have to is the error `WouldBlock`.
 
 use std::io;
-use std::os::fd::{BorrowedFd, OwnedFd};
+use std::net::SocketAddr;
+use std::path::PathBuf;
 
-use super::buffers;
-use super::epoll::{self, Epoll};
-use super::ring::Ring;
+use bytes::Bytes;
 
-/// What an operation was for, and comes back with its completion.
+use super::files::Files;
+use crate::core::{ClientKey, ListenerKey};
+
+/// What an operation is for.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
-pub(super) enum Token {
-    /// A read of the connection with that number, which has 56 bits.
-    Read(u64),
-    /// An accept on the listener with that number.
-    Accept(u64),
-    /// A cancellation, whose own completion says nothing.
-    Cancel,
-}
-
-impl Token {
-    const NUMBER: u64 = (1 << 56) - 1;
-
-    pub fn to_u64(self) -> u64 {
-        let (tag, number) = match self {
-            Self::Read(number) => (1, number),
-            Self::Accept(number) => (2, number),
-            Self::Cancel => (3, 0),
-        };
-        assert!(number <= Self::NUMBER);
-        tag << 56 | number
-    }
-
-    pub fn from_u64(user_data: u64) -> Self {
-        let number = user_data & Self::NUMBER;
-        match user_data >> 56 {
-            1 => Self::Read(number),
-            2 => Self::Accept(number),
-            3 => Self::Cancel,
-            tag => unreachable!("no operation has the tag {tag}"),
-        }
-    }
+pub enum Token {
+    /// Something is read of the client, or it is waited for that it can be.
+    Client(ClientKey),
+    /// Clients are accepted from the listener.
+    Listener(ListenerKey),
+    /// The output waits for something. What the number stands for it knows
+    /// itself.
+    Output(u32),
 }
 
 /// An operation has completed.
 #[derive(Debug)]
-pub(super) enum Completion<F = Filled> {
-    /// A read: data, or `None` at the end. `more`: there is data left in the
-    /// socket.
+pub enum Completion<D, F> {
+    /// A read: data, or `None` at the end. `more`: there is data left.
     Read {
-        number: u64,
+        /// Who was read.
+        client: ClientKey,
+        /// What came of it.
         result: io::Result<Option<F>>,
+        /// There is data left in the socket.
         more: bool,
     },
-    /// An accept. `armed`: more may follow without being asked for.
-    Accept {
-        number: u64,
-        result: io::Result<OwnedFd>,
+    /// The client can be read: there is data, its end, or an error.
+    Readable {
+        /// Who can be read.
+        client: ClientKey,
+        /// It can't be waited for.
+        result: io::Result<()>,
+    },
+    /// Somebody has connected. `armed`: others may follow without being asked
+    /// for.
+    Accepted {
+        /// Where.
+        listener: ListenerKey,
+        /// The connection.
+        result: io::Result<D>,
+        /// The operation is still under way.
         armed: bool,
     },
-}
-
-impl<F> Completion<F> {
-    fn map<G>(self, wrap: impl FnOnce(F) -> G) -> Completion<G> {
-        match self {
-            Self::Read {
-                number,
-                result,
-                more,
-            } => Completion::Read {
-                number,
-                result: result.map(|filled| filled.map(wrap)),
-                more,
-            },
-            Self::Accept {
-                number,
-                result,
-                armed,
-            } => Completion::Accept {
-                number,
-                result,
-                armed,
-            },
-        }
-    }
+    /// A descriptor of the output takes more, or has something to read.
+    Ready {
+        /// Of which operation.
+        number: u32,
+        /// It can't be waited for.
+        result: io::Result<()>,
+    },
+    /// A host's addresses are known.
+    Resolved {
+        /// Of which operation.
+        number: u32,
+        /// At least one address, or why there is none.
+        result: io::Result<Vec<SocketAddr>>,
+    },
 }
 
 /// How a descriptor is read.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub(crate) enum ReadBy {
+pub enum ReadBy {
     /// A stream socket.
     Recv,
     /// A stream socket over which descriptors may be passed: it is looked at
@@ -99,148 +87,173 @@ pub(crate) enum ReadBy {
     Read,
 }
 
-/// What was read, in a buffer that must be given back. It can't be copied, so
-/// that happens once.
-#[derive(Debug)]
-pub(crate) enum Filled {
-    Ring(buffers::Filled),
-    Epoll(epoll::Filled),
+/// What a descriptor of the output is waited for.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Wait {
+    /// It takes more, or a connection is made or has failed.
+    Writable,
+    /// There is something to read, or the end.
+    Readable,
 }
 
-impl Filled {
-    pub fn len(&self) -> usize {
-        match self {
-            Self::Ring(filled) => filled.len(),
-            Self::Epoll(filled) => filled.len(),
-        }
-    }
+/// Where an output connects to.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub enum Endpoint {
+    /// A Unix socket.
+    Unix(PathBuf),
+    /// A TCP port.
+    Tcp(SocketAddr),
+}
+
+/// Whether descriptors can come over a socket.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Rights {
+    /// None can, and none are there.
+    Refused,
+    /// The kernel can't refuse them.
+    Possible,
+    /// Some are there: nobody had refused them so far.
+    Passed,
+}
+
+/// Who is at the other end of a Unix socket, as it was when they connected.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct Peer {
+    /// Not known for a process of a PID namespace that we can't see into.
+    pub pid: Option<u32>,
+    /// The user.
+    pub uid: u32,
+}
+
+/// Somebody who has connected, as far as the kernel knows.
+#[derive(Debug)]
+pub struct Visitor {
+    /// Who it is, if that can be found out.
+    pub peer: io::Result<Peer>,
+    /// Can descriptors come over the connection?
+    pub rights: Rights,
+    /// This was the last descriptor that the process may have.
+    pub last: bool,
+}
+
+/// How a client's reads come to an end that the client itself does not bring.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Ending {
+    /// What was written so far is read, then the end comes by itself.
+    Comes,
+    /// The end does not come: so many bytes were written so far.
+    After(u64),
 }
 
 /// See the module.
-pub(super) enum Io {
-    Ring(Box<Ring>),
-    Epoll(Epoll),
-}
+pub trait Io: Files {
+    /// Where clients connect to.
+    type Server;
+    /// What was read, in a buffer that must be given back. It can't be copied, so
+    /// that happens once.
+    type Filled;
 
-impl Io {
-    /// Becomes readable when there is work for [`enter`](Self::enter).
-    pub fn wait_fd(&self) -> BorrowedFd<'_> {
-        match self {
-            Self::Ring(ring) => ring.eventfd(),
-            Self::Epoll(epoll) => epoll.wait_fd(),
-        }
-    }
+    // Operations.
 
-    /// Makes that descriptor readable.
-    pub fn signal(&self) -> io::Result<()> {
-        match self {
-            Self::Ring(ring) => ring.signal(),
-            Self::Epoll(epoll) => epoll.signal(),
-        }
-    }
+    /// Reads once. `ready`: there is data, as far as is known. The descriptor must
+    /// stay open until the completion.
+    fn read(&mut self, client: ClientKey, fd: &Self::Fd, by: ReadBy, ready: bool)
+    -> io::Result<()>;
 
-    /// Reads once from `fd`, which must stay open until the completion comes.
-    /// `ready`: there is data in it already.
-    pub fn read(
-        &mut self,
-        number: u64,
-        fd: BorrowedFd<'_>,
-        by: ReadBy,
-        ready: bool,
-    ) -> io::Result<()> {
-        match self {
-            Self::Ring(ring) => ring.read(number, fd, by, ready),
-            Self::Epoll(epoll) => {
-                epoll.read(number, fd, by, ready);
-                Ok(())
-            }
-        }
-    }
+    /// Waits until the client can be read.
+    fn readable(&mut self, client: ClientKey, fd: &Self::Fd, by: ReadBy) -> io::Result<()>;
 
-    /// Accepts from `fd`, which must stay open, until a completion says that
-    /// it is no longer armed.
-    pub fn accept(&mut self, number: u64, fd: BorrowedFd<'_>) -> io::Result<()> {
-        match self {
-            Self::Ring(ring) => ring.accept(number, fd),
-            Self::Epoll(epoll) => {
-                epoll.accept(number, fd);
-                Ok(())
-            }
-        }
-    }
+    /// Accepts until a completion says that it is no longer armed.
+    fn accept(&mut self, listener: ListenerKey, server: &Self::Server) -> io::Result<()>;
 
-    /// Cancels the read of that number, if it has not completed.
-    pub fn cancel_read(&mut self, number: u64) -> io::Result<()> {
-        match self {
-            Self::Ring(ring) => ring.cancel_read(number),
-            Self::Epoll(epoll) => {
-                epoll.cancel(Token::Read(number));
-                Ok(())
-            }
-        }
-    }
+    /// Waits for a descriptor of the output.
+    fn wait(&mut self, number: u32, fd: &Self::Fd, wait: Wait) -> io::Result<()>;
 
-    /// Cancels the accept of that number.
-    pub fn cancel_accept(&mut self, number: u64) -> io::Result<()> {
-        match self {
-            Self::Ring(ring) => ring.cancel_accept(number),
-            Self::Epoll(epoll) => {
-                epoll.cancel(Token::Accept(number));
-                Ok(())
-            }
-        }
-    }
+    /// Looks up a host's addresses.
+    fn resolve(&mut self, number: u32, host: &str, port: u16) -> io::Result<()>;
 
-    /// `fd`, which nothing is under way for, is about to be closed.
-    pub fn forget(&mut self, token: Token, fd: BorrowedFd<'_>) {
-        match self {
-            Self::Ring(_) => {}
-            Self::Epoll(epoll) => epoll.forget(token, fd),
-        }
-    }
+    /// Cancels the operation if it has not completed: then it completes with
+    /// an error.
+    fn cancel(&mut self, token: Token) -> io::Result<()>;
 
-    /// Is there anything that [`enter`](Self::enter) would do?
-    pub fn has_work(&mut self) -> bool {
-        match self {
-            Self::Ring(ring) => ring.has_work(),
-            Self::Epoll(epoll) => epoll.has_work(),
-        }
-    }
+    /// The descriptor of that token, for which nothing is under way, is about
+    /// to be closed.
+    fn forget(&mut self, token: Token, fd: &Self::Fd);
 
     /// Lets the kernel work on what was asked for.
-    pub fn enter(&mut self) -> io::Result<()> {
-        match self {
-            Self::Ring(ring) => ring.enter(),
-            Self::Epoll(epoll) => epoll.enter(),
-        }
-    }
+    fn enter(&mut self) -> io::Result<()>;
 
-    /// The next completion. `find` knows the descriptors of all operations.
-    pub fn next<'a>(
+    /// Would [`enter`](Self::enter) or [`next`](Self::next) do anything?
+    fn has_work(&mut self) -> bool;
+
+    /// The next completion. `find` knows the descriptors of clients, by
+    /// their keys, and of listeners.
+    fn next<'a>(
         &mut self,
-        find: impl Fn(Token) -> Option<BorrowedFd<'a>>,
-    ) -> Option<Completion> {
-        match self {
-            Self::Ring(ring) => Some(ring.next()?.map(Filled::Ring)),
-            Self::Epoll(epoll) => Some(epoll.next(find)?.map(Filled::Epoll)),
-        }
-    }
+        find: impl Fn(Token) -> Option<&'a Self::Fd>,
+    ) -> Option<Completion<Self::Fd, Self::Filled>>
+    where
+        Self::Fd: 'a;
 
     /// What was read.
-    pub fn bytes(&self, filled: &Filled) -> &[u8] {
-        match (self, filled) {
-            (Self::Ring(ring), Filled::Ring(filled)) => ring.bytes(filled),
-            (Self::Epoll(epoll), Filled::Epoll(filled)) => epoll.bytes(filled),
-            _ => unreachable!("it was read here"),
-        }
-    }
+    fn bytes<'a>(&'a self, filled: &'a Self::Filled) -> &'a [u8];
 
     /// Gives a buffer back.
-    pub fn recycle(&mut self, filled: Filled) {
-        match (self, filled) {
-            (Self::Ring(ring), Filled::Ring(filled)) => ring.recycle(filled),
-            (Self::Epoll(epoll), Filled::Epoll(filled)) => epoll.recycle(filled),
-            _ => unreachable!("it was read here"),
-        }
-    }
+    fn recycle(&mut self, filled: Self::Filled);
+
+    // Of clients, at once.
+
+    /// Keeps descriptors away from a new connection, and says who it is.
+    fn visitor(&mut self, fd: &Self::Fd) -> Visitor;
+
+    /// The next one who waits to be accepted already; `None`: nobody does.
+    fn accept_waiting(&mut self, server: &Self::Server) -> io::Result<Option<Self::Fd>>;
+
+    /// The listener's own descriptor.
+    fn listening<'a>(&self, server: &'a Self::Server) -> &'a Self::Fd;
+
+    /// Nobody finds the listener any more, who does not wait already.
+    fn unlink(&mut self, server: &Self::Server);
+
+    /// A descriptor that is of no use, and keeps the place of one that will be.
+    fn spare(&mut self) -> io::Result<Self::Fd>;
+
+    /// Brings the reads of a client to an end after what was written so far.
+    fn end(&mut self, fd: &Self::Fd, by: ReadBy) -> Ending;
+
+    /// Of each of them: may somebody still write to it, as far as is known?
+    fn are_written(&mut self, fds: &[&Self::Fd]) -> io::Result<Vec<bool>>;
+
+    /// Closes the connection of a client, and does not wait for that. `unread`:
+    /// it was not read to its end, and descriptors may come over it.
+    fn close(&mut self, fd: Self::Fd, unread: bool);
+
+    /// Closes a listener.
+    fn close_server(&mut self, server: Self::Server);
+
+    // Of outputs, at once.
+
+    /// Begins to connect. If it is not done at once, [`wait`](Self::wait) tells
+    /// when it is, and [`connected`](Self::connected) how it went.
+    ///
+    /// # Errors
+    ///
+    /// `WouldBlock` if too many wait to be accepted there.
+    fn connect(&mut self, to: &Endpoint) -> io::Result<Self::Fd>;
+
+    /// How connecting went; `WouldBlock`: it is under way.
+    fn connected(&mut self, fd: &Self::Fd) -> io::Result<()>;
+
+    /// Sends what the socket takes without waiting.
+    fn send(&mut self, fd: &Self::Fd, slices: &[Bytes]) -> io::Result<usize>;
+
+    /// Is the peer still there, as far as the kernel knows? What it has sent is
+    /// thrown away.
+    fn check(&mut self, fd: &Self::Fd) -> io::Result<()>;
+
+    /// Nothing more is sent.
+    fn finish_sending(&mut self, fd: &Self::Fd) -> io::Result<()>;
+
+    /// Throws away what the peer has sent. True: it has closed its half.
+    fn drain(&mut self, fd: &Self::Fd) -> io::Result<bool>;
 }

@@ -15,8 +15,9 @@ mod credentials;
 pub(crate) mod door;
 pub(crate) mod driver;
 mod epoll;
+pub mod files;
 mod headers;
-mod io;
+pub mod io;
 pub(crate) mod listener;
 mod mapping;
 pub(crate) mod pace;
@@ -26,6 +27,7 @@ mod rights;
 mod ring;
 pub(crate) mod runtime;
 pub(crate) mod source;
+mod system;
 pub(crate) mod tee;
 #[cfg(test)]
 mod testing;

@@ -9,12 +9,13 @@ use rustix::net::SocketFlags;
 use rustix::process::{Resource, getrlimit};
 
 use super::door::Door;
-use super::io::{Io, Token};
 use super::listener::StreamServer;
 use super::rights::{self, Elsewhere, Rights};
 use super::source;
+use super::system::{Io, Token};
+use crate::arena::Arena;
+use crate::core::{ListenerKey, OfListener};
 use crate::limits::{ACCEPT_RETRY, BACKLOG};
-use crate::stream::arena::{Arena, Key};
 
 /// They have run out until there were enough for so long: whoever is at the
 /// limit for hours hears of it once.
@@ -45,7 +46,7 @@ pub(super) struct Admitted {
 /// See the module.
 #[derive(Debug, Default)]
 pub(super) struct Reception {
-    listeners: Arena<Listener>,
+    listeners: Arena<Listener, OfListener>,
     door: Door,
     /// When descriptors were last found to have run out.
     exhausted_ns: Option<u64>,
@@ -73,7 +74,7 @@ impl Reception {
     }
 
     pub fn get(&self, number: u64) -> Option<&OwnedFd> {
-        Some(&self.listeners.get(Key::from_u64(number))?.server.fd)
+        Some(&self.listeners.get(ListenerKey::from_u64(number))?.server.fd)
     }
 
     pub fn add(&mut self, now: &mut Now<'_>, server: StreamServer) -> io::Result<()> {
@@ -138,7 +139,7 @@ impl Reception {
         armed: bool,
         admitted: &mut Vec<Admitted>,
     ) -> io::Result<()> {
-        let key = Key::from_u64(number);
+        let key = ListenerKey::from_u64(number);
         if let Some(listener) = self.listeners.get_mut(key) {
             listener.armed = armed;
         }
@@ -152,7 +153,7 @@ impl Reception {
     fn welcome(
         &mut self,
         now: &mut Now<'_>,
-        key: Key,
+        key: ListenerKey,
         fd: OwnedFd,
         admitted: &mut Vec<Admitted>,
     ) -> io::Result<()> {
@@ -189,7 +190,7 @@ impl Reception {
         Ok(())
     }
 
-    fn accept_failed(&mut self, now: &Now<'_>, key: Key, error: &io::Error) {
+    fn accept_failed(&mut self, now: &Now<'_>, key: ListenerKey, error: &io::Error) {
         if matches!(
             Errno::from_io_error(error),
             Some(Errno::MFILE | Errno::NFILE | Errno::NOBUFS | Errno::NOMEM)
@@ -199,7 +200,7 @@ impl Reception {
     }
 
     /// No descriptor is left to accept with: tries again later.
-    fn exhausted(&mut self, now: &Now<'_>, key: Key, error: &io::Error) {
+    fn exhausted(&mut self, now: &Now<'_>, key: ListenerKey, error: &io::Error) {
         if self.exhausted_ns.replace(now.ns).is_none() {
             log::error!(
                 "can't accept connections: {error}; those that are open are served on, \
@@ -224,7 +225,7 @@ impl Reception {
     fn tend_one(
         &mut self,
         now: &mut Now<'_>,
-        key: Key,
+        key: ListenerKey,
         admitted: &mut Vec<Admitted>,
     ) -> io::Result<()> {
         let Some(listener) = self.listeners.get_mut(key) else {
@@ -259,7 +260,7 @@ impl Reception {
     fn take_the_last(
         &mut self,
         now: &mut Now<'_>,
-        key: Key,
+        key: ListenerKey,
         admitted: &mut Vec<Admitted>,
     ) -> io::Result<()> {
         for _ in 0..LAST_AT_A_TIME {
@@ -306,7 +307,7 @@ impl Reception {
         Ok(())
     }
 
-    fn remove(&mut self, now: &mut Now<'_>, key: Key) {
+    fn remove(&mut self, now: &mut Now<'_>, key: ListenerKey) {
         if let Some(listener) = self.listeners.remove(key) {
             let fd = listener.server.fd.as_fd();
             now.io.forget(Token::Accept(key.to_u64()), fd);

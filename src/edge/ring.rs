@@ -13,7 +13,7 @@ use io_uring::{IoUring, cqueue, opcode, squeue, types};
 use rustix::event::{EventfdFlags, eventfd};
 
 use super::buffers::{Buffers, Filled, GROUP};
-use super::io::{Completion, ReadBy, Token};
+use super::system::{Completion, ReadBy, Token};
 use crate::limits::READ_BUFFER_SIZE;
 
 /// Entries of the submission queue. More reads than that are submitted in

@@ -12,9 +12,9 @@ use std::str::FromStr;
 use tokio::task::LocalSet;
 
 use super::epoll::Epoll;
-use super::io::Io;
 use super::rights;
 use super::ring::Ring;
+use super::system::Io;
 
 /// How a butler works with the kernel.
 #[derive(Debug, Default, Clone, Copy, PartialEq, Eq)]

@@ -4,7 +4,6 @@
 //! take bytes, give out what has waited too long, stop at the size limit, end.
 //! They keep what is unfinished in a carry and put entries on a stage.
 
-pub mod arena;
 mod binary;
 mod carry;
 mod datagram;
@@ -19,11 +18,19 @@ pub(crate) use carry::Carry;
 pub use datagram::FramingError;
 pub(crate) use stage::{Progress, Stage};
 
+use crate::arena::Key;
 use crate::wire::descriptor::StreamType;
 use binary::Binary;
 use datagram::Datagram;
 use raw::Raw;
 use text::Text;
+
+/// What the key of a stream is of.
+#[derive(Debug)]
+pub enum OfStream {}
+
+/// A stream that is open.
+pub type StreamKey = Key<OfStream>;
 
 /// The state of a stream that depends on its type.
 #[derive(Debug)]

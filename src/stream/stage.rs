@@ -8,7 +8,7 @@ use prost_types::Timestamp;
 use crate::bundle::StreamInfo;
 use crate::bundler::{Bundler, Slot};
 use crate::ledger::{Account, DropReason};
-use crate::stream::arena::Key;
+use crate::stream::StreamKey;
 use crate::time::{self, Moment};
 use crate::watch::WatchEvents;
 use crate::wire::datagrams::{self, DatagramsPut};
@@ -34,7 +34,7 @@ pub(crate) struct Stage<'a> {
     pub info: &'a Rc<StreamInfo>,
     pub progress: &'a mut Progress,
     /// Where entries of a watched stream are noted too.
-    pub watch: Option<(&'a mut WatchEvents, Key)>,
+    pub watch: Option<(&'a mut WatchEvents, StreamKey)>,
     /// The account of all streams.
     pub total: &'a Account,
     pub now: &'a Moment,

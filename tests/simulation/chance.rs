@@ -1,6 +1,6 @@
 //! What a plan leaves open is drawn here, and here things are done wrong.
 
-use butler::stream::arena::Key;
+use butler::stream::StreamKey;
 
 use crate::broken::Broken;
 use crate::plan::{Fault, Plan};
@@ -58,7 +58,12 @@ impl Chance {
     }
 
     /// What a broken edge makes of a read, among the streams of those keys.
-    pub fn mangle(&mut self, key: Key, data: &[u8], keys: Vec<Key>) -> (Key, Vec<u8>) {
+    pub fn mangle(
+        &mut self,
+        key: StreamKey,
+        data: &[u8],
+        keys: Vec<StreamKey>,
+    ) -> (StreamKey, Vec<u8>) {
         let mut data = data.to_vec();
         let mut to = key;
         if data.is_empty() {

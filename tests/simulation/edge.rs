@@ -7,7 +7,7 @@ use std::rc::Rc;
 use butler::StreamInfo;
 use butler::core::Core;
 use butler::limits::{AHEAD_BUNDLES, AHEAD_WAIT, HEADER_TIMEOUT};
-use butler::stream::arena::Key;
+use butler::stream::StreamKey;
 use butler::time::Moment;
 use butler::wire::header::HeaderReader;
 
@@ -46,7 +46,7 @@ pub struct Opened {
 #[derive(Debug)]
 enum Phase {
     Header(HeaderReader, u64),
-    Stream(Key, usize),
+    Stream(StreamKey, usize),
 }
 
 #[derive(Debug)]
@@ -268,7 +268,7 @@ impl Edge {
         }
     }
 
-    fn keys(&self) -> Vec<Key> {
+    fn keys(&self) -> Vec<StreamKey> {
         let keys = self.connections.iter().filter_map(|it| match it.phase {
             Phase::Stream(key, _) => Some(key),
             Phase::Header(..) => None,

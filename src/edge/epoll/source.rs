@@ -7,8 +7,8 @@ use rustix::event::epoll;
 use rustix::io::{Errno, ReadWriteFlags};
 use rustix::net::{RecvFlags, recv};
 
-use super::super::io::{ReadBy, Token};
 use super::super::rights;
+use super::super::system::{ReadBy, Token};
 
 /// Whether the set tells when a descriptor is ready.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]

@@ -7,7 +7,7 @@ use butler::Bundle;
 use butler::ledger::DropReason;
 use butler::proto::logpb::butler_log_bundle;
 use butler::proto::logpb::log_entry::Content;
-use butler::stream::arena::Key;
+use butler::stream::StreamKey;
 use butler::wire::descriptor::{StreamProperties, StreamType};
 
 use super::driver::{AGE_NS, Driver};
@@ -31,7 +31,7 @@ struct Seen {
 #[derive(Default)]
 struct World {
     seen: BTreeMap<String, Seen>,
-    open: BTreeMap<u8, Key>,
+    open: BTreeMap<u8, StreamKey>,
     prefix_indices: Vec<u64>,
 }
 

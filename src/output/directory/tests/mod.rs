@@ -16,7 +16,7 @@ use tempfile::TempDir;
 use super::*;
 use crate::bundle::{BundleLimits, Identity};
 use crate::core::{Core, CoreConfig};
-use crate::stream::arena::Key;
+use crate::stream::StreamKey;
 use crate::time::Moment;
 use crate::wire::descriptor::{StreamProperties, Tags};
 use crate::wire::name::StreamName;
@@ -54,7 +54,7 @@ impl Bench {
         Self { core, sink }
     }
 
-    fn open(&mut self, name: &str, stream_type: StreamType) -> Key {
+    fn open(&mut self, name: &str, stream_type: StreamType) -> StreamKey {
         let name = StreamName::new(name).unwrap();
         let properties = StreamProperties::new(name, stream_type);
         self.core.open(&NOW, &properties).unwrap()
@@ -95,12 +95,12 @@ impl Bench {
         self.core.account().dropped(reason)
     }
 
-    async fn data(&mut self, key: Key, data: &[u8]) {
+    async fn data(&mut self, key: StreamKey, data: &[u8]) {
         self.core.data(&NOW, key, data).unwrap();
         self.pump().await;
     }
 
-    async fn end(&mut self, key: Key) {
+    async fn end(&mut self, key: StreamKey) {
         self.core.end(&NOW, key);
         self.pump().await;
     }

@@ -3,25 +3,77 @@
 //! A key holds the place and its generation, so that a key of a value that is
 //! gone never finds the next one in its place.
 
-/// Where a value lives.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash)]
-pub struct Key {
+use std::cmp::Ordering;
+use std::fmt;
+use std::hash::{Hash, Hasher};
+use std::marker::PhantomData;
+
+/// Where a value lives. `K` says of what kind it is: keys of one kind are no
+/// keys of another.
+pub struct Key<K> {
     index: u32,
     generation: u32,
+    kind: PhantomData<fn() -> K>,
 }
 
-impl Key {
-    /// As one number, to go through the kernel and back.
+impl<K> Key<K> {
+    fn new(index: u32, generation: u32) -> Self {
+        Self {
+            index,
+            generation,
+            kind: PhantomData,
+        }
+    }
+
+    /// As one number of 56 bits, to go through the kernel and back.
     pub fn to_u64(self) -> u64 {
         u64::from(self.generation) << 32 | u64::from(self.index)
     }
 
     /// The key that [`to_u64`](Self::to_u64) made.
     pub fn from_u64(number: u64) -> Self {
-        Self {
-            index: number as u32,
-            generation: (number >> 32) as u32,
-        }
+        Self::new(number as u32, (number >> 32) as u32)
+    }
+}
+
+// Derived, these would ask the same of `K`.
+impl<K> Clone for Key<K> {
+    fn clone(&self) -> Self {
+        *self
+    }
+}
+
+impl<K> Copy for Key<K> {}
+
+impl<K> PartialEq for Key<K> {
+    fn eq(&self, other: &Self) -> bool {
+        self.to_u64() == other.to_u64()
+    }
+}
+
+impl<K> Eq for Key<K> {}
+
+impl<K> PartialOrd for Key<K> {
+    fn partial_cmp(&self, other: &Self) -> Option<Ordering> {
+        Some(self.cmp(other))
+    }
+}
+
+impl<K> Ord for Key<K> {
+    fn cmp(&self, other: &Self) -> Ordering {
+        self.to_u64().cmp(&other.to_u64())
+    }
+}
+
+impl<K> Hash for Key<K> {
+    fn hash<H: Hasher>(&self, state: &mut H) {
+        self.to_u64().hash(state);
+    }
+}
+
+impl<K> fmt::Debug for Key<K> {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "{}.{}", self.index, self.generation)
     }
 }
 
@@ -33,23 +85,25 @@ struct Place<T> {
 
 /// See the module.
 #[derive(Debug)]
-pub struct Arena<T> {
+pub struct Arena<T, K = T> {
     places: Vec<Place<T>>,
     free: Vec<u32>,
+    kind: PhantomData<fn() -> K>,
 }
 
-impl<T> Default for Arena<T> {
+impl<T, K> Default for Arena<T, K> {
     fn default() -> Self {
         Self {
             places: Vec::new(),
             free: Vec::new(),
+            kind: PhantomData,
         }
     }
 }
 
-impl<T> Arena<T> {
+impl<T, K> Arena<T, K> {
     /// Puts a value in.
-    pub fn insert(&mut self, value: T) -> Key {
+    pub fn insert(&mut self, value: T) -> Key<K> {
         let index = self.free.pop().unwrap_or_else(|| {
             self.places.push(Place {
                 generation: 0,
@@ -59,14 +113,11 @@ impl<T> Arena<T> {
         });
         let place = &mut self.places[index as usize];
         place.value = Some(value);
-        Key {
-            index,
-            generation: place.generation,
-        }
+        Key::new(index, place.generation)
     }
 
     /// Takes a value out.
-    pub fn remove(&mut self, key: Key) -> Option<T> {
+    pub fn remove(&mut self, key: Key<K>) -> Option<T> {
         let place = self.places.get_mut(key.index as usize)?;
         if place.generation != key.generation {
             return None;
@@ -79,7 +130,7 @@ impl<T> Arena<T> {
     }
 
     /// The value of `key`, if it is still there.
-    pub fn get(&self, key: Key) -> Option<&T> {
+    pub fn get(&self, key: Key<K>) -> Option<&T> {
         let place = self.places.get(key.index as usize)?;
         (place.generation == key.generation)
             .then_some(place.value.as_ref())
@@ -87,7 +138,7 @@ impl<T> Arena<T> {
     }
 
     /// The value of `key`, if it is still there.
-    pub fn get_mut(&mut self, key: Key) -> Option<&mut T> {
+    pub fn get_mut(&mut self, key: Key<K>) -> Option<&mut T> {
         let place = self.places.get_mut(key.index as usize)?;
         (place.generation == key.generation)
             .then_some(place.value.as_mut())
@@ -105,18 +156,15 @@ impl<T> Arena<T> {
     }
 
     /// All values with their keys, in the order of their places.
-    pub fn iter(&self) -> impl Iterator<Item = (Key, &T)> {
+    pub fn iter(&self) -> impl Iterator<Item = (Key<K>, &T)> {
         self.places.iter().enumerate().filter_map(|(index, place)| {
-            let key = Key {
-                index: index as u32,
-                generation: place.generation,
-            };
+            let key = Key::new(index as u32, place.generation);
             place.value.as_ref().map(|value| (key, value))
         })
     }
 
     /// The keys of all values.
-    pub fn keys(&self) -> Vec<Key> {
+    pub fn keys(&self) -> Vec<Key<K>> {
         self.iter().map(|(key, _)| key).collect()
     }
 }
@@ -127,7 +175,7 @@ mod tests {
 
     #[test]
     fn an_old_key_finds_nothing() {
-        let mut arena = Arena::default();
+        let mut arena = Arena::<&str>::default();
         let a = arena.insert("a");
         let b = arena.insert("b");
         assert_eq!(arena.remove(a), Some("a"));
@@ -147,7 +195,7 @@ mod tests {
 
     #[test]
     fn generations_begin_again() {
-        let mut arena = Arena::default();
+        let mut arena = Arena::<&str>::default();
         arena.insert("a");
         arena.places[0].generation = 0x00ff_ffff;
         let last = arena.keys()[0];
