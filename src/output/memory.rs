@@ -1,8 +1,8 @@
 //! The output that keeps bundles in memory, for tests of what uses a butler.
 
-use std::cell::{Cell, RefCell};
 use std::collections::BTreeSet;
-use std::rc::Rc;
+use std::sync::atomic::{AtomicBool, Ordering};
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
 use tokio::sync::Notify;
 
@@ -14,7 +14,7 @@ use crate::proto::logpb::butler_log_bundle::Entry;
 use crate::proto::logpb::{ButlerLogBundle, log_entry};
 
 /// What a butler has sent. Clones share it: give one to the butler and look
-/// into the other.
+/// into the other, from any thread.
 ///
 /// ```
 /// use butler::output::{MemoryOutput, Output};
@@ -27,20 +27,39 @@ use crate::proto::logpb::{ButlerLogBundle, log_entry};
 /// ```
 #[derive(Debug, Clone, Default)]
 pub struct MemoryOutput {
-    shared: Rc<Shared>,
+    shared: Arc<Shared>,
 }
 
 #[derive(Debug, Default)]
 struct Shared {
-    bundles: RefCell<Vec<ButlerLogBundle>>,
-    stalled: Cell<bool>,
+    bundles: Mutex<Vec<ButlerLogBundle>>,
+    stalled: AtomicBool,
     resumed: Notify,
+}
+
+impl Shared {
+    /// What was pushed is whole, whoever panicked meanwhile.
+    fn bundles(&self) -> MutexGuard<'_, Vec<ButlerLogBundle>> {
+        self.bundles.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    async fn until_resumed(&self) {
+        loop {
+            let mut resumed = std::pin::pin!(self.resumed.notified());
+            // From here on no resumption is missed.
+            resumed.as_mut().enable();
+            if !self.stalled.load(Ordering::SeqCst) {
+                return;
+            }
+            resumed.await;
+        }
+    }
 }
 
 /// Two are equal if they are clones of each other.
 impl PartialEq for MemoryOutput {
     fn eq(&self, other: &Self) -> bool {
-        Rc::ptr_eq(&self.shared, &other.shared)
+        Arc::ptr_eq(&self.shared, &other.shared)
     }
 }
 
@@ -49,13 +68,13 @@ impl Eq for MemoryOutput {}
 impl MemoryOutput {
     /// The bundles so far, in the order in which they came.
     pub fn bundles(&self) -> Vec<ButlerLogBundle> {
-        self.shared.bundles.borrow().clone()
+        self.shared.bundles().clone()
     }
 
     /// The names of the streams so far, sorted.
     pub fn streams(&self) -> Vec<String> {
         let mut names = BTreeSet::new();
-        for bundle in self.shared.bundles.borrow().iter() {
+        for bundle in self.shared.bundles().iter() {
             names.extend(bundle.entries.iter().filter_map(name).map(str::to_owned));
         }
         names.into_iter().collect()
@@ -84,12 +103,12 @@ impl MemoryOutput {
     /// or away: what waits for it waits, and once enough data is buffered the
     /// streams' writers block.
     pub fn stall(&self, stalled: bool) {
-        self.shared.stalled.set(stalled);
+        self.shared.stalled.store(stalled, Ordering::SeqCst);
         self.shared.resumed.notify_waiters();
     }
 
     fn for_each_entry(&self, stream: &str, mut look: impl FnMut(&Entry)) {
-        for bundle in self.shared.bundles.borrow().iter() {
+        for bundle in self.shared.bundles().iter() {
             let of_stream = |entry: &&Entry| name(entry) == Some(stream);
             bundle.entries.iter().filter(of_stream).for_each(&mut look);
         }
@@ -133,11 +152,8 @@ impl Sink for MemorySink {
     /// Returns the bytes of the bundle, which has no frame here.
     async fn deliver(&mut self, bundle: &Bundle) -> Result<u64, DropReason> {
         let shared = &self.output.shared;
-        while shared.stalled.get() {
-            // One thread: nothing can come between the look and the wait.
-            shared.resumed.notified().await;
-        }
-        shared.bundles.borrow_mut().push(bundle.decode());
+        shared.until_resumed().await;
+        shared.bundles().push(bundle.decode());
         Ok(bundle.len() as u64)
     }
 
