@@ -73,8 +73,8 @@ pub mod wire;
 
 pub use bundle::{Bundle, BundleLimits, BundleStream, Gather, Identity, StreamInfo};
 pub use butler::{
-    AddStreamError, AddStreamReason, Butler, ChunkCallback, Error, Loss, RegistrationCallback,
-    Report, start, start_with,
+    AddStreamError, AddStreamReason, Butler, ChunkCallback, Dropped, Error, Loss, Quantiles,
+    RegistrationCallback, Report, Snapshot, start, start_with,
 };
 pub use config::{Config, ConfigError};
 pub use edge::door::Users;

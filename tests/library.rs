@@ -61,8 +61,8 @@ fn any_descriptor_is_a_stream() {
         writer.write_all(b"pipe").unwrap();
         drop((theirs, writer));
         let report = end(&butler).await;
-        assert_eq!(report.statistics["streams"], 3);
-        assert_eq!(report.statistics["bytes_in"], long.len() + 10);
+        assert_eq!(report.snapshot.streams, 3);
+        assert_eq!(report.snapshot.bytes_in, long.len() as u64 + 10);
         let names: Vec<_> = butler.streams().iter().map(ToString::to_string).collect();
         assert_eq!(names, ["a/file", "a/pipe", "a/socket"]);
     })
@@ -88,7 +88,7 @@ fn a_refused_descriptor_comes_back_open() {
         first.write_all(b"undisturbed\n").unwrap();
         drop(first);
         let report = end(&butler).await;
-        assert_eq!(report.statistics["streams_refused"], 1);
+        assert_eq!(report.snapshot.streams_refused, 1);
     })
     .unwrap();
     assert_eq!(memory.stream_bytes("x"), b"undisturbed\n");
@@ -534,8 +534,8 @@ fn what_is_not_delivered_is_reported() {
             .map(|loss| (loss.stream.as_str(), loss.bytes))
             .collect();
         assert_eq!(losses, [("a", 7), ("b", 9)]);
-        assert_eq!(report.statistics["bytes_dropped"], 16);
-        assert_eq!(report.statistics["bytes_pending"], 0);
+        assert_eq!(report.snapshot.bytes_dropped, 16);
+        assert_eq!(report.snapshot.bytes_pending, 0);
     })
     .unwrap();
 }
@@ -563,7 +563,7 @@ fn a_stuck_output_does_not_hold_up_the_shutdown() {
         let ended = tokio::time::timeout(Duration::from_secs(60), butler.wait());
         let report = ended.await.expect("it ends").unwrap();
         assert!(!report.is_complete());
-        assert_eq!(report.statistics["bytes_pending"], 0);
+        assert_eq!(report.snapshot.bytes_pending, 0);
         drop(butler);
         tokio::task::yield_now().await;
         writer
@@ -652,8 +652,8 @@ fn an_abort_delivers_what_is_taken_without_waiting() {
         })
         .unwrap();
         let lost = if stalled { 22 } else { 0 };
-        assert_eq!(report.statistics["bytes_in"], 22);
-        assert_eq!(report.statistics["bytes_dropped"], lost);
+        assert_eq!(report.snapshot.bytes_in, 22);
+        assert_eq!(report.snapshot.bytes_dropped, lost);
         assert_eq!(report.is_complete(), !stalled);
         if !stalled {
             assert_eq!(

@@ -6,6 +6,7 @@ mod hooks;
 mod publishing;
 mod registrations;
 mod report;
+mod snapshot;
 
 use std::fmt;
 use std::future::Future;
@@ -38,6 +39,7 @@ use crate::wire::name::{Namespace, StreamName};
 use engine::Engine;
 pub use hooks::{ChunkCallback, RegistrationCallback};
 pub use report::{Loss, Report};
+pub use snapshot::{Dropped, Quantiles, Snapshot};
 
 /// Why a butler can't start or go on.
 #[derive(Debug)]
@@ -511,10 +513,15 @@ impl Butler {
         }
     }
 
-    /// Counters so far, as one JSON object.
-    pub fn statistics(&self) -> serde_json::Value {
+    /// What it has done so far.
+    pub fn snapshot(&self) -> Snapshot {
         self.engine.count_outside();
-        report::statistics(&self.engine.core.borrow())
+        Snapshot::new(&self.engine.core.borrow())
+    }
+
+    /// The same as one JSON object, as the command writes it.
+    pub fn statistics(&self) -> serde_json::Value {
+        self.snapshot().to_json()
     }
 
     /// Waits until the butler is activated and no stream is open any more,

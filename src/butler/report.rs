@@ -3,8 +3,7 @@
 use std::collections::BTreeSet;
 use std::fmt;
 
-use serde_json::{Value, json};
-
+use super::snapshot::Snapshot;
 use crate::core::Core;
 use crate::ledger::DropReason;
 use crate::wire::name::StreamName;
@@ -49,8 +48,8 @@ pub struct Report {
     /// Streams that were still open for writing when their time was over. What
     /// was written by then is delivered.
     pub cut: Vec<StreamName>,
-    /// The statistics: one JSON object, as `--stats-path` writes it.
-    pub statistics: Value,
+    /// What the butler has done, to its end.
+    pub snapshot: Snapshot,
 }
 
 impl Report {
@@ -80,7 +79,7 @@ impl Report {
             bundles_lost: core.stats().bundles_lost,
             read_errors: core.stats().read_errors,
             cut: Vec::new(),
-            statistics: statistics(core),
+            snapshot: Snapshot::new(core),
         }
     }
 
@@ -108,44 +107,4 @@ impl Report {
             )),
         }
     }
-}
-
-/// The statistics as JSON.
-pub(super) fn statistics(core: &Core) -> Value {
-    let stats = core.stats();
-    let account = core.account();
-    let dropped: serde_json::Map<_, _> = DropReason::ALL
-        .into_iter()
-        .map(|reason| (reason.as_str().into(), account.dropped(reason).into()))
-        .collect();
-    let quantiles = |histogram: &hdrhistogram::Histogram<u64>| {
-        json!({
-            "p50": histogram.value_at_quantile(0.5),
-            "p90": histogram.value_at_quantile(0.9),
-            "p99": histogram.value_at_quantile(0.99),
-            "p999": histogram.value_at_quantile(0.999),
-            "max": histogram.max(),
-        })
-    };
-    json!({
-        "streams": stats.streams,
-        "streams_refused": stats.streams_refused,
-        "peers_refused": stats.peers_refused,
-        "streams_open": core.open_streams(),
-        "bytes_in": account.accepted(),
-        "bytes_delivered": account.delivered(),
-        "bytes_pending": account.pending(),
-        "reads": stats.reads,
-        "read_errors": stats.read_errors,
-        "entries": stats.entries,
-        "bundles": stats.bundles,
-        "bundles_lost": stats.bundles_lost,
-        "bytes_out": stats.bytes_out,
-        "bytes_dropped": account.dropped_in_all(),
-        "bytes_dropped_by_reason": dropped,
-        "output_errors": stats.output_errors,
-        "read_to_sent_us": quantiles(&stats.read_to_sent_us),
-        "bundle_bytes": quantiles(&stats.bundle_bytes),
-        "peak_buffered": stats.peak_buffered,
-    })
 }

@@ -414,7 +414,7 @@ pub(super) fn conclude(
             return (false, Some(error.to_string()));
         }
     };
-    log::info!("statistics: {}", report.statistics);
+    log::info!("statistics: {}", report.snapshot);
     for loss in &report.losses {
         log::error!("{loss}");
     }
@@ -422,7 +422,7 @@ pub(super) fn conclude(
         log::error!("{summary}");
     }
     if let Some(file) = statistics {
-        file.write(&report.statistics);
+        file.write(&report.snapshot.to_json());
     }
     (report.is_complete(), None)
 }
