@@ -1,6 +1,5 @@
 //! What a butler is told before it starts.
 
-use std::fmt;
 use std::time::Duration;
 
 use crate::limits;
@@ -36,51 +35,32 @@ pub struct Config {
 }
 
 /// Why a configuration is refused.
-#[derive(Debug, Clone, PartialEq, Eq)]
+#[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
+#[non_exhaustive]
 pub enum ConfigError {
     /// `max_buffered` is below its minimum.
+    #[error(
+        "max_buffered is {0} bytes; it must be at least {min}",
+        min = limits::BUFFERED_MIN
+    )]
     MaxBuffered(u64),
     /// `max_stream_size` is 0.
+    #[error("max_stream_size is 0")]
     MaxStreamSize,
     /// The output's bundle size is 0 or too large.
+    #[error("the bundle size is {0} bytes; it must be 1 to {max}", max = limits::BUNDLE_MAX)]
     BundleSize(usize),
     /// The output's socket path is longer than 104 bytes.
+    #[error("the socket's path has {0} bytes, more than {max}", max = limits::SOCKET_PATH_MAX)]
     SocketPath(usize),
     /// The Coordinator's host, or the service, is not valid.
     #[cfg(feature = "logdog")]
+    #[error(
+        "{0:?} is no host of a Coordinator; wanted is HOST or HOST:PORT, and a service of letters, \
+         digits, - and ."
+    )]
     CoordinatorHost(String),
 }
-
-impl fmt::Display for ConfigError {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        match self {
-            Self::MaxBuffered(given) => write!(
-                f,
-                "max_buffered is {given} bytes; it must be at least {}",
-                limits::BUFFERED_MIN
-            ),
-            Self::MaxStreamSize => f.write_str("max_stream_size is 0"),
-            Self::BundleSize(given) => write!(
-                f,
-                "the bundle size is {given} bytes; it must be 1 to {}",
-                limits::BUNDLE_MAX
-            ),
-            Self::SocketPath(len) => write!(
-                f,
-                "the socket's path has {len} bytes, more than {}",
-                limits::SOCKET_PATH_MAX
-            ),
-            #[cfg(feature = "logdog")]
-            Self::CoordinatorHost(given) => write!(
-                f,
-                "{given:?} is no host of a Coordinator; wanted is HOST or HOST:PORT, and a \
-                 service of letters, digits, - and ."
-            ),
-        }
-    }
-}
-
-impl std::error::Error for ConfigError {}
 
 impl Config {
     /// The defaults, with that output.

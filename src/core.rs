@@ -13,7 +13,6 @@
 //! that is a panic, not silence.
 
 use std::collections::BTreeMap;
-use std::fmt;
 use std::rc::Rc;
 
 use ahash::AHashMap;
@@ -55,31 +54,19 @@ pub struct CoreConfig {
 }
 
 /// Why a stream is not opened.
-#[derive(Debug, Clone, PartialEq, Eq)]
+#[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
+#[non_exhaustive]
 pub enum OpenError {
     /// The name was used before, perhaps by a stream that has ended.
+    #[error("the stream name {0} was used before")]
     NameUsed(StreamName),
+    /// The butler takes no new streams at all.
+    #[error("stream {0}: no new streams are taken any more")]
+    Ending(StreamName),
     /// The namespace takes no new streams.
+    #[error("stream {0}: the namespace {namespace} takes no new streams", namespace = .1.as_str())]
     Drained(StreamName, Namespace),
 }
-
-impl fmt::Display for OpenError {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        match self {
-            Self::NameUsed(name) => write!(f, "the stream name {name} was used before"),
-            Self::Drained(name, namespace) if namespace.as_str().is_empty() => {
-                write!(f, "stream {name}: no new streams are taken any more")
-            }
-            Self::Drained(name, namespace) => write!(
-                f,
-                "stream {name}: the namespace {} takes no new streams",
-                namespace.as_str()
-            ),
-        }
-    }
-}
-
-impl std::error::Error for OpenError {}
 
 /// An open stream.
 #[derive(Debug)]
@@ -186,7 +173,10 @@ impl Core {
             self.drained
                 .iter()
                 .find(|namespace| name.is_in(namespace))
-                .map(|namespace| OpenError::Drained(name.clone(), namespace.clone()))
+                .map(|namespace| match namespace.as_str() {
+                    "" => OpenError::Ending(name.clone()),
+                    _ => OpenError::Drained(name.clone(), namespace.clone()),
+                })
         };
         if let Some(error) = refused {
             self.stats.streams_refused += 1;

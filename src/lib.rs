@@ -16,6 +16,8 @@
 //! the edge, on one thread. [`ledger`] accounts for every byte on the way,
 //! [`limits`] has every bound in one place.
 //!
+//! An error says its own part; what caused it is its `source()`.
+//!
 //! A job's own butler, with its output in memory:
 //!
 //! ```
@@ -48,6 +50,7 @@ pub mod arena;
 mod bundle;
 mod bundler;
 mod butler;
+mod chain;
 pub mod cli;
 mod config;
 pub mod core;

@@ -1,40 +1,27 @@
 //! Durations as Go writes them, and sizes in bytes.
 
-use std::fmt;
 use std::time::Duration;
 
 /// Why a duration or a size is refused; says what is allowed.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+#[derive(Debug, Clone, Copy, PartialEq, Eq, thiserror::Error)]
+#[non_exhaustive]
 pub enum UnitError {
     /// It is not written as a duration.
+    #[error("a duration is wanted, such as 100ms, 5s, 1m30s or 1.5h (units: ns us ms s m h)")]
     NotADuration,
     /// It is a duration below zero.
+    #[error("the duration may not be negative")]
     Negative,
     /// It is longer than Go's durations can be: some 292 years.
+    #[error("the duration is too long; the longest is 292 years")]
     TooLong,
     /// It is not written as a size.
+    #[error("a size in bytes is wanted, such as 1048576, 512KiB, 64MiB or 1GiB (whole numbers)")]
     NotASize,
     /// It is more than 64 bits can hold.
+    #[error("the size does not fit in 64 bits")]
     TooLarge,
 }
-
-impl fmt::Display for UnitError {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.write_str(match self {
-            Self::NotADuration => {
-                "a duration is wanted, such as 100ms, 5s, 1m30s or 1.5h (units: ns us ms s m h)"
-            }
-            Self::Negative => "the duration may not be negative",
-            Self::TooLong => "the duration is too long; the longest is 292 years",
-            Self::NotASize => {
-                "a size in bytes is wanted, such as 1048576, 512KiB, 64MiB or 1GiB (whole numbers)"
-            }
-            Self::TooLarge => "the size does not fit in 64 bits",
-        })
-    }
-}
-
-impl std::error::Error for UnitError {}
 
 /// The units of a duration, in nanoseconds. Where one is the beginning of
 /// another the longer one stands first. Both letters that print as µ count.

@@ -109,7 +109,9 @@ fn messages_are_no_stream() {
         }
         let socket = std::net::UdpSocket::bind("127.0.0.1:0").unwrap();
         let error = butler.add_stream(socket.into(), &text("x")).unwrap_err();
-        assert!(error.to_string().contains("of messages"), "{error}");
+        assert_eq!(error.to_string(), "it can't be a stream");
+        let cause = std::error::Error::source(&error).unwrap().to_string();
+        assert_eq!(cause, "it is a socket of messages, not of bytes");
         // The name is as free as it was.
         drop(pipe(&butler, &text("x")));
         assert!(end(&butler).await.is_complete());

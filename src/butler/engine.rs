@@ -8,6 +8,7 @@ use std::future::Future;
 use std::io;
 use std::os::fd::OwnedFd;
 use std::rc::Rc;
+use std::sync::Arc;
 
 use tokio::io::Interest;
 use tokio::sync::Notify;
@@ -16,6 +17,7 @@ use tokio::time::Instant;
 use super::hooks::Hooks;
 use super::registrations::Registrations;
 use crate::bundle::Bundle;
+use crate::chain::Chain;
 use crate::core::{ClientKey, Core, OpenError};
 use crate::edge::driver::{Edge, Filled, NextRead, Phase, ReadBy, Step};
 use crate::edge::pace::Pace;
@@ -74,7 +76,7 @@ pub(super) struct Engine {
     /// The output is at its end.
     pub output_done: Cell<bool>,
     /// The edge does not work any more.
-    pub failure: RefCell<Option<String>>,
+    pub failure: RefCell<Option<Arc<io::Error>>>,
 }
 
 impl Engine {
@@ -194,7 +196,7 @@ impl Engine {
     /// The task of the edge. Ends with the engine.
     pub async fn run_edge(self: Rc<Self>) {
         if let Err(error) = self.turn_edge().await {
-            *self.failure.borrow_mut() = Some(format!("reading streams: {error}"));
+            *self.failure.borrow_mut() = Some(Arc::new(error));
         }
         self.changed.notify_waiters();
     }
@@ -336,7 +338,7 @@ impl Engine {
                 Err(error) => {
                     edge.recycle(filled);
                     drop(edge);
-                    self.refuse(key, &error.to_string())?;
+                    self.refuse(key, &Chain(&error).to_string())?;
                     return Ok(());
                 }
             },

@@ -13,6 +13,7 @@ use std::future::Future;
 use std::io;
 use std::os::fd::OwnedFd;
 use std::rc::Rc;
+use std::sync::Arc;
 use std::time::{Duration, SystemTime};
 
 use tokio::task::spawn_local;
@@ -42,42 +43,38 @@ pub use report::{Loss, Report};
 pub use snapshot::{Dropped, Quantiles, Snapshot};
 
 /// Why a butler can't start or go on.
-#[derive(Debug)]
+#[derive(Debug, thiserror::Error)]
+#[non_exhaustive]
 pub enum Error {
     /// The configuration is not valid.
-    Config(ConfigError),
+    #[error("the configuration")]
+    Config(#[source] ConfigError),
     /// The output can't be opened.
-    Output(io::Error),
+    #[error("the output")]
+    Output(#[source] io::Error),
     /// The prefix is not registered, and won't be.
     #[cfg(feature = "logdog")]
-    Registration(RegistrationError),
-    /// The kernel does not let us use io_uring.
-    IoUring(io::Error),
-    /// Something stopped the butler in its course.
-    Failed(String),
+    #[error("the logdog output")]
+    Registration(#[source] RegistrationError),
+    /// The kernel does not let us use io_uring: it needs Linux 6.1, and a
+    /// container whose profile allows `io_uring_setup`.
+    #[error("io_uring is not available")]
+    IoUring(#[source] io::Error),
+    /// The kernel has no epoll set for us.
+    #[error("epoll")]
+    Epoll(#[source] io::Error),
+    /// There is no runtime to be had.
+    #[error("the runtime")]
+    Runtime(#[source] io::Error),
+    /// The kernel refused what must work to read streams. What was accepted by
+    /// then is delivered or reported.
+    #[error("reading streams")]
+    Reading(#[source] Arc<io::Error>),
 }
-
-impl fmt::Display for Error {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        match self {
-            Self::Config(error) => write!(f, "the configuration: {error}"),
-            Self::Output(error) => write!(f, "the output: {error}"),
-            #[cfg(feature = "logdog")]
-            Self::Registration(error) => write!(f, "the logdog output: {error}"),
-            Self::IoUring(error) => write!(
-                f,
-                "io_uring is not available: {error} (it needs Linux 6.1, and a container \
-                 profile that allows io_uring_setup; with --io epoll butler does without)"
-            ),
-            Self::Failed(what) => f.write_str(what),
-        }
-    }
-}
-
-impl std::error::Error for Error {}
 
 /// A stream was not added. The descriptor is given back.
 #[derive(Debug)]
+#[non_exhaustive]
 pub struct AddStreamError {
     /// What was to be the stream.
     pub fd: OwnedFd,
@@ -86,25 +83,28 @@ pub struct AddStreamError {
 }
 
 /// Why a stream was not added.
-#[derive(Debug, Clone, PartialEq, Eq)]
+#[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
 #[non_exhaustive]
 pub enum AddStreamReason {
     /// Its name can't be used, or not any more.
+    #[error(transparent)]
     Refused(OpenError),
     /// Nobody can read a stream of bytes from the descriptor.
-    Unfit(UnfitSource),
+    #[error("it can't be a stream")]
+    Unfit(#[source] UnfitSource),
 }
 
 impl fmt::Display for AddStreamError {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        match &self.reason {
-            AddStreamReason::Refused(error) => error.fmt(f),
-            AddStreamReason::Unfit(unfit) => write!(f, "it can't be a stream: {unfit}"),
-        }
+        self.reason.fmt(f)
     }
 }
 
-impl std::error::Error for AddStreamError {}
+impl std::error::Error for AddStreamError {
+    fn source(&self) -> Option<&(dyn std::error::Error + 'static)> {
+        self.reason.source()
+    }
+}
 
 /// Runs `future` on the runtime that a [`Butler`] needs: one thread, with
 /// io_uring or else epoll, timers, signals and processes.
@@ -125,7 +125,7 @@ pub fn start<F: Future>(future: F) -> Result<F::Output, Error> {
 pub fn start_with<F: Future>(mode: IoMode, future: F) -> Result<F::Output, Error> {
     runtime::run(mode, future).map_err(|error| match error {
         StartError::Uring(error) => Error::IoUring(error),
-        StartError::Runtime(error) => Error::Failed(format!("the runtime: {error}")),
+        StartError::Runtime(error) => Error::Runtime(error),
     })
 }
 
@@ -133,7 +133,7 @@ pub fn start_with<F: Future>(mode: IoMode, future: F) -> Result<F::Output, Error
 fn edge() -> Result<Edge, Error> {
     Edge::new().map_err(|error| match runtime::kind() {
         Kind::Uring => Error::IoUring(error),
-        Kind::Epoll => Error::Failed(format!("epoll: {error}")),
+        Kind::Epoll => Error::Epoll(error),
     })
 }
 
@@ -336,7 +336,7 @@ impl Butler {
             }
             Ok(stream) => {
                 if let Err(error) = self.engine.add_stream(fd, by, stream, tee) {
-                    self.fail(&error);
+                    self.fail(error);
                 }
                 Ok(())
             }
@@ -348,13 +348,13 @@ impl Butler {
         let now_ns = clock::mono_ns();
         let added = self.engine.edge.borrow_mut().add_server(now_ns, server);
         if let Err(error) = added {
-            self.fail(&error);
+            self.fail(error);
         }
         self.engine.wake_edge.notify_one();
     }
 
-    fn fail(&self, error: &io::Error) {
-        *self.engine.failure.borrow_mut() = Some(error.to_string());
+    fn fail(&self, error: io::Error) {
+        *self.engine.failure.borrow_mut() = Some(Arc::new(error));
         self.engine.changed.notify_waiters();
     }
 
@@ -454,7 +454,7 @@ impl Butler {
             .borrow_mut()
             .stop_accepting(clock::mono_ns());
         if let Err(error) = stopped {
-            self.fail(&error);
+            self.fail(error);
         }
         self.engine.wake_edge.notify_one();
         self.engine.changed.notify_waiters();
@@ -484,7 +484,7 @@ impl Butler {
                     self.engine.end(&clock::now(), key, None);
                 }
             }
-            Err(error) => self.fail(&error),
+            Err(error) => self.fail(error),
         }
         self.engine.wake_edge.notify_one();
     }
@@ -575,7 +575,7 @@ impl Butler {
             engine.until(done).await;
         }
         match engine.failure.borrow().clone() {
-            Some(error) => Err(Error::Failed(error)),
+            Some(error) => Err(Error::Reading(error)),
             None => {
                 engine.count_outside();
                 let mut report = Report::new(&engine.core.borrow());
@@ -599,7 +599,7 @@ impl Butler {
                     core.end(&now, stream);
                 }
             }
-            Err(error) => self.fail(&error),
+            Err(error) => self.fail(error),
         }
         self.engine.dispatch();
         self.engine.wake_edge.notify_one();

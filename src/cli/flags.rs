@@ -98,6 +98,7 @@ fn named(name: &str) -> StreamFlags {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::cli::advice::told;
 
     fn flags(texts: &[&str]) -> Result<StreamFlags, PairError> {
         let mut flags = StreamFlags::default();
@@ -119,16 +120,17 @@ mod tests {
             [("k", "v=w"), ("l", "")]
         );
 
-        assert_eq!(flags(&[""]), Ok(StreamFlags::default()));
-        assert_eq!(flags(&["name=x,name="]), Ok(StreamFlags::default()));
+        let made = |texts: &[&str]| flags(texts).unwrap();
+        assert_eq!(made(&[""]), StreamFlags::default());
+        assert_eq!(made(&["name=x,name="]), StreamFlags::default());
         let quoted = flags(&[r#"content-type="text/plain",tag=a=b\,c,tag="k=v w""#]).unwrap();
         assert_eq!(quoted.content_type, "text/plain");
         assert!(quoted.tags.iter().eq([("a", "b,c"), ("k", "v w")]));
-        assert_eq!(flags(&["type=text,type=binary"]), flags(&["type=binary"]));
-        assert_eq!(flags(&["name="]), Ok(StreamFlags::default()));
+        assert_eq!(made(&["type=text,type=binary"]), made(&["type=binary"]));
+        assert_eq!(made(&["name="]), StreamFlags::default());
         assert_eq!(
-            flags(&["name=x", "type=binary", "name=y"]),
-            flags(&["name=y,type=binary"])
+            made(&["name=x", "type=binary", "name=y"]),
+            made(&["name=y,type=binary"])
         );
     }
 
@@ -144,7 +146,7 @@ mod tests {
             ("tag==v", "tag==v is not allowed"),
             ("tag=k,tag=k=1", "it is set twice"),
         ] {
-            let error = flags(&[text]).unwrap_err().to_string();
+            let error = told(&flags(&[text]).unwrap_err());
             assert!(error.contains(says), "{text}: {error}");
         }
     }

@@ -1,5 +1,6 @@
 //! The command line: what it says, and the subcommands that do it.
 
+mod advice;
 pub mod args;
 pub mod cat;
 mod demands;
@@ -118,7 +119,7 @@ fn start(io: IoMode, subcommand: impl Future<Output = ExitCode>) -> ExitCode {
             never = logger::offer_again() => match never {},
         }
     };
-    crate::start_with(io, logging).unwrap_or_else(session::fail)
+    crate::start_with(io, logging).unwrap_or_else(|error| session::fail(advice::told(&error)))
 }
 
 fn print(text: &str) -> ExitCode {

@@ -23,6 +23,7 @@ use tokio::net::UnixStream;
 use tokio::sync::Notify;
 use tokio::time::Instant;
 
+use super::advice::told;
 use super::options::Common;
 use super::sandbox::Needs;
 use super::session::{self, Asked, EXIT_FAILED, Signals};
@@ -80,7 +81,7 @@ pub(super) async fn send(
 ) -> ExitCode {
     let header = match header::encode(properties) {
         Ok(header) => header,
-        Err(error) => return session::fail(error),
+        Err(error) => return session::fail(told(&error)),
     };
     let transfer = Transfer::default();
     let mut sending = std::pin::pin!(transfer.run(common, source, &header, server));

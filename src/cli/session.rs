@@ -13,6 +13,7 @@ use rustix::process::{
     DumpableBehavior, Resource, Rlimit, Signal, getrlimit, set_dumpable_behavior, setrlimit,
 };
 
+use super::advice::told;
 use super::demands::{Demand, Demands};
 use super::notify::Notifier;
 use super::options::Common;
@@ -98,9 +99,9 @@ impl fmt::Display for Failure {
         match self {
             #[cfg(feature = "logdog")]
             Self::Butler(crate::Error::Registration(error @ RegistrationError::Project { .. })) => {
-                error.fmt(f)
+                f.write_str(&told(error))
             }
-            Self::Butler(error) => error.fmt(f),
+            Self::Butler(error) => f.write_str(&told(error)),
             Self::Interrupted => f.write_str("ended by a signal before the output was ready"),
             Self::Other(what) => f.write_str(what),
         }
@@ -410,8 +411,9 @@ pub(super) fn conclude(
             if let Some(file) = statistics {
                 file.write(&butler.statistics());
             }
+            let error = told(&error);
             log::error!("{error}");
-            return (false, Some(error.to_string()));
+            return (false, Some(error));
         }
     };
     log::info!("statistics: {}", report.snapshot);

@@ -11,6 +11,7 @@ use std::os::fd::{AsFd, OwnedFd};
 use std::path::{Path, PathBuf};
 use std::process::ExitCode;
 
+use super::advice::told;
 use super::logger;
 use super::notify::Notifier;
 use super::options::{Common, StreamOptions};
@@ -128,7 +129,7 @@ async fn deliver(
         Err(failure) => return failure.tell(),
     };
     if let Err(error) = butler.add_stream(source, properties) {
-        return session::fail(error);
+        return session::fail(told(&error));
     }
     if let Some(directory) = &mut directory {
         directory.begin();

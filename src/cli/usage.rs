@@ -2,6 +2,7 @@
 
 use std::fmt;
 
+use super::advice::told;
 use super::help;
 use super::table::{self, Subcommand};
 use crate::ConfigError;
@@ -10,7 +11,7 @@ use crate::pairs::PairError;
 
 /// A command line that is refused. Its text says which part, and what would be
 /// right, and where to read on.
-#[derive(Debug, Clone, PartialEq, Eq)]
+#[derive(Debug)]
 pub struct UsageError {
     /// What is wrong.
     pub problem: Problem,
@@ -19,7 +20,7 @@ pub struct UsageError {
 }
 
 /// Why a command line is refused. Options are named without their dashes.
-#[derive(Debug, Clone, PartialEq, Eq)]
+#[derive(Debug)]
 pub enum Problem {
     /// No such option.
     UnknownOption {
@@ -210,8 +211,8 @@ impl fmt::Display for Problem {
                 given,
                 reason,
             } => write!(f, "--{option} {given:?} is not allowed: {reason}"),
-            Self::Pairs { option, error } => write!(f, "--{option}: {error}"),
-            Self::Output(error) => write!(f, "--output: {error}"),
+            Self::Pairs { option, error } => write!(f, "--{option}: {}", told(error)),
+            Self::Output(error) => write!(f, "--output: {}", told(error)),
             Self::Config(error) => write!(f, "--{}: {error}", config_option(error)),
             Self::UnknownSubcommand { name, suggestion } => {
                 write!(f, "there is no subcommand {name:?}")?;

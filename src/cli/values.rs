@@ -8,6 +8,7 @@ use std::path::{Path, PathBuf};
 
 use log::LevelFilter;
 
+use super::advice::told;
 use super::options::Sandbox;
 use crate::config::random_segment;
 use crate::limits;
@@ -26,7 +27,7 @@ pub enum TagFlagError {
 impl fmt::Display for TagFlagError {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         match self {
-            Self::Tag(error) => write!(f, "{error}; wanted is KEY or KEY=VALUE"),
+            Self::Tag(error) => write!(f, "{}; wanted is KEY or KEY=VALUE", told(error)),
             Self::Twice => f.write_str("it is set twice"),
         }
     }

@@ -5,7 +5,6 @@
 //! in two ways asks [`kind`].
 
 use std::cell::{Cell, RefCell};
-use std::fmt;
 use std::io;
 use std::str::FromStr;
 
@@ -31,21 +30,15 @@ pub enum IoMode {
 }
 
 /// The name of an [`IoMode`] that there is not.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+#[derive(Debug, Clone, Copy, PartialEq, Eq, thiserror::Error)]
+#[error("it must be auto, uring or epoll")]
+#[non_exhaustive]
 pub struct UnknownIoMode;
-
-impl fmt::Display for UnknownIoMode {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.write_str("it must be auto, uring or epoll")
-    }
-}
-
-impl std::error::Error for UnknownIoMode {}
 
 impl FromStr for IoMode {
     type Err = UnknownIoMode;
 
-    /// Reads it as `--io` has it.
+    /// Of `auto`, `uring` or `epoll`.
     fn from_str(name: &str) -> Result<Self, UnknownIoMode> {
         match name {
             "auto" => Ok(Self::Auto),

@@ -1,6 +1,5 @@
 //! What a stream is read from.
 
-use std::fmt;
 use std::os::fd::AsFd;
 
 use rustix::fs::{FileType, fstat};
@@ -11,27 +10,18 @@ use super::rights::{self, Rights};
 use super::system::ReadBy;
 
 /// Why a descriptor can't be a stream.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+#[derive(Debug, Clone, Copy, PartialEq, Eq, thiserror::Error)]
 #[non_exhaustive]
 pub enum UnfitSource {
     /// It is a socket of messages (`SOCK_DGRAM`, `SOCK_SEQPACKET`), not of
     /// bytes: one that is longer than a read would be cut, and nobody told.
+    #[error("it is a socket of messages, not of bytes")]
     Messages,
     /// Somebody has passed descriptors over it: whoever reads it would close
     /// them, and may have to wait for that.
+    #[error("descriptors were passed over it, which are not taken")]
     Descriptors,
 }
-
-impl fmt::Display for UnfitSource {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.write_str(match self {
-            Self::Messages => "it is a socket of messages, not of bytes",
-            Self::Descriptors => "descriptors were passed over it, which are not taken",
-        })
-    }
-}
-
-impl std::error::Error for UnfitSource {}
 
 /// How `fd` is read as a stream.
 pub(crate) fn of(fd: impl AsFd) -> Result<ReadBy, UnfitSource> {

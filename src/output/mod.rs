@@ -45,6 +45,7 @@ pub enum Controls {
 
 /// A destination of bundles.
 #[derive(Debug, Clone, PartialEq, Eq)]
+#[non_exhaustive]
 pub enum Output {
     /// Counts and discards.
     Null,

@@ -1,7 +1,6 @@
 //! An output as the command line writes it: `NAME[,key=value…]`.
 
 use std::ffi::OsStr;
-use std::fmt;
 use std::os::unix::ffi::OsStrExt;
 use std::str::FromStr;
 
@@ -13,57 +12,43 @@ use crate::pairs::{self, PairError, Pairs};
 use crate::units;
 
 /// Why the SPEC of an output is refused.
-#[derive(Debug, Clone, PartialEq, Eq)]
+#[derive(Debug, thiserror::Error)]
+#[non_exhaustive]
 pub enum SpecError {
     /// There is no output of that name.
+    #[error(
+        "there is no output {0:?}; the outputs are null, log, directory, file, unix:PATH, \
+         tcp:HOST:PORT and logdog"
+    )]
     Unknown(String),
     /// The output was left out of this build.
+    #[error("the {0} output is not in this butler: it was built without the feature {0}")]
     NotSupported(&'static str),
     /// Something is wrong with its keys.
+    #[error("the {output} output")]
     Pairs {
         /// The output.
         output: &'static str,
         /// What is wrong.
+        #[source]
         error: PairError,
     },
     /// `unix:` without a path.
+    #[error("the unix output needs a path: unix:PATH")]
     SocketPathEmpty,
     /// The socket's path has that many bytes, which are too many.
+    #[error(
+        "the unix output: the socket's path has {0} bytes, more than {max}",
+        max = limits::SOCKET_PATH_MAX
+    )]
     SocketPathTooLong(usize),
     /// What follows `tcp:` is not `HOST:PORT`.
+    #[error(
+        "the tcp output: {0:?} is no address; wanted is tcp:HOST:PORT with a port of 1 to 65535, and \
+         brackets around an IPv6 address: tcp:[::1]:99"
+    )]
     Address(String),
 }
-
-impl fmt::Display for SpecError {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        match self {
-            Self::Unknown(name) => write!(
-                f,
-                "there is no output {name:?}; the outputs are null, log, directory, file, \
-                 unix:PATH, tcp:HOST:PORT and logdog (--output help explains them)"
-            ),
-            Self::NotSupported(name) => write!(
-                f,
-                "the {name} output is not in this butler: it was built without the feature \
-                 {name}"
-            ),
-            Self::Pairs { output, error } => write!(f, "the {output} output: {error}"),
-            Self::SocketPathEmpty => f.write_str("the unix output needs a path: unix:PATH"),
-            Self::SocketPathTooLong(len) => write!(
-                f,
-                "the unix output: the socket's path has {len} bytes, more than {}",
-                limits::SOCKET_PATH_MAX
-            ),
-            Self::Address(given) => write!(
-                f,
-                "the tcp output: {given:?} is no address; wanted is tcp:HOST:PORT with a port \
-                 of 1 to 65535, and brackets around an IPv6 address: tcp:[::1]:99"
-            ),
-        }
-    }
-}
-
-impl std::error::Error for SpecError {}
 
 type Keys = &'static [&'static str];
 
@@ -132,9 +117,10 @@ fn bundle_size(pairs: &Pairs) -> Result<Option<usize>, PairError> {
     let Some(given) = pairs.text(KEY)? else {
         return Ok(None);
     };
-    let refused = |reason: &dyn fmt::Display| pairs.value_error(KEY, OsStr::new(given), reason);
-    match units::size(given).map_err(|error| refused(&error))? {
-        0 => Err(refused(&"it must be at least 1 byte")),
+    let size =
+        units::size(given).map_err(|error| pairs.value_error(KEY, OsStr::new(given), error))?;
+    match size {
+        0 => Err(pairs.value_error(KEY, OsStr::new(given), "it must be at least 1 byte")),
         // It is a maximum, which the largest bundles that there are keep to.
         size => Ok(Some(
             usize::try_from(size).map_or(limits::BUNDLE_MAX, |size| size.min(limits::BUNDLE_MAX)),
@@ -189,21 +175,18 @@ fn logdog(pairs: &Pairs) -> Result<Output, SpecError> {
 #[cfg(feature = "logdog")]
 fn logdog_settings(pairs: &Pairs) -> Result<LogdogOutput, PairError> {
     let mut settings = LogdogOutput::new("");
-    let refused = |key: &str, given: &str, reason: &dyn fmt::Display| {
-        pairs.value_error(key, OsStr::new(given), reason)
-    };
     // As in the reference, an empty value is none.
     let given = |key| Ok(pairs.text(key)?.filter(|value| !value.is_empty()));
     settings.service = given("service")?.map(str::to_owned);
     if let Some(text) = given("prefix-expiration")? {
-        let expiration =
-            units::duration(text).map_err(|error| refused("prefix-expiration", text, &error))?;
+        let expiration = units::duration(text)
+            .map_err(|error| pairs.value_error("prefix-expiration", OsStr::new(text), error))?;
         settings.prefix_expiration = (!expiration.is_zero()).then_some(expiration);
     }
     if let Some(text) = given("pubsub-endpoint")? {
-        let origin = text
-            .parse()
-            .map_err(|error: OriginError| refused("pubsub-endpoint", text, &error))?;
+        let origin = text.parse().map_err(|error: OriginError| {
+            pairs.value_error("pubsub-endpoint", OsStr::new(text), error)
+        })?;
         settings.pubsub_endpoint = Some(origin);
     }
     Ok(settings)
@@ -240,7 +223,7 @@ fn compress(pairs: &Pairs) -> Result<Compress, PairError> {
     let Some(given) = pairs.text("level")? else {
         return Ok(compress);
     };
-    let refused = |reason| pairs.value_error("level", OsStr::new(given), reason);
+    let refused = |reason: &str| pairs.value_error("level", OsStr::new(given), reason);
     if compress == Compress::None {
         return Err(refused("it goes with compress=zlib"));
     }
@@ -262,6 +245,7 @@ mod tests {
     use std::path::PathBuf;
 
     use super::*;
+    use crate::chain::Chain;
 
     #[test]
     fn outputs() {
@@ -329,7 +313,7 @@ mod tests {
             ("tcp:[::1]:99,compress=zlib", tcp("::1", 99, ZLIB)),
             ("tcp:10.0.0.1:65535", tcp("10.0.0.1", 65535, PLAIN)),
         ] {
-            assert_eq!(spec.parse(), Ok(output), "{spec}");
+            assert_eq!(spec.parse::<Output>().unwrap(), output, "{spec}");
         }
     }
 
@@ -358,14 +342,14 @@ mod tests {
         let spec = OsString::from_vec(b"directory,path=/\xff".to_vec());
         let path = PathBuf::from(OsString::from_vec(b"/\xff".to_vec()));
         assert_eq!(
-            Output::from_spec(&spec),
-            Ok(Output::Directory { path: path.clone() })
+            Output::from_spec(&spec).unwrap(),
+            Output::Directory { path: path.clone() }
         );
         let spec = OsString::from_vec(b"unix:/\xff".to_vec());
         let compress = Compress::None;
         assert_eq!(
-            Output::from_spec(&spec),
-            Ok(Output::Unix { path, compress })
+            Output::from_spec(&spec).unwrap(),
+            Output::Unix { path, compress }
         );
     }
 
@@ -445,7 +429,7 @@ mod tests {
             ("tcp:[::1:9", "brackets around an IPv6 address"),
             ("tcp:h:1,x=y", "the tcp output: unknown key \"x\""),
         ] {
-            let error = spec.parse::<Output>().unwrap_err().to_string();
+            let error = Chain(&spec.parse::<Output>().unwrap_err()).to_string();
             assert!(error.contains(says), "{spec}: {error}");
         }
     }

@@ -1,7 +1,5 @@
 //! Datagram streams: recordio frames, one datagram each.
 
-use std::fmt;
-
 use super::carry::Carry;
 use super::stage::{Stage, both_len, split};
 use crate::ledger::DropReason;
@@ -11,26 +9,16 @@ use crate::wire::entry::{Content, Partial};
 use crate::wire::varint;
 
 /// The client did not keep to the framing: nothing after it can be read.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+#[derive(Debug, Clone, Copy, PartialEq, Eq, thiserror::Error)]
+#[non_exhaustive]
 pub enum FramingError {
     /// A datagram's size has more than 64 bits.
+    #[error("a datagram's size has more than 64 bits")]
     SizeOverflow,
     /// A datagram would have more than 10 MiB.
+    #[error("a datagram of {0} bytes, more than {DATAGRAM_MAX}")]
     TooLarge(u64),
 }
-
-impl fmt::Display for FramingError {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        match self {
-            Self::SizeOverflow => f.write_str("a datagram's size has more than 64 bits"),
-            Self::TooLarge(size) => {
-                write!(f, "a datagram of {size} bytes, more than {DATAGRAM_MAX}")
-            }
-        }
-    }
-}
-
-impl std::error::Error for FramingError {}
 
 #[derive(Debug, Default)]
 pub(crate) struct Datagram {

@@ -80,27 +80,16 @@ impl fmt::Display for StreamType {
 pub struct Tags(BTreeMap<TagKey, Box<str>>);
 
 /// Why a tag is refused.
-#[derive(Debug, Clone, PartialEq, Eq)]
+#[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
+#[non_exhaustive]
 pub enum TagError {
     /// The key is no valid name.
-    Key(String, NameError),
+    #[error("the tag key {0:?} is not valid")]
+    Key(String, #[source] NameError),
     /// The value has more than 4096 bytes.
+    #[error("the value of tag {0} has {1} bytes, more than {TAG_VALUE_MAX}")]
     Value(TagKey, usize),
 }
-
-impl fmt::Display for TagError {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        match self {
-            Self::Key(key, error) => write!(f, "the tag key {key:?} is not valid: {error}"),
-            Self::Value(key, len) => write!(
-                f,
-                "the value of tag {key} has {len} bytes, more than {TAG_VALUE_MAX}"
-            ),
-        }
-    }
-}
-
-impl std::error::Error for TagError {}
 
 impl Tags {
     /// Sets the tag `key`.
@@ -213,12 +202,11 @@ mod tests {
             "the value of tag a has 4097 bytes, more than 4096"
         );
         let error = tags.insert("no key", "").unwrap_err();
-        assert!(
-            error
-                .to_string()
-                .starts_with("the tag key \"no key\" is not valid: "),
-            "{error}"
-        );
+        assert_eq!(error.to_string(), "the tag key \"no key\" is not valid");
+        assert!(matches!(
+            error,
+            TagError::Key(_, NameError::Character { at: 2, .. })
+        ));
         tags.insert("a", "").unwrap();
         let keys: Vec<_> = tags.iter().map(|(key, _)| key).collect();
         assert_eq!(keys, ["a", "b"]);

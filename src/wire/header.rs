@@ -22,68 +22,50 @@ use crate::memory;
 pub const MAGIC: &[u8; 6] = b"BTLR1\x1e";
 
 /// Why a header is refused.
-#[derive(Debug)]
+#[derive(Debug, thiserror::Error)]
+#[non_exhaustive]
 pub enum HeaderError {
     /// The first bytes are not [`MAGIC`].
+    #[error(
+        "the header begins with \"{found}\", not with \"{wanted}\"",
+        found = .0.escape_ascii(),
+        wanted = MAGIC.escape_ascii()
+    )]
     Magic(Vec<u8>),
-    /// The JSON is longer than 1 MiB, or its length no varint of 64 bits.
-    Length(Option<u64>),
+    /// The JSON is longer than 1 MiB.
+    #[error("the header's JSON has {0} bytes, more than {HEADER_JSON_MAX}")]
+    TooLong(u64),
+    /// The JSON's length is no varint of 64 bits.
+    #[error("the header's length has more than 64 bits")]
+    Length,
     /// The connection ended inside the header.
+    #[error("the connection ended inside the header, after {0} bytes")]
     Truncated(usize),
     /// Not the JSON object that it must be.
-    Json(serde_json::Error),
-    /// The name is missing or not valid.
-    Name(Option<String>, NameError),
+    #[error("the header's JSON")]
+    Json(#[source] serde_json::Error),
+    /// The name is missing.
+    #[error("the header has no \"name\"")]
+    NoName,
+    /// The name is not valid.
+    #[error("the stream name {name:?} is not valid", name = brief(.0))]
+    Name(String, #[source] NameError),
     /// Not a type that there is.
-    Type(Option<String>),
+    #[error(
+        "the stream type {name:?} is none of \"text\", \"binary\", \"datagram\"",
+        name = brief(.0)
+    )]
+    Type(String),
+    /// The type is null.
+    #[error("the stream type is null")]
+    TypeNull,
     /// Not RFC 3339, or out of range.
+    #[error("the timestamp {text:?} is not RFC 3339 in the years 0001 to 9999", text = brief(.0))]
     Timestamp(String),
     /// A tag is not valid.
+    #[error(transparent)]
     Tag(TagError),
 }
-
-impl fmt::Display for HeaderError {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        match self {
-            Self::Magic(found) => write!(
-                f,
-                "the header begins with \"{}\", not with \"{}\"",
-                found.escape_ascii(),
-                MAGIC.escape_ascii()
-            ),
-            Self::Length(Some(len)) => write!(
-                f,
-                "the header's JSON has {len} bytes, more than {HEADER_JSON_MAX}"
-            ),
-            Self::Length(None) => f.write_str("the header's length has more than 64 bits"),
-            Self::Truncated(got) => {
-                write!(
-                    f,
-                    "the connection ended inside the header, after {got} bytes"
-                )
-            }
-            Self::Json(error) => write!(f, "the header's JSON: {error}"),
-            Self::Name(None, _) => f.write_str("the header has no \"name\""),
-            Self::Name(Some(name), error) => {
-                write!(f, "the stream name {:?} is not valid: {error}", brief(name))
-            }
-            Self::Type(Some(found)) => write!(
-                f,
-                "the stream type {:?} is none of \"text\", \"binary\", \"datagram\"",
-                brief(found)
-            ),
-            Self::Type(None) => f.write_str("the stream type is null"),
-            Self::Timestamp(found) => write!(
-                f,
-                "the timestamp {:?} is not RFC 3339 in the years 0001 to 9999",
-                brief(found)
-            ),
-            Self::Tag(error) => error.fmt(f),
-        }
-    }
-}
-
-impl std::error::Error for HeaderError {}
 
 /// At most 80 characters of what a peer sent, for an error message.
 fn brief(text: &str) -> &str {
@@ -182,7 +164,7 @@ pub fn encode(properties: &StreamProperties) -> Result<Vec<u8>, HeaderError> {
     }
     let json = json.to_string();
     if json.len() > HEADER_JSON_MAX {
-        return Err(HeaderError::Length(Some(json.len() as u64)));
+        return Err(HeaderError::TooLong(json.len() as u64));
     }
     let mut bytes = MAGIC.to_vec();
     varint::push(&mut bytes, json.len() as u64);
@@ -198,14 +180,14 @@ fn measure(bytes: &[u8]) -> Result<Option<(usize, usize)>, HeaderError> {
     }
     let rest = &bytes[head.len()..];
     match varint::get(rest) {
-        Err(varint::Overflow) => Err(HeaderError::Length(None)),
+        Err(varint::Overflow) => Err(HeaderError::Length),
         Ok(None) => Ok(None),
         Ok(Some((len, used))) => match usize::try_from(len) {
             Ok(size) if size <= HEADER_JSON_MAX => {
                 let start = MAGIC.len() + used;
                 Ok(Some((start, start + size)))
             }
-            _ => Err(HeaderError::Length(Some(len))),
+            _ => Err(HeaderError::TooLong(len)),
         },
     }
 }
@@ -213,15 +195,12 @@ fn measure(bytes: &[u8]) -> Result<Option<(usize, usize)>, HeaderError> {
 fn parse_json(json: &[u8]) -> Result<StreamProperties, HeaderError> {
     let json = go_json::repair(json);
     let fields: Fields = serde_json::from_slice(&json).map_err(HeaderError::Json)?;
-    let name = fields
-        .name
-        .ok_or(HeaderError::Name(None, NameError::Empty))?;
-    let name =
-        StreamName::new(&*name).map_err(|error| HeaderError::Name(Some(name.clone()), error))?;
+    let name = fields.name.ok_or(HeaderError::NoName)?;
+    let name = StreamName::new(&*name).map_err(|error| HeaderError::Name(name, error))?;
     let stream_type = match fields.stream_type {
         None => StreamType::Text,
-        Some(None) => return Err(HeaderError::Type(None)),
-        Some(Some(name)) => StreamType::from_name(&name).ok_or(HeaderError::Type(Some(name)))?,
+        Some(None) => return Err(HeaderError::TypeNull),
+        Some(Some(name)) => StreamType::from_name(&name).ok_or(HeaderError::Type(name))?,
     };
     let timestamp = match fields.timestamp {
         None => None,
@@ -289,6 +268,7 @@ impl<'de> Deserialize<'de> for Fields {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::chain::Chain;
     use proptest::prelude::*;
 
     fn header(json: &str) -> Vec<u8> {
@@ -330,7 +310,7 @@ mod tests {
             properties.tags.insert(&key, "v".repeat(4096)).unwrap();
         }
         let error = encode(&properties).unwrap_err();
-        assert!(matches!(error, HeaderError::Length(Some(_))), "{error}");
+        assert!(matches!(error, HeaderError::TooLong(_)), "{error}");
     }
 
     #[test]
@@ -374,7 +354,7 @@ mod tests {
         );
         assert!(matches!(
             parse(r#"{"name":"a","type":null}"#),
-            Err(HeaderError::Type(None))
+            Err(HeaderError::TypeNull)
         ));
     }
 
@@ -400,18 +380,18 @@ mod tests {
             (r#"{"name":"x","timestamp":"now"}"#, "\"now\""),
             (r#"{"name":"x","tags":{"a b":"1"}}"#, "\"a b\""),
         ] {
-            let message = parse(json).expect_err(json).to_string();
+            let message = Chain(&parse(json).expect_err(json)).to_string();
             assert!(message.contains(part), "{json}: {message}");
         }
         let push = |bytes: &[u8]| HeaderReader::default().push(bytes).map(|_| ());
         assert!(matches!(push(b"BTLX"), Err(HeaderError::Magic(_))));
         assert!(matches!(
             push(b"BTLR1\x1e\x81\x80\x40"),
-            Err(HeaderError::Length(Some(1_048_577)))
+            Err(HeaderError::TooLong(1_048_577))
         ));
         assert!(matches!(
             push(b"BTLR1\x1e\xff\xff\xff\xff\xff\xff\xff\xff\xff\x02"),
-            Err(HeaderError::Length(None))
+            Err(HeaderError::Length)
         ));
     }
 

@@ -7,8 +7,6 @@
 //!
 //! Writing is [`frames_len`] and [`put_frames`]; reading is [`MessageView::parse`].
 
-use std::fmt;
-
 use flate2::{Decompress, FlushDecompress, Status};
 use prost::Message;
 
@@ -53,27 +51,19 @@ pub fn put_frames(out: &mut [u8], compression: Compression, data_len: usize) -> 
 }
 
 /// Why bytes are not a message.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+#[derive(Debug, Clone, Copy, PartialEq, Eq, thiserror::Error)]
+#[non_exhaustive]
 pub enum MessageError {
     /// A frame's length has more than 64 bits, or is larger than any message.
+    #[error("a frame's length is not possible")]
     Frame,
     /// The metadata does not decode, or is not of version "1".
+    #[error("the metadata is not that of a bundle")]
     Metadata,
     /// The data does not decompress to a bundle of an allowed size.
+    #[error("the data is not a bundle")]
     Data,
 }
-
-impl fmt::Display for MessageError {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.write_str(match self {
-            Self::Frame => "a frame's length is not possible",
-            Self::Metadata => "the metadata is not that of a bundle",
-            Self::Data => "the data is not a bundle",
-        })
-    }
-}
-
-impl std::error::Error for MessageError {}
 
 /// Metadata has three small fields.
 const METADATA_MAX: u64 = 1024;

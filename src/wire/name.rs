@@ -7,11 +7,14 @@ use std::sync::Arc;
 use crate::limits::{STREAM_NAME_MAX, TAG_KEY_MAX};
 
 /// What a name may not be.
-#[derive(Debug, Clone, PartialEq, Eq)]
+#[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
+#[non_exhaustive]
 pub enum NameError {
     /// It has no characters.
+    #[error("it is empty")]
     Empty,
     /// It has more bytes than allowed.
+    #[error("it has {len} bytes, more than {max}")]
     TooLong {
         /// Its length.
         len: usize,
@@ -19,49 +22,39 @@ pub enum NameError {
         max: usize,
     },
     /// A segment between two slashes, or at an end, is empty.
+    #[error("a segment is empty (at byte {at}): no slash may stand at an end or twice")]
     EmptySegment {
         /// Byte offset of the segment.
         at: usize,
     },
-    /// A character that is not allowed, or not at the start of a segment.
+    /// A character that is not allowed.
+    #[error("it has {found:?} at byte {at}: allowed are A-Z a-z 0-9 : _ . - and /")]
     Character {
         /// The character.
         found: char,
         /// Its byte offset.
         at: usize,
-        /// It would be allowed, but not at the start of a segment.
-        at_start: bool,
+    },
+    /// A character that is allowed, but not at the start of a segment.
+    #[error("a segment begins with {found:?} (at byte {at}), not with one of A-Z a-z 0-9")]
+    SegmentStart {
+        /// The character.
+        found: char,
+        /// Its byte offset.
+        at: usize,
+    },
+    /// A character that is not allowed there in the name of a project.
+    #[error(
+        "it has {found:?} at byte {at}: a project is a lower-case letter, then lower-case letters, \
+         digits, _ and -"
+    )]
+    ProjectCharacter {
+        /// The character.
+        found: char,
+        /// Its byte offset.
+        at: usize,
     },
 }
-
-impl fmt::Display for NameError {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        match self {
-            Self::Empty => f.write_str("it is empty"),
-            Self::TooLong { len, max } => write!(f, "it has {len} bytes, more than {max}"),
-            Self::EmptySegment { at } => {
-                write!(
-                    f,
-                    "a segment is empty (at byte {at}): no slash may stand at an end or twice"
-                )
-            }
-            Self::Character {
-                found,
-                at,
-                at_start: true,
-            } => write!(
-                f,
-                "a segment begins with {found:?} (at byte {at}), not with one of A-Z a-z 0-9"
-            ),
-            Self::Character { found, at, .. } => write!(
-                f,
-                "it has {found:?} at byte {at}: allowed are A-Z a-z 0-9 : _ . - and /"
-            ),
-        }
-    }
-}
-
-impl std::error::Error for NameError {}
 
 fn check(name: &str, max: usize) -> Result<(), NameError> {
     if name.is_empty() {
@@ -80,14 +73,8 @@ fn check(name: &str, max: usize) -> Result<(), NameError> {
             ':' | '_' | '.' | '-' if !start => {}
             '/' if !start => start = true,
             '/' => return Err(NameError::EmptySegment { at }),
-            _ => {
-                let at_start = start && matches!(found, ':' | '_' | '.' | '-');
-                return Err(NameError::Character {
-                    found,
-                    at,
-                    at_start,
-                });
-            }
+            ':' | '_' | '.' | '-' => return Err(NameError::SegmentStart { found, at }),
+            _ => return Err(NameError::Character { found, at }),
         }
     }
     if start {
@@ -228,11 +215,7 @@ impl ProjectName {
                 _ => false,
             };
             if !allowed {
-                return Err(NameError::Character {
-                    found,
-                    at,
-                    at_start: at == 0,
-                });
+                return Err(NameError::ProjectCharacter { found, at });
             }
         }
         Ok(Self(name))
@@ -286,21 +269,18 @@ mod tests {
 
     #[test]
     fn errors_say_what_and_where() {
-        let character = |found, at, at_start| NameError::Character {
-            found,
-            at,
-            at_start,
-        };
+        let start = |found, at| NameError::SegmentStart { found, at };
+        let character = |found, at| NameError::Character { found, at };
         for (bad, error) in [
             ("", NameError::Empty),
             ("/x", NameError::EmptySegment { at: 0 }),
             ("a//b", NameError::EmptySegment { at: 2 }),
             ("x/", NameError::EmptySegment { at: 2 }),
-            ("-a", character('-', 0, true)),
-            ("a/.b", character('.', 2, true)),
-            (" a", character(' ', 0, false)),
-            ("a+", character('+', 1, false)),
-            ("ab\u{e9}", character('\u{e9}', 2, false)),
+            ("-a", start('-', 0)),
+            ("a/.b", start('.', 2)),
+            (" a", character(' ', 0)),
+            ("a+", character('+', 1)),
+            ("ab\u{e9}", character('\u{e9}', 2)),
         ] {
             assert_eq!(StreamName::new(bad), Err(error), "{bad}");
         }

@@ -5,16 +5,9 @@ use super::entry::Partial;
 use super::varint;
 
 /// Not protobuf, or not of the schema.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+#[derive(Debug, Clone, Copy, PartialEq, Eq, thiserror::Error)]
+#[error("malformed protobuf")]
 pub struct Malformed;
-
-impl std::fmt::Display for Malformed {
-    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
-        f.write_str("malformed protobuf")
-    }
-}
-
-impl std::error::Error for Malformed {}
 
 /// A field's value.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]

@@ -316,10 +316,8 @@ fn a_command_as_json() {
     let path = good.path().to_str().unwrap();
     let (_, options) = run(&["run", "-json-args-path", path]);
     assert_eq!(options.command, ["a b", "--", "-tee", ""]);
-    assert_eq!(
-        problem(&["run", "-json-args-path", path, "ls"]),
-        Problem::TwoCommands
-    );
+    let two = problem(&["run", "-json-args-path", path, "ls"]);
+    assert!(matches!(two, Problem::TwoCommands));
     for bad in ["", "[]", "{}", "[1]", "[\"a\"", "null"] {
         let file = write(bad);
         let path = file.path().to_str().unwrap();
@@ -423,10 +421,10 @@ fn every_option_is_read() {
         for dashes in ["-", "--"] {
             let name = format!("{dashes}{}", option.name);
             if let Takes::Value(_) = option.takes {
-                let missing = Problem::MissingValue {
-                    option: option.name,
-                };
-                assert_eq!(problem(&[&name]), missing);
+                let problem = problem(&[&name]);
+                let missing =
+                    matches!(problem, Problem::MissingValue { option: it } if it == option.name);
+                assert!(missing, "{problem}");
             } else {
                 let value = format!("{name}=maybe");
                 let text = problem(&[&value]).to_string();

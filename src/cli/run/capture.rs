@@ -11,6 +11,7 @@ use tokio::process::Command;
 use tokio::task::{JoinHandle, spawn_local};
 
 use crate::Butler;
+use crate::cli::advice::told;
 use crate::cli::options::{Outlet, RunOptions};
 use crate::edge::tee::Screen;
 
@@ -89,7 +90,7 @@ fn open(
     let (reader, writer) = pipe().map_err(|error| format!("a pipe for the command: {error}"))?;
     butler
         .add(reader.into(), &properties, tee)
-        .map_err(|error| error.to_string())?;
+        .map_err(|error| told(&error))?;
     Ok(Some(writer.into()))
 }
 
