@@ -3,13 +3,15 @@
 
 #![allow(missing_docs, clippy::unwrap_used)]
 
+use std::sync::Arc;
+
 use butler::core::{Core, CoreConfig};
 use butler::limits::{BUNDLE_MAX, BUNDLE_TARGET};
 use butler::stream::StreamKey;
 use butler::time::Moment;
 use butler::wire::descriptor::{StreamProperties, StreamType, Tags};
 use butler::wire::name::StreamName;
-use butler::{Bundle, BundleLimits, Gather, Identity};
+use butler::{BundleLimits, Gather, Identity, Message};
 use divan::counter::{BytesCount, ItemsCount};
 use divan::{Bencher, black_box};
 
@@ -68,22 +70,24 @@ fn text(len: usize) -> Vec<u8> {
 /// Takes what leaves, as an output would.
 fn deliver(core: &mut Core, gather: &mut Gather) {
     let now = now();
-    while let Some(bundle) = core.poll_bundle(&now) {
+    while let Some(bundle) = core.poll_message(&now) {
         gather.message(&bundle);
         let len = gather.len() as u64;
         gather.clear();
-        core.delivered(&now, bundle, len);
+        let ticket = bundle.ticket();
+        drop(bundle);
+        core.delivered(&now, ticket, len);
     }
 }
 
 /// A bundle, and where it came from.
-fn bundle(streams: usize, read: usize) -> (Core, Bundle) {
+fn bundle(streams: usize, read: usize) -> (Core, Arc<Message>) {
     let mut core = core();
     let data = text(read);
     let keys = open(&mut core, streams, StreamType::Text);
     for key in keys.iter().cycle() {
         core.data(&now(), *key, &data).unwrap();
-        if let Some(bundle) = core.poll_bundle(&now()) {
+        if let Some(bundle) = core.poll_message(&now()) {
             return (core, bundle);
         }
     }

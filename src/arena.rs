@@ -104,6 +104,11 @@ impl<T, K> Default for Arena<T, K> {
 impl<T, K> Arena<T, K> {
     /// Puts a value in.
     pub fn insert(&mut self, value: T) -> Key<K> {
+        self.insert_with(|_| value)
+    }
+
+    /// Puts a value in that knows its key.
+    pub fn insert_with(&mut self, make: impl FnOnce(Key<K>) -> T) -> Key<K> {
         let index = self.free.pop().unwrap_or_else(|| {
             self.places.push(Place {
                 generation: 0,
@@ -112,8 +117,9 @@ impl<T, K> Arena<T, K> {
             u32::try_from(self.places.len() - 1).expect("streams are fewer than descriptors")
         });
         let place = &mut self.places[index as usize];
-        place.value = Some(value);
-        Key::new(index, place.generation)
+        let key = Key::new(index, place.generation);
+        place.value = Some(make(key));
+        key
     }
 
     /// Takes a value out.

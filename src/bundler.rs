@@ -1,4 +1,4 @@
-//! What goes into the next bundle and when it leaves.
+//! What goes into the next bundle and when it leaves, as a message.
 //!
 //! Entries are staged in the order in which they were read, all streams in
 //! one segment, so the oldest data always leaves first and a stream that
@@ -7,15 +7,16 @@
 //! streams in it, not on those that are open.
 
 use std::collections::VecDeque;
+use std::mem;
 use std::ops::Range;
-use std::rc::Rc;
+use std::sync::Arc;
 
 use bytes::BytesMut;
 use prost_types::Timestamp;
 
-use crate::bundle::{
-    self, Bundle, BundleLimits, BundleStream, ENTRY_OVERHEAD_MAX, Identity, NO_PART, Part,
-    StreamInfo,
+use crate::delivery::message::{
+    self, BundleLimits, ENTRY_OVERHEAD_MAX, Identity, Message, MessageStream, NO_PART, Part,
+    StreamInfo, Ticket,
 };
 use crate::secret::Secret;
 use crate::segments::SegmentPool;
@@ -27,10 +28,12 @@ pub(crate) struct Slot {
     /// Which bundle; another one than the bundler's means: not in it.
     bundle: u64,
     index: u32,
+    /// Messages that the stream is in, and whose outcome is not known.
+    pub messages: u32,
 }
 
-/// Lists of bundles that are kept for the next ones, and bytes of memory in
-/// them: they do not count as buffered.
+/// Messages that are kept for the next ones, and bytes of memory in their
+/// lists: they do not count as buffered.
 const SPARE_MAX: usize = 16;
 const SPARE_BYTES_MAX: usize = 2 * 1024 * 1024;
 /// A bundle with less room than this part of its target counts as full.
@@ -47,17 +50,16 @@ pub(crate) struct Bundler {
     /// Counts bundles, from 1.
     number: u64,
     open: Option<Open>,
-    sealed: VecDeque<Bundle>,
+    sealed: VecDeque<Arc<Message>>,
     next_prefix_index: u64,
     /// Free segments, the last used at the end.
     pool: SegmentPool,
-    spare: Vec<(Vec<Part>, Vec<BundleStream>)>,
+    /// Messages that are over, empty but for the room in their lists.
+    spare: Vec<Arc<Message>>,
     /// Bytes of memory in them.
     spare_bytes: usize,
-    /// Bytes of memory of all bundles that are cut, here or with the output.
+    /// Bytes of memory of all messages, here or with the output.
     cut: usize,
-    /// Bundles that the output has.
-    in_flight: usize,
     /// Bytes of memory of streams that have ended and are in bundles still.
     ended: usize,
 }
@@ -70,8 +72,10 @@ struct Open {
     used: usize,
     /// At most what it will take on the wire.
     size: usize,
+    /// What it will be.
+    message: Option<Arc<Message>>,
     parts: Vec<Part>,
-    streams: Vec<BundleStream>,
+    streams: Vec<MessageStream>,
     begun: Timestamp,
     oldest_ns: u64,
     entries: u64,
@@ -85,8 +89,8 @@ impl Open {
     }
 }
 
-fn lists_memory(parts: &Vec<Part>, streams: &Vec<BundleStream>) -> usize {
-    parts.capacity() * size_of::<Part>() + streams.capacity() * size_of::<BundleStream>()
+fn lists_memory(parts: &Vec<Part>, streams: &Vec<MessageStream>) -> usize {
+    parts.capacity() * size_of::<Part>() + streams.capacity() * size_of::<MessageStream>()
 }
 
 impl Bundler {
@@ -95,7 +99,7 @@ impl Bundler {
         Self {
             limits,
             memory_max,
-            identity: bundle::encode_identity(identity),
+            identity: message::encode_identity(identity),
             number: 1,
             open: None,
             sealed: VecDeque::new(),
@@ -104,7 +108,6 @@ impl Bundler {
             spare: Vec::new(),
             spare_bytes: 0,
             cut: 0,
-            in_flight: 0,
             ended: 0,
         }
     }
@@ -115,14 +118,9 @@ impl Bundler {
         self.cut + self.ended + self.open.as_ref().map_or(0, Open::memory)
     }
 
-    /// Bundles taken and not given back.
-    pub fn in_flight(&self) -> usize {
-        self.in_flight
-    }
-
-    /// Bundles that are cut, here or taken.
+    /// Messages that wait to be taken.
     pub fn waiting(&self) -> usize {
-        self.sealed.len() + self.in_flight
+        self.sealed.len()
     }
 
     /// Nothing is staged or cut.
@@ -170,7 +168,7 @@ impl Bundler {
     }
 
     fn room_fresh(&self, limit: usize, info: &StreamInfo) -> usize {
-        let size = bundle::bundle_overhead_max(&self.identity);
+        let size = message::bundle_overhead_max(&self.identity);
         payload(limit, size + entry_overhead(info)).max(PAYLOAD_MIN)
     }
 
@@ -179,7 +177,7 @@ impl Bundler {
     /// It stands for `client_bytes` bytes of the client.
     pub fn stage(
         &mut self,
-        info: &Rc<StreamInfo>,
+        info: &Arc<StreamInfo>,
         slot: &mut Slot,
         len: usize,
         client_bytes: u64,
@@ -194,7 +192,7 @@ impl Bundler {
     /// then says what of it was used.
     pub fn space(
         &mut self,
-        info: &Rc<StreamInfo>,
+        info: &Arc<StreamInfo>,
         slot: &mut Slot,
         len: usize,
         read: &Moment,
@@ -228,6 +226,7 @@ impl Bundler {
         let stream = &mut open.streams[slot.index as usize];
         stream.len += len;
         stream.client_bytes += client_bytes;
+        stream.entries += entries;
         let last = open.parts.get_mut(stream.last as usize);
         match last {
             Some(part)
@@ -255,7 +254,7 @@ impl Bundler {
     }
 
     /// Marks the stream as ended with that last index.
-    pub fn terminate(&mut self, info: &Rc<StreamInfo>, slot: &mut Slot, index: u64, now: &Moment) {
+    pub fn terminate(&mut self, info: &Arc<StreamInfo>, slot: &mut Slot, index: u64, now: &Moment) {
         let full = self.open.as_ref().is_some_and(|open| {
             slot.bundle != self.number && open.size + entry_overhead(info) > self.limits.target
         });
@@ -271,7 +270,7 @@ impl Bundler {
     /// segment has `len` bytes.
     fn touch(
         &mut self,
-        info: &Rc<StreamInfo>,
+        info: &Arc<StreamInfo>,
         slot: &mut Slot,
         len: usize,
         read: &Moment,
@@ -282,12 +281,18 @@ impl Bundler {
             closed => {
                 let room = self.memory_max.saturating_sub(self.cut);
                 let segment = self.pool.take(len, room);
-                let (parts, streams) = self.spare.pop().unwrap_or_default();
+                let mut message = self.spare.pop();
+                let (parts, streams) = message
+                    .as_mut()
+                    .and_then(Arc::get_mut)
+                    .map(|it| (mem::take(&mut it.parts), mem::take(&mut it.streams)))
+                    .unwrap_or_default();
                 self.spare_bytes -= lists_memory(&parts, &streams);
                 closed.insert(Open {
                     segment,
                     used: 0,
-                    size: bundle::bundle_overhead_max(&self.identity),
+                    size: message::bundle_overhead_max(&self.identity),
+                    message,
                     parts,
                     streams,
                     begun: now.wall,
@@ -301,13 +306,14 @@ impl Bundler {
             *slot = Slot {
                 bundle: self.number,
                 index: open.streams.len() as u32,
+                messages: slot.messages + 1,
             };
             open.size += entry_overhead(info);
-            info.bundles.set(info.bundles.get() + 1);
-            open.streams.push(BundleStream {
-                info: Rc::clone(info),
+            open.streams.push(MessageStream {
+                info: Arc::clone(info),
                 terminal: None,
                 client_bytes: 0,
+                entries: 0,
                 first: NO_PART,
                 last: NO_PART,
                 len: 0,
@@ -331,10 +337,10 @@ impl Bundler {
         let Some(open) = self.open.take() else {
             return;
         };
-        self.number += 1;
         let memory = open.memory();
         self.cut += memory;
-        let bundle = Bundle {
+        let cut = Message {
+            ticket: Ticket(self.number),
             memory,
             segment: open.segment.freeze(),
             parts: open.parts,
@@ -343,24 +349,32 @@ impl Bundler {
             identity: self.identity.clone(),
             entries: open.entries,
         };
-        debug_assert!(bundle.len() <= open.size);
-        self.sealed.push_back(bundle);
+        self.number += 1;
+        debug_assert!(cut.len() <= open.size);
+        let message = match open.message {
+            Some(mut message) => {
+                *Arc::get_mut(&mut message).expect("nobody else has it") = cut;
+                message
+            }
+            None => Arc::new(cut),
+        };
+        self.sealed.push_back(message);
     }
 
-    /// The next bundle that is cut.
-    pub fn pop(&mut self) -> Option<Bundle> {
-        let bundle = self.sealed.pop_front()?;
-        self.in_flight += 1;
-        Some(bundle)
+    /// The next message.
+    pub fn pop(&mut self) -> Option<Arc<Message>> {
+        self.sealed.pop_front()
     }
 
-    /// What the bundle holds has become something else that takes `memory`
-    /// bytes: its segment is free.
-    #[cfg(feature = "logdog")]
-    pub fn release(&mut self, bundle: &mut Bundle, memory: usize) {
-        self.cut = self.cut - bundle.memory + memory;
-        bundle.memory = memory;
-        let segment = std::mem::take(&mut bundle.segment);
+    /// What the message holds has become something else that takes `memory`
+    /// bytes. Its segment is free, unless somebody else has the message too.
+    pub fn release(&mut self, message: &mut Arc<Message>, memory: usize) {
+        let Some(message) = Arc::get_mut(message) else {
+            return;
+        };
+        self.cut = self.cut - message.memory + memory;
+        message.memory = memory;
+        let segment = mem::take(&mut message.segment);
         let room = self.memory_max.saturating_sub(self.held());
         self.pool.put(segment, room);
     }
@@ -376,40 +390,36 @@ impl Bundler {
         self.pool.bytes()
     }
 
-    /// The stream has ended: what is known of it is kept for bundles alone.
-    pub fn stream_ended(&mut self, info: &StreamInfo) {
-        info.ended.set(true);
-        if info.bundles.get() > 0 {
-            self.ended += info.memory();
-        }
+    /// What is known of a stream that has ended takes so many bytes, and is
+    /// kept for messages alone.
+    pub fn keep(&mut self, bytes: usize) {
+        self.ended += bytes;
     }
 
-    /// Takes back the memory of a bundle.
-    pub fn recycle(&mut self, bundle: Bundle) {
-        self.in_flight -= 1;
-        self.cut -= bundle.memory;
-        let Bundle {
-            segment,
-            mut parts,
-            mut streams,
-            ..
-        } = bundle;
-        parts.clear();
-        for BundleStream { info, .. } in streams.drain(..) {
-            info.bundles.set(info.bundles.get() - 1);
-            if info.bundles.get() == 0 && info.ended.get() {
-                self.ended -= info.memory();
-            }
-        }
-        let lists = lists_memory(&parts, &streams);
+    /// The stream is in no message any more.
+    pub fn forget(&mut self, bytes: usize) {
+        self.ended -= bytes;
+    }
+
+    /// Takes back the memory of a message that is over. If somebody else has
+    /// it still, that is theirs.
+    pub fn recycle(&mut self, mut message: Arc<Message>) {
+        self.cut -= message.memory;
+        let Some(over) = Arc::get_mut(&mut message) else {
+            return;
+        };
+        over.parts.clear();
+        over.streams.clear();
+        let segment = mem::take(&mut over.segment);
+        let lists = lists_memory(&over.parts, &over.streams);
         if self.spare.len() < SPARE_MAX && self.spare_bytes + lists <= SPARE_BYTES_MAX {
             self.spare_bytes += lists;
-            self.spare.push((parts, streams));
+            self.spare.push(message);
         }
         // While a slow output holds much, as much is soon needed again.
         let room = self.memory_max.saturating_sub(self.held());
         self.pool.put(segment, room);
-        if self.is_empty() && self.in_flight == 0 {
+        if self.is_empty() && self.cut == 0 {
             self.pool.rest();
         }
     }

@@ -2,7 +2,7 @@
 //!
 //! The core is told what happens and when ([`open`](Core::open),
 //! [`data`](Core::data), [`end`](Core::end), [`tick`](Core::tick)), and asked
-//! what to do next: [`poll_bundle`](Core::poll_bundle) for the output,
+//! what to do next: [`poll_message`](Core::poll_message) for the output,
 //! [`poll_watched`](Core::poll_watched) for callbacks,
 //! [`next_tick_ns`](Core::next_tick_ns) for the timer,
 //! [`may_read`](Core::may_read) before more data is read. It opens nothing,
@@ -12,18 +12,21 @@
 //! none is a fault of the caller, by which bytes would vanish from the account:
 //! that is a panic, not silence.
 
-use std::collections::BTreeMap;
-use std::rc::Rc;
+mod registry;
 
-use ahash::AHashMap;
+use std::collections::BTreeMap;
+use std::sync::Arc;
+
 use smallvec::SmallVec;
 
+use self::registry::Registry;
 use crate::arena::{Arena, Key};
-use crate::bundle::{Bundle, BundleLimits, Identity, StreamInfo};
 use crate::bundler::{Bundler, Slot};
+use crate::delivery::message::{BundleLimits, Identity, Message, StreamInfo, Ticket};
+use crate::delivery::outcome::{Fate, Later, Outcome};
+use crate::delivery::window::{Capacity, Window};
 use crate::ledger::{Account, DropReason};
 use crate::limits::IDLE_BUFFERS_MAX;
-use crate::outcome::{Fate, Outcome};
 use crate::proto::logpb::{LogEntry, LogStreamDescriptor};
 use crate::stats::Stats;
 use crate::stream::{Carry, FramingError, Machine, Progress, Stage};
@@ -74,7 +77,8 @@ struct Stream {
     machine: Machine,
     carry: Carry,
     progress: Progress,
-    info: Rc<StreamInfo>,
+    info: Arc<StreamInfo>,
+    account: Account,
     /// Bytes until the size limit.
     size_left: u64,
     watched: bool,
@@ -85,15 +89,11 @@ struct Stream {
     queued_ns: Option<u64>,
 }
 
-/// What is known of a name that was ever used.
-#[derive(Debug, Clone, Copy)]
-enum Registered {
-    Open(StreamKey),
-    Ended,
-}
-
 /// What must hold of a key that data or an end comes for.
 const OPEN: &str = "the stream of this key is open";
+
+/// What must hold of a ticket that something is told of.
+const IN_FLIGHT: &str = "the message of this ticket is in flight";
 
 /// What the key of a client is of.
 #[derive(Debug)]
@@ -114,9 +114,10 @@ pub type ListenerKey = Key<OfListener>;
 pub struct Core {
     config: CoreConfig,
     streams: Arena<Stream, OfStream>,
-    names: AHashMap<StreamName, Registered>,
+    registry: Registry,
     drained: SmallVec<[Namespace; 2]>,
     bundler: Bundler,
+    window: Window,
     /// The streams whose carry waits, the longest first.
     oldest: Option<StreamKey>,
     youngest: Option<StreamKey>,
@@ -145,8 +146,9 @@ impl Core {
             ),
             config,
             streams: Arena::default(),
-            names: AHashMap::default(),
+            registry: Registry::default(),
             drained: SmallVec::new(),
+            window: Window::new(Capacity::UNBOUNDED),
             oldest: None,
             youngest: None,
             carried: 0,
@@ -167,7 +169,7 @@ impl Core {
         properties: &StreamProperties,
     ) -> Result<StreamKey, OpenError> {
         let name = &properties.name;
-        let refused = if self.names.contains_key(name) {
+        let refused = if self.registry.contains(name) {
             Some(OpenError::NameUsed(name.clone()))
         } else {
             self.drained
@@ -183,8 +185,8 @@ impl Core {
             return Err(error);
         }
         let descriptor = properties.descriptor(now.wall, &self.config.global_tags);
-        let info = StreamInfo::new(name.clone(), properties.stream_type, &descriptor);
-        let key = self.streams.insert(Stream {
+        let info = |key| StreamInfo::new(key, name.clone(), properties.stream_type, &descriptor);
+        let key = self.streams.insert_with(|key| Stream {
             machine: Machine::new(properties.stream_type, self.config.text_in_lines),
             carry: Carry::default(),
             progress: Progress {
@@ -193,14 +195,15 @@ impl Core {
                 last_offset: (0, 0),
                 slot: Slot::default(),
             },
-            info: Rc::new(info),
+            info: Arc::new(info(key)),
+            account: Account::default(),
             size_left: self.config.stream_size_max,
             watched: false,
             older: None,
             younger: None,
             queued_ns: None,
         });
-        self.names.insert(name.clone(), Registered::Open(key));
+        self.registry.open(name.clone(), key);
         self.stats.streams += 1;
         Ok(key)
     }
@@ -213,7 +216,7 @@ impl Core {
     /// If it is not open, or data has come.
     pub fn watch(&mut self, key: StreamKey) {
         let stream = self.streams.get_mut(key).expect(OPEN);
-        assert_eq!(stream.info.account.accepted(), 0, "it was just opened");
+        assert_eq!(stream.account.accepted(), 0, "it was just opened");
         stream.watched = true;
         stream.machine = Machine::new(stream.info.stream_type, true);
     }
@@ -223,10 +226,17 @@ impl Core {
         Some(self.streams.get(key)?.info.descriptor())
     }
 
-    /// The stream as its bundles know it, with its account; it outlives the
-    /// stream.
-    pub fn info(&self, key: StreamKey) -> Option<Rc<StreamInfo>> {
-        Some(Rc::clone(&self.streams.get(key)?.info))
+    /// What does not change of the stream.
+    pub fn info(&self, key: StreamKey) -> Option<Arc<StreamInfo>> {
+        Some(Arc::clone(&self.streams.get(key)?.info))
+    }
+
+    /// Where the bytes of a stream went: of any that there ever was.
+    pub fn account_of(&self, name: &str) -> Option<Account> {
+        match self.registry.find(name) {
+            Some(key) => Some(self.streams.get(key)?.account),
+            None => self.registry.account(name),
+        }
     }
 
     /// The stream's name.
@@ -243,7 +253,7 @@ impl Core {
     /// If the stream is not open.
     pub fn data(&mut self, now: &Moment, key: StreamKey, data: &[u8]) -> Result<(), FramingError> {
         let stream = self.streams.get_mut(key).expect(OPEN);
-        stream.info.account.accept(data.len() as u64);
+        stream.account.accept(data.len() as u64);
         self.total.accept(data.len() as u64);
         self.stats.reads += 1;
         let keep =
@@ -256,7 +266,7 @@ impl Core {
             *size_left -= data.len() as u64;
             let result = machine.push(stage, carry, data);
             if !beyond.is_empty() {
-                let first = stage.info.account.dropped(DropReason::OverLimit) == 0;
+                let first = stage.account.dropped(DropReason::OverLimit) == 0;
                 if first && result.is_ok() {
                     machine.cut(stage, carry, limit);
                 }
@@ -281,9 +291,8 @@ impl Core {
     /// If the stream is not open.
     pub fn end(&mut self, now: &Moment, key: StreamKey) {
         self.with_stage(now, key, |machine, carry, stage, _| {
-            let account = &stage.info.account;
-            let omitted = account.dropped(DropReason::OverLimit);
-            let total = account.accepted();
+            let omitted = stage.account.dropped(DropReason::OverLimit);
+            let total = stage.account.accepted();
             machine.finish(stage, carry, omitted, total);
             // A stream without entries is not mentioned at all.
             if let Some(last) = stage.progress.next_index.checked_sub(1) {
@@ -294,22 +303,31 @@ impl Core {
         });
         self.unqueue(key);
         let stream = self.streams.remove(key).expect(OPEN);
-        self.bundler.stream_ended(&stream.info);
         self.idle -= stream.carry.memory();
-        self.names
-            .insert(stream.info.name.clone(), Registered::Ended);
         if stream.watched {
             self.events.end(key);
         }
-        let beyond = stream.info.account.dropped(DropReason::OverLimit);
+        self.retire(&stream);
+        self.note_peak();
+    }
+
+    /// What the messages of a stream that has ended keep of it, and its
+    /// account.
+    fn retire(&mut self, stream: &Stream) {
+        let (name, account) = (&stream.info.name, stream.account);
+        let messages = stream.progress.slot.messages;
+        let memory = stream.info.memory();
+        self.registry.end(name, account, messages, memory);
+        if messages > 0 {
+            self.bundler.keep(memory);
+        }
+        let beyond = account.dropped(DropReason::OverLimit);
         if beyond > 0 {
             log::warn!(
-                "stream {}: {beyond} of {} bytes were beyond its maximum size and are omitted",
-                stream.info.name,
-                stream.info.account.accepted(),
+                "stream {name}: {beyond} of {} bytes were beyond its maximum size and are omitted",
+                account.accepted(),
             );
         }
-        self.note_peak();
     }
 
     /// Time has passed: puts out what has waited for the maximum age.
@@ -322,7 +340,7 @@ impl Core {
         }
     }
 
-    /// When [`tick`](Self::tick) and [`poll_bundle`](Self::poll_bundle) have
+    /// When [`tick`](Self::tick) and [`poll_message`](Self::poll_message) have
     /// something to do for reasons of age, on the monotonic clock. A bundle
     /// that is due already waits for the output, not for the clock.
     pub fn next_tick_ns(&self, now: &Moment) -> Option<u64> {
@@ -334,7 +352,7 @@ impl Core {
     }
 
     /// Is a bundle ready to leave?
-    pub fn has_bundle(&self, now: &Moment) -> bool {
+    pub fn has_message(&self, now: &Moment) -> bool {
         self.bundler.has_sealed()
             || self.bundler.oldest_ns().is_some_and(|oldest| {
                 self.flushing
@@ -344,10 +362,26 @@ impl Core {
             || (!self.may_read() && self.oldest.is_some())
     }
 
-    /// The next bundle for the output: one that is full, or that has waited
-    /// for the maximum age, or any when memory is short or all is flushed.
-    pub fn poll_bundle(&mut self, now: &Moment) -> Option<Bundle> {
-        if !self.bundler.has_sealed() && self.has_bundle(now) {
+    /// What the output takes before it tells the outcome of any of it;
+    /// without this, all.
+    pub fn set_capacity(&mut self, capacity: Capacity) {
+        self.window.capacity = capacity;
+    }
+
+    /// See [`set_capacity`](Self::set_capacity).
+    pub fn capacity(&self) -> Capacity {
+        self.window.capacity
+    }
+
+    /// The next message for the output, if that has room for one: a bundle
+    /// that is full, or that has waited for the maximum age, or any when memory
+    /// is short or all is flushed. It is in flight until its outcome is told,
+    /// by [`settle`](Self::settle) or one of its kind.
+    pub fn poll_message(&mut self, now: &Moment) -> Option<Arc<Message>> {
+        if !self.window.has_room() {
+            return None;
+        }
+        if !self.bundler.has_sealed() && self.has_message(now) {
             // Short of memory and nothing else to send: unfinished lines are
             // what holds it, the oldest go first.
             while !self.may_read()
@@ -360,86 +394,122 @@ impl Core {
                 self.bundler.seal();
             }
         }
-        self.bundler.pop()
+        let message = self.bundler.pop()?;
+        self.window.begin(&message);
+        Some(message)
     }
 
-    /// The output has made of the bundle what it sends, which takes `memory`
-    /// bytes until it is delivered or lost. Its entries are gone.
-    #[cfg(feature = "logdog")]
-    pub(crate) fn encoded(&mut self, bundle: &mut Bundle, memory: usize) {
-        self.bundler.release(bundle, memory);
+    /// The output has made of the message what it sends, which takes `memory`
+    /// bytes until its outcome is told, and has let go of it. Its entries are
+    /// gone.
+    ///
+    /// # Panics
+    ///
+    /// If it is not in flight.
+    pub fn encoded(&mut self, ticket: Ticket, memory: usize) {
+        let message = self.window.get_mut(ticket).expect(IN_FLIGHT);
+        self.bundler.release(message, memory);
         self.note_peak();
     }
 
-    /// The output has taken the bundle, as `bytes_out` bytes.
-    pub fn delivered(&mut self, now: &Moment, bundle: Bundle, bytes_out: u64) {
-        self.settle(now, bundle, &mut Outcome::delivered(bytes_out));
+    /// The output has taken the message, as `bytes_out` bytes.
+    ///
+    /// # Panics
+    ///
+    /// If it is not in flight.
+    pub fn delivered(&mut self, now: &Moment, ticket: Ticket, bytes_out: u64) {
+        self.settle(now, &mut Outcome::delivered(ticket, bytes_out));
     }
 
-    /// The bundle will not be delivered.
-    pub fn lost(&mut self, bundle: Bundle, reason: DropReason) {
-        self.account_for(&bundle, &Outcome::lost(reason));
-        self.stats.bundles_lost += 1;
-        self.bundler.recycle(bundle);
+    /// The message will not be delivered.
+    ///
+    /// # Panics
+    ///
+    /// If it is not in flight.
+    pub fn lost(&mut self, now: &Moment, ticket: Ticket, reason: DropReason) {
+        self.settle(now, &mut Outcome::lost(ticket, reason));
     }
 
-    /// The output is done with the bundle, and that became of it.
-    pub fn settle(&mut self, now: &Moment, bundle: Bundle, outcome: &mut Outcome) {
-        match self.account_for(&bundle, outcome) {
-            true => self.stats.delivered(now, &bundle),
-            false => self.stats.bundles_lost += 1,
+    /// The output is given up: what is in flight is lost.
+    pub fn give_up(&mut self, now: &Moment) {
+        while let Some(ticket) = self.window.oldest() {
+            self.lost(now, ticket, DropReason::Undelivered);
         }
-        self.bundler.recycle(bundle);
-        self.settle_later(outcome);
     }
 
-    /// True if nothing of the bundle is lost.
-    fn account_for(&mut self, bundle: &Bundle, outcome: &Outcome) -> bool {
+    /// The output is done with a message, and that became of it. It has let go
+    /// of it, so that its memory can be used again.
+    ///
+    /// # Panics
+    ///
+    /// If the message is not in flight.
+    pub fn settle(&mut self, now: &Moment, outcome: &mut Outcome) {
+        if let Some(ticket) = outcome.take_ticket() {
+            let message = self.window.end(ticket).expect(IN_FLIGHT);
+            match self.account_for(&message, outcome) {
+                true => self.stats.delivered(now, &message),
+                false => self.stats.bundles_lost += 1,
+            }
+            self.bundler.recycle(message);
+        }
+        self.stats.bytes_out += outcome.take_bytes_out();
+        for later in outcome.take_later() {
+            self.account_later(&later);
+        }
+    }
+
+    /// True if nothing of the message is lost.
+    fn account_for(&mut self, message: &Message, outcome: &Outcome) -> bool {
         let mut whole = true;
-        for (at, stream) in bundle.streams.iter().enumerate() {
+        for (at, stream) in message.streams.iter().enumerate() {
+            let name = &stream.info.name;
             let split = outcome.split(at, stream.client_bytes);
-            stream.info.account.deliver(split.delivered);
-            self.total.deliver(split.delivered);
+            split.book(&mut self.total);
+            match self.streams.get_mut(stream.info.key) {
+                Some(open) if Arc::ptr_eq(&open.info, &stream.info) => {
+                    open.progress.slot.messages -= 1;
+                    split.book(&mut open.account);
+                }
+                _ => {
+                    let forgotten = self.registry.settle(name, |it| split.book(it));
+                    self.bundler.forget(forgotten);
+                }
+            }
             let Some(reason) = split.reason else {
                 continue;
             };
-            stream.info.account.drop(reason, split.dropped);
-            self.lose(&stream.info.name, reason, split.dropped);
+            self.note_loss(name, reason, split.dropped);
             let end_lost = split.end_lost && stream.terminal.is_some();
             if end_lost {
-                self.ends_lost.insert(stream.info.name.clone(), reason);
+                self.ends_lost.insert(name.clone(), reason);
             }
             whole &= split.dropped == 0 && !end_lost;
         }
         whole
     }
 
-    /// Takes what the outcome says of bundles that were settled before.
-    pub fn settle_later(&mut self, outcome: &mut Outcome) {
-        self.stats.bytes_out += outcome.take_bytes_out();
-        for later in outcome.take_later() {
-            let account = later.info.as_ref().map(|info| &info.account);
-            match later.fate {
-                Fate::Delivered => {
-                    self.total.deliver(later.bytes);
-                    account.inspect(|account| account.deliver(later.bytes));
-                }
-                Fate::Dropped(reason) => {
-                    account.inspect(|account| account.drop(reason, later.bytes));
-                    self.lose(&later.stream, reason, later.bytes);
-                }
-                Fate::Removed => {
-                    account.inspect(|account| account.withdraw(later.bytes));
-                    self.total.withdraw(later.bytes);
-                    self.note_loss(&later.stream, DropReason::Removed, later.bytes);
-                }
-            }
+    /// Something became of bytes of a message that was settled before.
+    fn account_later(&mut self, later: &Later) {
+        let Later {
+            stream,
+            bytes,
+            fate,
+        } = later;
+        let book = |account: &mut Account| match fate {
+            Fate::Delivered => account.deliver(*bytes),
+            Fate::Dropped(reason) => account.drop(*reason, *bytes),
+            Fate::Removed => account.withdraw(*bytes),
+        };
+        book(&mut self.total);
+        match self.registry.find(stream.as_str()) {
+            Some(key) => book(&mut self.streams.get_mut(key).expect(OPEN).account),
+            None => self.registry.book(stream, book),
         }
-    }
-
-    fn lose(&mut self, stream: &StreamName, reason: DropReason, bytes: u64) {
-        self.total.drop(reason, bytes);
-        self.note_loss(stream, reason, bytes);
+        match fate {
+            Fate::Delivered => {}
+            Fate::Dropped(reason) => self.note_loss(stream, *reason, *bytes),
+            Fate::Removed => self.note_loss(stream, DropReason::Removed, *bytes),
+        }
     }
 
     fn note_loss(&mut self, stream: &StreamName, reason: DropReason, bytes: u64) {
@@ -454,20 +524,19 @@ impl Core {
         self.config.age_max_ns == 0
     }
 
-    /// Bytes of memory after which nothing more should be read.
-    #[cfg(feature = "logdog")]
-    pub(crate) fn buffered_max(&self) -> u64 {
-        self.config.buffered_max
-    }
-
     /// May more data be read?
     pub fn may_read(&self) -> bool {
         self.buffered() < self.config.buffered_max
     }
 
-    /// Bundles that are full and wait for the output, or that it has.
-    pub fn bundles_waiting(&self) -> usize {
-        self.bundler.waiting()
+    /// Messages that wait for the output, or that it has.
+    pub fn messages_waiting(&self) -> usize {
+        self.bundler.waiting() + self.window.len()
+    }
+
+    /// Messages that the output has.
+    pub fn in_flight(&self) -> usize {
+        self.window.len()
     }
 
     /// Bytes of memory that hold data.
@@ -489,7 +558,7 @@ impl Core {
 
     /// Is all that came in delivered or dropped?
     pub fn is_settled(&self) -> bool {
-        self.streams.is_empty() && self.bundler.is_empty() && self.bundler.in_flight() == 0
+        self.streams.is_empty() && self.bundler.is_empty() && self.window.is_empty()
     }
 
     /// The next entry of a watched stream; `None` in it is the stream's end.
@@ -520,17 +589,14 @@ impl Core {
 
     /// All names ever used, sorted.
     pub fn names(&self) -> Vec<StreamName> {
-        let mut names: Vec<_> = self.names.keys().cloned().collect();
+        let mut names: Vec<_> = self.registry.names().cloned().collect();
         names.sort_unstable();
         names
     }
 
     /// The open stream of that name.
     pub fn find(&self, name: &str) -> Option<StreamKey> {
-        match self.names.get(name) {
-            Some(Registered::Open(key)) => Some(*key),
-            Some(Registered::Ended) | None => None,
-        }
+        self.registry.find(name)
     }
 
     /// Where the bytes of all streams went.
@@ -593,7 +659,8 @@ impl Core {
             info: &stream.info,
             progress: &mut stream.progress,
             watch: stream.watched.then_some((&mut self.events, key)),
-            total: &self.total,
+            account: &mut stream.account,
+            total: &mut self.total,
             now,
         };
         let result = run(

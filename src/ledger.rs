@@ -1,7 +1,6 @@
-//! Where every byte went: accepted = delivered + dropped + still here, per
-//! stream and in all.
+//! Where every byte went, per stream and in all. The core keeps the accounts,
+//! and only what outputs say of messages moves them.
 
-use std::cell::Cell;
 use std::fmt;
 
 /// Why bytes of a stream were dropped.
@@ -61,39 +60,45 @@ impl fmt::Display for DropReason {
 }
 
 /// The account of a stream, or of all. Bytes are what the client wrote after
-/// its header, the length before each datagram included. Only the core moves
-/// it; others read:
+/// its header, the length before each datagram included.
 ///
-/// ```compile_fail
-/// fn forge(stream: &butler::StreamInfo) {
-///     stream.account().deliver(1);
-/// }
-/// ```
-#[derive(Debug, Default)]
+/// accepted = delivered + stored + dropped + pending
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
 pub struct Account {
-    accepted: Cell<u64>,
-    delivered: Cell<u64>,
-    dropped: [Cell<u64>; DropReason::ALL.len()],
-}
-
-fn add(cell: &Cell<u64>, bytes: u64) {
-    cell.set(cell.get() + bytes);
+    accepted: u64,
+    delivered: u64,
+    stored: u64,
+    dropped: [u64; DropReason::ALL.len()],
 }
 
 impl Account {
+    /// Of a stream of which all is delivered.
+    pub(crate) fn of_delivered(bytes: u64) -> Self {
+        Self {
+            accepted: bytes,
+            delivered: bytes,
+            ..Self::default()
+        }
+    }
+
     /// Bytes were read from the client.
-    pub(crate) fn accept(&self, bytes: u64) {
-        add(&self.accepted, bytes);
+    pub(crate) fn accept(&mut self, bytes: u64) {
+        self.accepted += bytes;
     }
 
     /// The output has taken bytes.
-    pub(crate) fn deliver(&self, bytes: u64) {
-        add(&self.delivered, bytes);
+    pub(crate) fn deliver(&mut self, bytes: u64) {
+        self.delivered += bytes;
+    }
+
+    /// Bytes are where they outlive the butler, and not delivered.
+    pub(crate) fn store(&mut self, bytes: u64) {
+        self.stored += bytes;
     }
 
     /// Bytes will not be delivered.
-    pub(crate) fn drop(&self, reason: DropReason, bytes: u64) {
-        add(&self.dropped[reason as usize], bytes);
+    pub(crate) fn drop(&mut self, reason: DropReason, bytes: u64) {
+        self.dropped[reason as usize] += bytes;
     }
 
     /// Bytes that were delivered are there no more.
@@ -101,40 +106,46 @@ impl Account {
     /// # Panics
     ///
     /// If they were not delivered.
-    pub fn withdraw(&self, bytes: u64) {
-        let left = self.delivered().checked_sub(bytes);
-        self.delivered.set(left.expect("they were delivered"));
+    pub(crate) fn withdraw(&mut self, bytes: u64) {
+        let left = self.delivered.checked_sub(bytes);
+        self.delivered = left.expect("they were delivered");
         self.drop(DropReason::Removed, bytes);
     }
 
     /// Bytes ever accepted.
     pub fn accepted(&self) -> u64 {
-        self.accepted.get()
+        self.accepted
     }
 
-    /// Bytes ever delivered.
+    /// Bytes that are delivered.
     pub fn delivered(&self) -> u64 {
-        self.delivered.get()
+        self.delivered
+    }
+
+    /// Bytes that an output keeps where they outlive the butler, to be
+    /// delivered later, perhaps by another one. No output does so yet.
+    pub fn stored(&self) -> u64 {
+        self.stored
     }
 
     /// Bytes ever dropped for that reason.
     pub fn dropped(&self, reason: DropReason) -> u64 {
-        self.dropped[reason as usize].get()
+        self.dropped[reason as usize]
     }
 
     /// Bytes ever dropped.
     pub fn dropped_in_all(&self) -> u64 {
-        self.dropped.iter().map(Cell::get).sum()
+        self.dropped.iter().sum()
     }
 
-    /// Accepted, and neither delivered nor dropped yet.
+    /// Accepted, and none of the others yet: in the butler's memory.
     ///
     /// # Panics
     ///
     /// If more went out than came in: bytes were counted twice.
     pub fn pending(&self) -> u64 {
-        self.accepted()
-            .checked_sub(self.delivered() + self.dropped_in_all())
+        self.accepted
+            .checked_sub(self.delivered + self.stored + self.dropped_in_all())
             .expect("no byte is delivered or dropped twice")
     }
 }
@@ -164,7 +175,7 @@ mod tests {
 
     #[test]
     fn what_is_pending() {
-        let account = Account::default();
+        let mut account = Account::default();
         account.accept(100);
         account.accept(11);
         account.deliver(50);
@@ -179,12 +190,14 @@ mod tests {
         account.withdraw(8);
         assert_eq!((account.delivered(), account.pending()), (42, 31));
         assert_eq!(account.dropped(DropReason::Removed), 18);
+        account.store(30);
+        assert_eq!((account.stored(), account.pending()), (30, 1));
     }
 
     #[test]
     #[should_panic(expected = "no byte is delivered or dropped twice")]
     fn more_than_came() {
-        let account = Account::default();
+        let mut account = Account::default();
         account.accept(1);
         account.deliver(1);
         account.drop(DropReason::Refused, 1);

@@ -47,19 +47,18 @@
 //! ```
 
 pub mod arena;
-mod bundle;
 mod bundler;
 mod butler;
 mod chain;
 pub mod cli;
 mod config;
 pub mod core;
+mod delivery;
 pub mod edge;
 mod escape;
 pub mod ledger;
 pub mod limits;
 mod memory;
-mod outcome;
 pub mod output;
 pub mod pairs;
 mod process;
@@ -74,15 +73,17 @@ mod utf8;
 mod watch;
 pub mod wire;
 
-pub use bundle::{Bundle, BundleLimits, BundleStream, Gather, Identity, StreamInfo};
 pub use butler::{
     AddStreamError, AddStreamReason, Butler, ChunkCallback, Dropped, Error, Loss, Quantiles,
     RegistrationCallback, Report, Snapshot, start, start_with,
 };
 pub use config::{Config, ConfigError};
+pub use delivery::gather::Gather;
+pub use delivery::message::{BundleLimits, Identity, Message, MessageStream, StreamInfo, Ticket};
+pub use delivery::outcome::Outcome;
+pub use delivery::window::Capacity;
 pub use edge::door::Users;
 pub use edge::listener::StreamServer;
 pub use edge::runtime::{IoMode, UnknownIoMode};
 pub use edge::source::UnfitSource;
-pub use outcome::Outcome;
 pub use secret::Secret;

@@ -2,7 +2,7 @@
 
 use hdrhistogram::Histogram;
 
-use crate::bundle::Bundle;
+use crate::delivery::message::Message;
 use crate::time::Moment;
 
 /// What a butler has done so far. Bytes of streams are in the
@@ -62,7 +62,7 @@ impl Default for Stats {
 }
 
 impl Stats {
-    pub(crate) fn delivered(&mut self, now: &Moment, bundle: &Bundle) {
+    pub(crate) fn delivered(&mut self, now: &Moment, bundle: &Message) {
         self.bundles += 1;
         self.entries += bundle.entries;
         self.bundle_bytes.saturating_record(bundle.len() as u64);

@@ -84,11 +84,13 @@ fn nothing_is_allocated_once_warm() {
                     .unwrap();
                 *offset += len;
                 core.tick(&now);
-                while let Some(bundle) = core.poll_bundle(&now) {
+                while let Some(bundle) = core.poll_message(&now) {
                     gather.message(&bundle);
                     assert!(gather.len() > bundle.len());
                     gather.clear();
-                    core.delivered(&now, bundle, 1);
+                    let ticket = bundle.ticket();
+                    drop(bundle);
+                    core.delivered(&now, ticket, 1);
                     *bundles += 1;
                 }
             }

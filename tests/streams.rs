@@ -81,7 +81,7 @@ impl Bench {
     /// Takes what leaves, as an output would.
     fn pump(&mut self) {
         let now = self.now();
-        while let Some(bundle) = self.core.poll_bundle(&now) {
+        while let Some(bundle) = self.core.poll_message(&now) {
             self.gather.bundle(&bundle);
             let bytes = self.gather.concat();
             assert_eq!(bytes.len(), bundle.len());
@@ -92,7 +92,7 @@ impl Bench {
             assert_eq!(decoded.encode_to_vec(), bytes, "canonical");
             self.bundles.push(decoded);
             self.gather.clear();
-            self.core.delivered(&now, bundle, 1);
+            self.core.delivered(&now, bundle.ticket(), 1);
         }
     }
 
@@ -318,7 +318,7 @@ proptest! {
             // No byte waits for longer than the age.
             let due = bench.core.next_tick_ns(&bench.now());
             prop_assert!(due.is_none_or(|due| due > bench.now_ns), "{due:?} {}", bench.now_ns);
-            prop_assert!(!bench.core.has_bundle(&bench.now()));
+            prop_assert!(!bench.core.has_message(&bench.now()));
         }
         let now = bench.now();
         for key in keys { bench.core.end(&now, key); }

@@ -16,15 +16,14 @@ use tokio::time::Instant;
 
 use super::hooks::Hooks;
 use super::registrations::Registrations;
-use crate::bundle::Bundle;
 use crate::chain::Chain;
 use crate::core::{ClientKey, Core, OpenError};
+use crate::delivery::outcome::Outcome;
 use crate::edge::driver::{Edge, Filled, NextRead, Phase, ReadBy, Step};
 use crate::edge::pace::Pace;
 use crate::edge::tee::Tee;
 use crate::edge::{clock, wake};
 use crate::limits::{AHEAD_BUNDLES, AHEAD_WAIT, LAST_OFFER_MAX, LAST_OFFER_STEP};
-use crate::outcome::Outcome;
 use crate::output::health::Health;
 use crate::output::sink::AnySink;
 use crate::stream::StreamKey;
@@ -55,8 +54,6 @@ pub(super) struct Engine {
     pub registrations: Registrations,
     /// Of the output.
     health: Health,
-    /// How many bundles the output takes at once.
-    at_once: usize,
     /// When the output last took a bundle.
     output_took_ns: Cell<u64>,
     /// The edge has something to do that the kernel does not tell.
@@ -80,15 +77,13 @@ pub(super) struct Engine {
 }
 
 impl Engine {
-    /// For an output that takes that many bundles at once.
-    pub fn new(core: Core, edge: Edge, at_once: usize, health: Health) -> Rc<Self> {
+    pub fn new(core: Core, edge: Edge, health: Health) -> Rc<Self> {
         Rc::new(Self {
             health,
             core: RefCell::new(core),
             edge: RefCell::new(edge),
             hooks: Hooks::default(),
             registrations: Registrations::default(),
-            at_once,
             output_took_ns: Cell::new(0),
             wake_edge: Notify::new(),
             wake_output: Notify::new(),
@@ -139,7 +134,7 @@ impl Engine {
     /// it sends is then still in the cache.
     fn may_read(&self, now_ns: u64) -> bool {
         let core = self.core.borrow();
-        let far_ahead = core.bundles_waiting() >= self.at_once + AHEAD_BUNDLES;
+        let far_ahead = core.messages_waiting() >= core.capacity().messages + AHEAD_BUNDLES;
         core.may_read() && !(far_ahead && now_ns < self.output_took_ns.get() + AHEAD_WAIT_NS)
     }
 
@@ -263,7 +258,7 @@ impl Engine {
         if self.edge.borrow().listeners() < listeners {
             self.changed.notify_waiters();
         }
-        let output_woken = self.core.borrow().has_bundle(now);
+        let output_woken = self.core.borrow().has_message(now);
         if output_woken {
             self.wake_output.notify_one();
         }
@@ -477,11 +472,11 @@ impl Engine {
         let mut outcome = sink.outcome();
         loop {
             let now = clock::now();
-            let bundle = self.core.borrow_mut().poll_bundle(&now);
+            let message = self.core.borrow_mut().poll_message(&now);
             for name in self.registrations.take() {
                 self.unless_given_up(sink.registered(&name)).await;
             }
-            let Some(bundle) = bundle else {
+            let Some(message) = message else {
                 let nothing_left = self.aborted().is_some() || self.core.borrow().is_settled();
                 if self.finished.get() && nothing_left {
                     break;
@@ -489,26 +484,28 @@ impl Engine {
                 tokio::select! {
                     () = self.wake_output.notified() => {}
                     () = sink.go_on(&mut outcome) => {
-                        self.core.borrow_mut().settle_later(&mut outcome);
+                        self.core.borrow_mut().settle(&clock::now(), &mut outcome);
                     }
                 }
                 continue;
             };
-            outcome.begin();
-            self.unless_given_up(sink.deliver(&bundle, &mut outcome))
+            outcome.begin(message.ticket());
+            self.unless_given_up(sink.deliver(&message, &mut outcome))
                 .await;
-            self.output_took(bundle, &mut outcome);
+            // What is settled is to be its last owner's.
+            drop(message);
+            self.output_took(&mut outcome);
         }
         self.unless_given_up(sink.finish(&mut outcome)).await;
         sink.give_up(&mut outcome);
-        self.core.borrow_mut().settle_later(&mut outcome);
+        self.core.borrow_mut().settle(&clock::now(), &mut outcome);
         self.output_ended();
     }
 
-    /// The output is done with a bundle.
-    pub(super) fn output_took(&self, bundle: Bundle, outcome: &mut Outcome) {
+    /// The output is done with a message.
+    pub(super) fn output_took(&self, outcome: &mut Outcome) {
         let now = clock::now();
-        self.core.borrow_mut().settle(&now, bundle, outcome);
+        self.core.borrow_mut().settle(&now, outcome);
         self.output_took_ns.set(now.mono_ns);
         self.read_again(now.mono_ns);
     }

@@ -19,9 +19,10 @@ use std::time::{Duration, SystemTime};
 use tokio::task::spawn_local;
 use tokio::time::Instant;
 
-use crate::bundle::Identity;
 use crate::config::{Config, ConfigError};
 use crate::core::{ClientKey, Core, CoreConfig, OpenError};
+use crate::delivery::message::Identity;
+use crate::delivery::window::Capacity;
 use crate::edge::clock;
 use crate::edge::driver::Edge;
 use crate::edge::listener::StreamServer;
@@ -174,12 +175,12 @@ impl Shared {
     }
 }
 
-fn core(config: &Config, secret: Secret) -> Core {
+fn core(config: &Config, secret: Secret, capacity: Capacity) -> Core {
     let age = match config.buffer_logs {
         true => config.max_buffer_age,
         false => Duration::ZERO,
     };
-    Core::new(CoreConfig {
+    let mut core = Core::new(CoreConfig {
         bundle_limits: config.output.bundle_limits(),
         text_in_lines: config.output.wants_lines(),
         identity: Identity {
@@ -191,7 +192,9 @@ fn core(config: &Config, secret: Secret) -> Core {
         age_max_ns: u64::try_from(age.as_nanos()).unwrap_or(u64::MAX),
         buffered_max: config.max_buffered,
         stream_size_max: config.max_stream_size,
-    })
+    });
+    core.set_capacity(capacity);
+    core
 }
 
 impl Butler {
@@ -211,9 +214,8 @@ impl Butler {
         let edge = edge()?;
         let sink = AnySink::open(&config.output).map_err(Error::Output)?;
         let engine = Engine::new(
-            core(&config, Secret::default()),
+            core(&config, Secret::default(), Capacity::ONE),
             edge,
-            1,
             sink.health().clone(),
         );
         if sink.wants_registrations() {
@@ -247,9 +249,8 @@ impl Butler {
                 .await
                 .map_err(Error::Registration)?;
             let engine = Engine::new(
-                core(&config, secret),
+                core(&config, secret, LogdogSink::capacity(config.max_buffered)),
                 edge,
-                LogdogSink::AT_ONCE,
                 sink.health().clone(),
             );
             spawn_local(Rc::clone(&engine).run_publishing(sink));

@@ -1,4 +1,4 @@
-//! The task of an output that takes several bundles at once.
+//! The task of an output that takes several messages at once.
 
 use std::collections::HashMap;
 use std::rc::Rc;
@@ -6,98 +6,70 @@ use std::rc::Rc;
 use tokio::task::{Id, JoinSet};
 
 use super::engine::Engine;
-use crate::bundle::Bundle;
+use crate::delivery::message::Ticket;
+use crate::delivery::outcome::Outcome;
 use crate::edge::clock;
 use crate::ledger::DropReason;
-use crate::limits::PUBLISHES_BYTES_MAX;
-use crate::outcome::Outcome;
-use crate::output::logdog::{LogdogSink, Message};
+use crate::output::logdog::{LogdogSink, Publish};
 
-/// Bundles on their way. They stay here, and not with what publishes them, so
-/// that none is unaccounted for when that is given up.
-#[derive(Debug)]
+/// Messages on their way.
+#[derive(Debug, Default)]
 struct Flights {
     publishes: JoinSet<Result<u64, DropReason>>,
-    /// With the bytes of their messages.
-    bundles: HashMap<Id, (Bundle, usize)>,
-    /// Bytes of all messages.
-    bytes: usize,
-    bytes_max: usize,
+    tickets: HashMap<Id, Ticket>,
 }
 
 impl Flights {
-    fn new(buffered_max: u64) -> Self {
-        let bytes_max = PUBLISHES_BYTES_MAX.min(buffered_max / 4);
-        Self {
-            publishes: JoinSet::new(),
-            bundles: HashMap::new(),
-            bytes: 0,
-            bytes_max: usize::try_from(bytes_max).unwrap_or(usize::MAX),
-        }
-    }
-
-    fn begin(&mut self, sink: &LogdogSink, bundle: Bundle, message: Message) {
-        let len = message.len();
-        let handle = self.publishes.spawn_local(sink.publish(message));
-        self.bundles.insert(handle.id(), (bundle, len));
-        self.bytes += len;
+    fn begin(&mut self, sink: &LogdogSink, ticket: Ticket, publish: Publish) {
+        let handle = self.publishes.spawn_local(sink.publish(publish));
+        self.tickets.insert(handle.id(), ticket);
     }
 
     /// The next one that ends; `None` when there is none.
-    async fn next(&mut self) -> Option<(Bundle, Result<u64, DropReason>)> {
+    async fn next(&mut self) -> Option<Outcome> {
         let (id, result) = match self.publishes.join_next_with_id().await? {
             Ok(ended) => ended,
             // It panicked, which has been told.
             Err(error) => (error.id(), Err(DropReason::Undelivered)),
         };
-        let (bundle, len) = self.bundles.remove(&id)?;
-        self.bytes -= len;
-        Some((bundle, result))
-    }
-
-    fn has_room(&self) -> bool {
-        self.bundles.len() < LogdogSink::AT_ONCE && self.bytes < self.bytes_max
+        let ticket = self.tickets.remove(&id)?;
+        Some(match result {
+            Ok(bytes_out) => Outcome::delivered(ticket, bytes_out),
+            Err(reason) => Outcome::lost(ticket, reason),
+        })
     }
 
     fn is_empty(&self) -> bool {
-        self.bundles.is_empty()
+        self.tickets.is_empty()
     }
 
-    /// Gives all of them up.
-    fn abandon(&mut self) -> impl Iterator<Item = Bundle> + use<> {
-        self.publishes = JoinSet::new();
-        self.bytes = 0;
-        std::mem::take(&mut self.bundles)
-            .into_values()
-            .map(|(bundle, _)| bundle)
+    /// None of them is waited for any more.
+    fn abandon(&mut self) {
+        *self = Self::default();
     }
 }
 
 impl Engine {
-    /// Like [`run_output`](Self::run_output), with several bundles at once.
+    /// Like [`run_output`](Self::run_output), with several messages at once.
     pub async fn run_publishing(self: Rc<Self>, mut sink: LogdogSink) {
-        let mut flights = Flights::new(self.core.borrow().buffered_max());
+        let mut flights = Flights::default();
         loop {
             if self.has_given_up() {
-                for bundle in flights.abandon() {
-                    self.output_took(bundle, &mut Outcome::lost(DropReason::Undelivered));
-                }
+                flights.abandon();
+                self.core.borrow_mut().give_up(&clock::now());
             }
-            let bundle = match flights.has_room() {
-                true => self.core.borrow_mut().poll_bundle(&clock::now()),
-                false => None,
-            };
-            match bundle {
-                Some(bundle) if self.has_given_up() => {
-                    self.output_took(bundle, &mut Outcome::lost(DropReason::Undelivered));
-                }
-                Some(mut bundle) => {
-                    let message = sink.encode(&bundle);
-                    // gRPC copies it once more while it is sent.
-                    let memory = 2 * message.len();
-                    self.core.borrow_mut().encoded(&mut bundle, memory);
+            let message = self.core.borrow_mut().poll_message(&clock::now());
+            match message {
+                // The next round loses it too.
+                Some(_) if self.has_given_up() => {}
+                Some(message) => {
+                    let ticket = message.ticket();
+                    let publish = sink.encode(&message);
+                    drop(message);
+                    let memory = LogdogSink::memory(&publish);
+                    self.core.borrow_mut().encoded(ticket, memory);
                     self.read_again(clock::mono_ns());
-                    flights.begin(&sink, bundle, message);
+                    flights.begin(&sink, ticket, publish);
                     // Compressing takes a while: streams are read in between.
                     tokio::task::yield_now().await;
                 }
@@ -108,8 +80,8 @@ impl Engine {
                         break;
                     }
                     tokio::select! {
-                        Some((bundle, result)) = flights.next(), if !flights.is_empty() => {
-                            self.output_took(bundle, &mut result.into());
+                        Some(mut outcome) = flights.next(), if !flights.is_empty() => {
+                            self.output_took(&mut outcome);
                         }
                         () = self.wake_output.notified() => {}
                         () = self.give_up_waiting(), if !flights.is_empty() => {}

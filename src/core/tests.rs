@@ -53,7 +53,7 @@ fn names(core: &Core, keys: &[StreamKey]) -> Vec<String> {
 }
 
 /// The text of all entries of all streams, in order.
-fn text_in(bundle: &Bundle) -> String {
+fn text_in(bundle: &Message) -> String {
     let entries = bundle.decode().entries;
     let logs = entries.iter().flat_map(|entry| &entry.logs);
     let lines = logs.flat_map(|log| match &log.content {
@@ -103,13 +103,16 @@ fn what_is_known_of_streams() {
     assert_eq!(names(&core, &core.open_in(&namespace)), ["a/b", "a/c"]);
     assert_eq!(core.find("a/c"), Some(keys[1]));
     assert_eq!(core.descriptor(keys[1]).unwrap().name, "a/c");
-    let info = core.info(keys[1]).unwrap();
+    assert_eq!(core.info(keys[1]).unwrap().name.as_str(), "a/c");
     core.data(&at(0), keys[1], b"line\n").unwrap();
-    assert_eq!(info.account().accepted(), 5);
+    let accepted = |core: &Core, name| core.account_of(name).map(|it| it.accepted());
+    assert_eq!(accepted(&core, "a/c"), Some(5));
 
     core.end(&at(0), keys[1]);
     assert_eq!(core.find("a/c"), None);
     assert_eq!(core.find("nowhere"), None);
+    assert_eq!(accepted(&core, "a/c"), Some(5));
+    assert_eq!(accepted(&core, "nowhere"), None);
     assert!(core.name(keys[1]).is_none() && core.descriptor(keys[1]).is_none());
     assert_eq!(core.open_streams(), 2);
     let all: Vec<_> = core.names().iter().map(ToString::to_string).collect();
@@ -172,7 +175,7 @@ fn a_line_that_waits() {
         core.data(&at(9 + AGE_NS), key, b", 2").unwrap();
         core.tick(&at(9 + AGE_NS));
         assert_eq!(core.next_tick_ns(&at(9 + AGE_NS)), Some(10 + AGE_NS));
-        assert!(!core.has_bundle(&at(9 + AGE_NS)));
+        assert!(!core.has_message(&at(9 + AGE_NS)));
 
         let due = at(10 + AGE_NS);
         if ticks {
@@ -180,14 +183,14 @@ fn a_line_that_waits() {
         } else {
             core.data(&due, key, b", 3").unwrap();
         }
-        assert!(core.has_bundle(&due), "it is as old as its bundle may be");
+        assert!(core.has_message(&due), "it is as old as its bundle may be");
         // It waits for the output, not for the clock.
         assert_eq!(core.next_tick_ns(&due), None);
-        let bundle = core.poll_bundle(&due).unwrap();
+        let bundle = core.poll_message(&due).unwrap();
         let expected = if ticks { "pass 1, 2" } else { "pass 1, 2, 3" };
         assert_eq!(text_in(&bundle), expected);
-        assert!(core.poll_bundle(&due).is_none());
-        core.delivered(&due, bundle, 1);
+        assert!(core.poll_message(&due).is_none());
+        core.delivered(&due, bundle.ticket(), 1);
     }
 }
 
@@ -197,29 +200,29 @@ fn a_bundle_leaves_when_it_is_due() {
     let key = text(&mut core, "s");
     core.data(&at(5), key, b"line\n").unwrap();
     assert_eq!(core.next_tick_ns(&at(5)), Some(5 + AGE_NS));
-    assert!(core.poll_bundle(&at(4 + AGE_NS)).is_none());
-    assert_eq!(core.bundles_waiting(), 0);
-    let bundle = core.poll_bundle(&at(5 + AGE_NS)).unwrap();
-    assert_eq!(core.bundles_waiting(), 1);
+    assert!(core.poll_message(&at(4 + AGE_NS)).is_none());
+    assert_eq!(core.messages_waiting(), 0);
+    let bundle = core.poll_message(&at(5 + AGE_NS)).unwrap();
+    assert_eq!(core.messages_waiting(), 1);
     assert!(!core.is_settled());
-    core.delivered(&at(5 + AGE_NS), bundle, 77);
+    core.delivered(&at(5 + AGE_NS), bundle.ticket(), 77);
     assert_eq!(core.account().delivered(), 5);
     assert_eq!(core.stats().bytes_out, 77);
 
     // Or at once, when no more is awaited.
     core.data(&at(6 + AGE_NS), key, b"last\n").unwrap();
-    assert!(!core.has_bundle(&at(6 + AGE_NS)));
+    assert!(!core.has_message(&at(6 + AGE_NS)));
     core.flush();
-    assert!(core.has_bundle(&at(6 + AGE_NS)));
-    let bundle = core.poll_bundle(&at(6 + AGE_NS)).unwrap();
+    assert!(core.has_message(&at(6 + AGE_NS)));
+    let bundle = core.poll_message(&at(6 + AGE_NS)).unwrap();
     core.end(&at(6 + AGE_NS), key);
-    let end = core.poll_bundle(&at(6 + AGE_NS)).unwrap();
+    let end = core.poll_message(&at(6 + AGE_NS)).unwrap();
     assert_eq!(end.streams()[0].terminal, Some(1));
     assert!(core.open_streams() == 0 && !core.is_settled());
-    assert_eq!(core.bundles_waiting(), 2);
-    core.lost(bundle, DropReason::Undelivered);
+    assert_eq!(core.messages_waiting(), 2);
+    core.lost(&at(6 + AGE_NS), bundle.ticket(), DropReason::Undelivered);
     assert!(!core.is_settled());
-    core.lost(end, DropReason::Undelivered);
+    core.lost(&at(6 + AGE_NS), end.ticket(), DropReason::Undelivered);
     assert!(core.is_settled());
     assert_eq!(core.stats().bundles_lost, 2);
     core.stats_mut().peers_refused += 1;
@@ -244,9 +247,9 @@ fn when_all_is_settled() {
     core.end(&at(1), key);
     assert!(!core.is_settled(), "it is not sent");
     core.flush();
-    let bundle = core.poll_bundle(&at(1)).unwrap();
+    let bundle = core.poll_message(&at(1)).unwrap();
     assert!(!core.is_settled(), "it is not delivered");
-    core.delivered(&at(1), bundle, 1);
+    core.delivered(&at(1), bundle.ticket(), 1);
     assert!(core.is_settled());
 }
 
@@ -262,9 +265,9 @@ fn the_oldest_line_is_due_first() {
     let now = at(1 + AGE_NS);
     core.tick(&now);
     core.flush();
-    let bundle = core.poll_bundle(&now).unwrap();
+    let bundle = core.poll_message(&now).unwrap();
     assert_eq!(text_in(&bundle), "snow ");
-    core.delivered(&now, bundle, 1);
+    core.delivered(&now, bundle.ticket(), 1);
     // The character must wait for its end.
     assert_eq!(core.next_tick_ns(&now), Some(2 + AGE_NS));
     core.data(&now, keys[2], b"c").unwrap();
@@ -274,16 +277,16 @@ fn the_oldest_line_is_due_first() {
     core.config.age_max_ns = 2 * AGE_NS;
     core.data(&now, keys[0], b"\x83").unwrap();
     assert_eq!(core.streams.get(keys[0]).unwrap().queued_ns, None);
-    let bundle = core.poll_bundle(&now).unwrap();
+    let bundle = core.poll_message(&now).unwrap();
     let mut order = vec![text_in(&bundle)];
-    core.delivered(&now, bundle, 1);
+    core.delivered(&now, bundle.ticket(), 1);
     for due in [2 + 2 * AGE_NS, 1 + 3 * AGE_NS] {
         core.tick(&at(due - 1));
-        assert!(core.poll_bundle(&at(due - 1)).is_none());
+        assert!(core.poll_message(&at(due - 1)).is_none());
         core.tick(&at(due));
-        let bundle = core.poll_bundle(&at(due)).unwrap();
+        let bundle = core.poll_message(&at(due)).unwrap();
         order.push(text_in(&bundle));
-        core.delivered(&at(due), bundle, 1);
+        core.delivered(&at(due), bundle.ticket(), 1);
     }
     assert_eq!(order, ["\u{2603}", "b", "c"]);
 }
@@ -322,7 +325,6 @@ proptest! {
             .zip(TYPES)
             .map(|(at, stream_type)| open(&mut core, &at.to_string(), stream_type))
             .collect();
-        let infos: Vec<_> = keys.iter().map(|key| core.info(*key).unwrap()).collect();
         // What is due on the way from one moment to the next is done then.
         let mut now = 0;
         for (stream, wait, piece) in writes.into_iter().chain([(0, 10 * AGE_NS, 0)]) {
@@ -330,11 +332,12 @@ proptest! {
             loop {
                 let moment = at(now);
                 core.tick(&moment);
-                while let Some(bundle) = core.poll_bundle(&moment) {
-                    core.delivered(&moment, bundle, 1);
+                while let Some(bundle) = core.poll_message(&moment) {
+                    core.delivered(&moment, bundle.ticket(), 1);
                 }
-                for ((wrote, info), stream_type) in wrote.iter().zip(&infos).zip(TYPES) {
-                    let delivered = info.account().delivered() as usize;
+                for ((at, wrote), stream_type) in wrote.iter().enumerate().zip(TYPES) {
+                    let account = core.account_of(&at.to_string()).unwrap();
+                    let delivered = account.delivered() as usize;
                     let text: Vec<_> = wrote.iter().map(|it| it.1).collect();
                     let held = match stream_type {
                         StreamType::Text => must_wait(&text),
@@ -345,7 +348,7 @@ proptest! {
                     let may_wait = wrote.len() - held;
                     let old = wrote.iter().take(may_wait).skip(delivered);
                     let late = old.filter(|(read, _)| read + AGE_NS <= now).count();
-                    prop_assert_eq!(late, 0, "bytes of {} at {}", &info.name, now);
+                    prop_assert_eq!(late, 0, "bytes of {} at {}", at, now);
                 }
                 match core.next_tick_ns(&moment) {
                     Some(due) if due <= until => now = due.max(now + 1),
@@ -394,9 +397,9 @@ fn age_zero_is_eager() {
     assert!(core.is_eager());
     let key = text(&mut core, "s");
     core.data(&at(5), key, b"unfinished").unwrap();
-    let bundle = core.poll_bundle(&at(5)).unwrap();
+    let bundle = core.poll_message(&at(5)).unwrap();
     assert_eq!(text_in(&bundle), "unfinished");
-    core.delivered(&at(5), bundle, 1);
+    core.delivered(&at(5), bundle.ticket(), 1);
 }
 
 /// Past the bound nothing is read, and what holds the memory leaves: whole
@@ -408,7 +411,7 @@ fn when_memory_is_short() {
     let mut core = Core::new(config);
     let (old, young) = (text(&mut core, "old"), text(&mut core, "young"));
     assert!(core.may_read());
-    assert!(!core.has_bundle(&at(1)));
+    assert!(!core.has_message(&at(1)));
     let line = vec![b'x'; 900_000];
     core.data(&at(1), old, &line).unwrap();
     assert!(core.may_read());
@@ -420,11 +423,11 @@ fn when_memory_is_short() {
     }
     assert!(core.buffered() >= BUFFERED_MAX);
     assert_eq!(core.stats().peak_buffered, core.buffered());
-    assert!(core.has_bundle(&at(3)));
-    let bundle = core.poll_bundle(&at(3)).unwrap();
+    assert!(core.has_message(&at(3)));
+    let bundle = core.poll_message(&at(3)).unwrap();
     assert!(text_in(&bundle).starts_with("xxxx"));
     assert_eq!(bundle.streams()[0].info.name.as_str(), "old");
-    core.delivered(&at(3), bundle, 1);
+    core.delivered(&at(3), bundle.ticket(), 1);
     assert!(core.may_read());
     core.config.buffered_max = core.buffered() + 1;
     assert!(core.may_read());
@@ -448,9 +451,9 @@ fn streams_that_have_ended_count() {
         core.data(&at(0), key, b"line\n").unwrap();
         assert!(core.buffered() < before + long as u64, "it is open");
         // In two bundles, but here once.
-        bundles.extend(core.poll_bundle(&at(AGE_NS)));
+        bundles.extend(core.poll_message(&at(AGE_NS)));
         core.end(&at(AGE_NS), key);
-        bundles.extend(core.poll_bundle(&at(2 * AGE_NS)));
+        bundles.extend(core.poll_message(&at(2 * AGE_NS)));
         let more = core.buffered() - before;
         assert!(more >= long as u64 && more < 2 * long as u64, "{more}");
     }
@@ -461,7 +464,7 @@ fn streams_that_have_ended_count() {
     core.end(&at(AGE_NS), key);
     assert_eq!(core.buffered(), before);
     for bundle in bundles {
-        core.delivered(&at(2 * AGE_NS), bundle, 1);
+        core.delivered(&at(2 * AGE_NS), bundle.ticket(), 1);
     }
     assert_eq!(core.buffered(), 0);
 }
@@ -480,10 +483,12 @@ fn free_segments_make_room_for_lines() {
     while core.may_read() {
         core.data(&at(1), key, &lines).unwrap();
     }
-    let mut bundles: Vec<_> = std::iter::from_fn(|| core.poll_bundle(&at(1))).collect();
+    let mut bundles: Vec<_> = std::iter::from_fn(|| core.poll_message(&at(1))).collect();
     let last = bundles.pop().unwrap();
     for bundle in bundles {
-        core.delivered(&at(1), bundle, 1);
+        let ticket = bundle.ticket();
+        drop(bundle);
+        core.delivered(&at(1), ticket, 1);
     }
     assert!(core.bundler.free_bytes() > 30_000_000);
     for number in 0.. {
@@ -495,7 +500,7 @@ fn free_segments_make_room_for_lines() {
             break;
         }
     }
-    core.lost(last, DropReason::Undelivered);
+    core.lost(&at(3), last.ticket(), DropReason::Undelivered);
 }
 
 /// Buffers of streams that hold nothing are kept for a while; those of
@@ -511,8 +516,8 @@ fn idle_buffers() {
         core.data(&at(1), *key, b"\n").unwrap();
         assert!(core.idle <= IDLE_BUFFERS_MAX, "{}", core.idle);
         assert_eq!(core.carried, 0);
-        while let Some(bundle) = core.poll_bundle(&at(1)) {
-            core.delivered(&at(1), bundle, 1);
+        while let Some(bundle) = core.poll_message(&at(1)) {
+            core.delivered(&at(1), bundle.ticket(), 1);
         }
     }
     assert!(core.idle >= IDLE_BUFFERS_MAX / 2, "{}", core.idle);
@@ -551,27 +556,29 @@ fn a_stream_that_is_too_large() {
         config.stream_size_max = 9;
         let mut core = Core::new(config);
         let key = text(&mut core, "s");
-        let info = core.info(key).unwrap();
-        let dropped = || info.account().dropped(DropReason::OverLimit);
+        let dropped = |core: &Core| {
+            let account = core.account_of("s").unwrap();
+            account.dropped(DropReason::OverLimit)
+        };
         core.data(&at(1), key, b"12345\n").unwrap();
         core.data(&at(1), key, b"7\n").unwrap();
-        assert_eq!(dropped(), 0);
+        assert_eq!(dropped(&core), 0);
         core.data(&at(1), key, b"9beyond").unwrap();
-        assert_eq!(dropped(), 6);
+        assert_eq!(dropped(&core), 6);
         core.data(&at(1), key, more).unwrap();
         core.end(&at(1), key);
         let omitted = 6 + more.len() as u64;
-        assert_eq!(dropped(), omitted);
+        assert_eq!(dropped(&core), omitted);
         assert_eq!(core.account().dropped(DropReason::OverLimit), omitted);
         core.flush();
-        let bundle = core.poll_bundle(&at(1)).unwrap();
+        let bundle = core.poll_message(&at(1)).unwrap();
         let text = text_in(&bundle);
         assert!(text.starts_with("12345\n7\n9\n[butler]"), "{text}");
         assert_eq!(text.matches("[butler]").count(), 2, "{text}");
         assert!(text.contains("maximum of 9 bytes"), "{text}");
         let at_the_end = format!("{omitted} bytes were omitted");
         assert!(text.contains(&at_the_end), "{text}");
-        core.delivered(&at(1), bundle, 1);
+        core.delivered(&at(1), bundle.ticket(), 1);
         assert_eq!(core.account().delivered(), 9);
         assert!(core.is_settled());
     }
@@ -586,26 +593,71 @@ fn a_datagram_that_is_wrong_and_too_much() {
     let key = open(&mut core, "s", StreamType::Datagram);
     core.data(&at(1), key, &[&[0xff; 11][..], b"beyond"].concat())
         .unwrap_err();
-    let account = core.info(key).unwrap();
     core.end(&at(1), key);
-    assert_eq!(account.account().dropped(DropReason::Framing), 11);
-    assert_eq!(account.account().dropped(DropReason::OverLimit), 6);
+    let account = core.account_of("s").unwrap();
+    assert_eq!(account.dropped(DropReason::Framing), 11);
+    assert_eq!(account.dropped(DropReason::OverLimit), 6);
     assert!(core.is_settled(), "there is no entry");
 }
 
 /// What an output makes of a bundle counts instead of its entries.
-#[cfg(feature = "logdog")]
 #[test]
 fn what_is_encoded() {
     let mut core = core();
-    assert_eq!(core.buffered_max(), BUFFERED_MAX);
     let key = text(&mut core, "s");
     core.data(&at(1), key, b"line\n").unwrap();
     core.flush();
-    let mut bundle = core.poll_bundle(&at(1)).unwrap();
-    core.encoded(&mut bundle, 1_500_000);
+    let ticket = core.poll_message(&at(1)).unwrap().ticket();
+    core.encoded(ticket, 1_500_000);
     assert_eq!(core.buffered(), 1_500_000);
     assert_eq!(core.stats().peak_buffered, 1_500_000);
-    core.delivered(&at(1), bundle, 1);
+    core.delivered(&at(1), ticket, 1);
     assert_eq!(core.buffered(), 0);
+}
+
+/// An output may tell of messages in any order, and of each once; what it has
+/// when it is given up is lost.
+#[test]
+fn messages_in_flight() {
+    let mut core = core();
+    core.set_capacity(Capacity {
+        messages: 2,
+        bytes: usize::MAX,
+    });
+    let key = text(&mut core, "s");
+    core.flush();
+    let write = |core: &mut Core| {
+        core.data(&at(1), key, b"line\n").unwrap();
+        core.poll_message(&at(1)).map(|it| it.ticket())
+    };
+    let tickets = [write(&mut core).unwrap(), write(&mut core).unwrap()];
+    assert_eq!(write(&mut core), None, "two are in flight");
+    core.lost(&at(1), tickets[1], DropReason::Refused);
+    let third = core.poll_message(&at(1)).unwrap();
+    core.end(&at(1), key);
+    core.delivered(&at(1), tickets[0], 1);
+    let fourth = core.poll_message(&at(1)).unwrap();
+    assert_eq!(fourth.streams()[0].terminal, Some(2));
+    assert_eq!(core.in_flight(), 2);
+    drop((third, fourth));
+    core.give_up(&at(1));
+    assert!(core.is_settled());
+    assert_eq!(core.buffered(), 0);
+    let account = core.account_of("s").unwrap();
+    assert_eq!(account, *core.account());
+    assert_eq!((account.delivered(), account.pending()), (5, 0));
+    assert_eq!(account.dropped(DropReason::Refused), 5);
+    assert_eq!(account.dropped(DropReason::Undelivered), 5);
+}
+
+#[test]
+#[should_panic(expected = "the message of this ticket is in flight")]
+fn an_outcome_that_is_told_twice() {
+    let mut core = core();
+    let key = text(&mut core, "s");
+    core.data(&at(1), key, b"line\n").unwrap();
+    core.flush();
+    let ticket = core.poll_message(&at(1)).unwrap().ticket();
+    core.delivered(&at(1), ticket, 1);
+    core.delivered(&at(1), ticket, 1);
 }

@@ -6,7 +6,8 @@ use std::slice;
 use bytes::{BufMut, Bytes, BytesMut};
 use libdeflater::{CompressionLvl, Compressor};
 
-use crate::bundle::{Bundle, Gather};
+use crate::delivery::gather::Gather;
+use crate::delivery::message::Message;
 use crate::limits::COMPRESS_MIN;
 use crate::wire::message::{Compression, FRAMES_LEN_MAX, frames_len, put_frames};
 
@@ -82,7 +83,7 @@ impl Encoder {
 
     /// Makes the message of `bundle`, whose [`pieces`](Self::pieces) are to
     /// be written in order. A small bundle is not compressed.
-    pub fn encode(&mut self, bundle: &Bundle) {
+    pub fn encode(&mut self, bundle: &Message) {
         self.clear();
         if let Some(zlib) = &mut self.zlib
             && bundle.len() >= COMPRESS_MIN
@@ -173,7 +174,7 @@ mod tests {
     use crate::wire::descriptor::StreamType;
     use crate::wire::message::MessageView;
 
-    fn check(encoder: &mut Encoder, bundle: &Bundle, compression: Compression) -> usize {
+    fn check(encoder: &mut Encoder, bundle: &Message, compression: Compression) -> usize {
         encoder.encode(bundle);
         let bytes = encoder.pieces().concat();
         assert_eq!(bytes.len() as u64, encoder.len());

@@ -8,7 +8,7 @@ use tokio::sync::Notify;
 
 use super::Sink;
 use super::health::Health;
-use crate::bundle::Bundle;
+use crate::delivery::message::Message;
 use crate::ledger::DropReason;
 use crate::proto::logpb::butler_log_bundle::Entry;
 use crate::proto::logpb::{ButlerLogBundle, log_entry};
@@ -150,7 +150,7 @@ impl MemorySink {
 
 impl Sink for MemorySink {
     /// Returns the bytes of the bundle, which has no frame here.
-    async fn deliver(&mut self, bundle: &Bundle) -> Result<u64, DropReason> {
+    async fn deliver(&mut self, bundle: &Message) -> Result<u64, DropReason> {
         let shared = &self.output.shared;
         shared.until_resumed().await;
         shared.bundles().push(bundle.decode());

@@ -27,7 +27,7 @@ use std::path::PathBuf;
 pub use self::compress::{Compress, ZlibLevel};
 use self::health::Health;
 pub use self::memory::MemoryOutput;
-use crate::bundle::{Bundle, BundleLimits};
+use crate::delivery::message::{BundleLimits, Message};
 use crate::ledger::DropReason;
 #[cfg(feature = "logdog")]
 use crate::limits::BUNDLE_PUBSUB_MAX;
@@ -144,7 +144,7 @@ impl Output {
 pub(crate) trait Sink {
     /// Delivers a bundle; returns the bytes that it took at the destination.
     /// An error is final for this bundle.
-    async fn deliver(&mut self, bundle: &Bundle) -> Result<u64, DropReason>;
+    async fn deliver(&mut self, bundle: &Message) -> Result<u64, DropReason>;
 
     /// No bundle follows: brings what is still buffered to its destination.
     async fn finish(&mut self);

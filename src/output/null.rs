@@ -2,7 +2,7 @@
 
 use super::Sink;
 use super::health::Health;
-use crate::bundle::Bundle;
+use crate::delivery::message::Message;
 use crate::ledger::DropReason;
 use crate::wire::message::{Compression, frames_len};
 
@@ -22,7 +22,7 @@ impl NullSink {
 
 impl Sink for NullSink {
     /// Returns what the message would take, uncompressed.
-    async fn deliver(&mut self, bundle: &Bundle) -> Result<u64, DropReason> {
+    async fn deliver(&mut self, bundle: &Message) -> Result<u64, DropReason> {
         let len = bundle.len();
         Ok((frames_len(Compression::None, len) + len) as u64)
     }
@@ -37,7 +37,7 @@ impl Sink for NullSink {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::bundle::Gather;
+    use crate::delivery::gather::Gather;
     use crate::output::testing::{start, text_bundle};
 
     #[test]

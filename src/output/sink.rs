@@ -10,8 +10,8 @@ use super::memory::MemorySink;
 use super::null::NullSink;
 use super::socket::{Address, SocketSink};
 use super::{Output, Sink};
-use crate::bundle::Bundle;
-use crate::outcome::Outcome;
+use crate::delivery::message::Message;
+use crate::delivery::outcome::Outcome;
 use crate::wire::name::StreamName;
 
 /// One sink of those there are.
@@ -86,7 +86,7 @@ impl AnySink {
 
     /// Delivers a bundle; what becomes of it is in `outcome` at any moment,
     /// so the future may be dropped.
-    pub async fn deliver(&mut self, bundle: &Bundle, outcome: &mut Outcome) {
+    pub async fn deliver(&mut self, bundle: &Message, outcome: &mut Outcome) {
         match self {
             Self::Directory(sink) => sink.deliver(bundle, outcome).await,
             Self::Null(sink) => outcome.end(sink.deliver(bundle).await),
@@ -162,7 +162,7 @@ mod tests {
             for output in [Output::Null, file, Output::Memory(memory.clone())] {
                 let mut sink = AnySink::open(&output).unwrap();
                 let mut outcome = sink.outcome();
-                outcome.begin();
+                outcome.begin(bundle.ticket());
                 assert!(outcome.split(0, 6).end_lost, "nothing is done");
                 sink.deliver(&bundle, &mut outcome).await;
                 assert_eq!(outcome.split(0, 6).delivered, 6);

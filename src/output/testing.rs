@@ -1,8 +1,10 @@
 //! What the tests of the sinks share: real bundles, and reading them back.
 
+use std::sync::Arc;
+
 use crate::IoMode;
-use crate::bundle::{Bundle, BundleLimits, Identity};
 use crate::core::{Core, CoreConfig};
+use crate::delivery::message::{BundleLimits, Identity, Message};
 use crate::limits::BUNDLE_MAX;
 use crate::proto::logpb::ButlerLogBundle;
 use crate::time::Moment;
@@ -20,7 +22,7 @@ pub(crate) fn start<F: Future>(test: F) -> F::Output {
 }
 
 /// All that the core makes of streams that write `data` and end.
-pub(crate) fn bundles(target: usize, streams: &[(&str, StreamType, &[u8])]) -> Vec<Bundle> {
+pub(crate) fn bundles(target: usize, streams: &[(&str, StreamType, &[u8])]) -> Vec<Arc<Message>> {
     let mut core = Core::new(CoreConfig {
         bundle_limits: BundleLimits {
             target,
@@ -53,7 +55,7 @@ pub(crate) fn bundles(target: usize, streams: &[(&str, StreamType, &[u8])]) -> V
         core.end(&now, key);
     }
     core.flush();
-    std::iter::from_fn(|| core.poll_bundle(&now)).collect()
+    std::iter::from_fn(|| core.poll_message(&now)).collect()
 }
 
 /// Bytes that can't be compressed.
@@ -67,7 +69,7 @@ pub(crate) fn noise(len: usize) -> Vec<u8> {
 }
 
 /// One bundle, of one text stream.
-pub(crate) fn text_bundle(data: &[u8]) -> Bundle {
+pub(crate) fn text_bundle(data: &[u8]) -> Arc<Message> {
     let mut all = bundles(BUNDLE_MAX, &[("s/text", StreamType::Text, data)]);
     assert_eq!(all.len(), 1);
     all.remove(0)

@@ -1,12 +1,12 @@
 //! Where a stream's machine puts its entries: the bundle being filled, with
 //! what an entry needs besides its content.
 
-use std::rc::Rc;
+use std::sync::Arc;
 
 use prost_types::Timestamp;
 
-use crate::bundle::StreamInfo;
 use crate::bundler::{Bundler, Slot};
+use crate::delivery::message::StreamInfo;
 use crate::ledger::{Account, DropReason};
 use crate::stream::StreamKey;
 use crate::time::{self, Moment};
@@ -31,12 +31,14 @@ pub(crate) struct Progress {
 /// Everything that is needed to put out entries of one stream.
 pub(crate) struct Stage<'a> {
     pub bundler: &'a mut Bundler,
-    pub info: &'a Rc<StreamInfo>,
+    pub info: &'a Arc<StreamInfo>,
+    /// Where its bytes went.
+    pub account: &'a mut Account,
     pub progress: &'a mut Progress,
     /// Where entries of a watched stream are noted too.
     pub watch: Option<(&'a mut WatchEvents, StreamKey)>,
     /// The account of all streams.
-    pub total: &'a Account,
+    pub total: &'a mut Account,
     pub now: &'a Moment,
 }
 
@@ -138,8 +140,8 @@ impl Stage<'_> {
     }
 
     /// Bytes of the client will never be part of an entry.
-    pub fn drop(&self, reason: DropReason, bytes: u64) {
-        self.info.account.drop(reason, bytes);
+    pub fn drop(&mut self, reason: DropReason, bytes: u64) {
+        self.account.drop(reason, bytes);
         self.total.drop(reason, bytes);
     }
 }

@@ -1,14 +1,15 @@
 //! What a stream's machine needs in tests, and what it puts out.
 
-use std::rc::Rc;
+use std::sync::Arc;
 
 use prost_types::Timestamp;
 
 use super::{Carry, Progress, Stage};
-use crate::bundle::{BundleLimits, Identity, StreamInfo};
 use crate::bundler::{Bundler, Slot};
+use crate::delivery::message::{BundleLimits, Identity, StreamInfo};
 use crate::ledger::Account;
 use crate::proto::logpb::{LogEntry, LogStreamDescriptor};
+use crate::stream::StreamKey;
 use crate::time::Moment;
 use crate::wire::descriptor::StreamType;
 
@@ -19,7 +20,8 @@ pub(super) struct Bench {
     pub now: Moment,
     /// Of the client, in what [`bundles`](Self::bundles) has given.
     pub client_bytes: u64,
-    info: Rc<StreamInfo>,
+    info: Arc<StreamInfo>,
+    account: Account,
     progress: Progress,
     total: Account,
 }
@@ -38,7 +40,13 @@ impl Bench {
                 wall: Timestamp::default(),
             },
             client_bytes: 0,
-            info: Rc::new(StreamInfo::new(name, stream_type, &descriptor)),
+            info: Arc::new(StreamInfo::new(
+                StreamKey::from_u64(0),
+                name,
+                stream_type,
+                &descriptor,
+            )),
+            account: Account::default(),
             progress: Progress {
                 base: Timestamp::default(),
                 next_index: 0,
@@ -56,7 +64,8 @@ impl Bench {
             info: &self.info,
             progress: &mut self.progress,
             watch: None,
-            total: &self.total,
+            account: &mut self.account,
+            total: &mut self.total,
             now: &self.now,
         };
         run(&mut stage, &mut self.carry)
@@ -67,7 +76,7 @@ impl Bench {
     }
 
     pub fn account(&self) -> &Account {
-        self.info.account()
+        &self.account
     }
 
     /// The entries of every bundle, that which is being filled included.

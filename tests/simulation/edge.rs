@@ -2,7 +2,7 @@
 //! on the virtual kernel.
 
 use std::collections::VecDeque;
-use std::rc::Rc;
+use std::sync::Arc;
 
 use butler::StreamInfo;
 use butler::core::Core;
@@ -35,7 +35,7 @@ pub struct Around<'a> {
 #[derive(Debug)]
 pub struct Opened {
     pub client: usize,
-    pub info: Rc<StreamInfo>,
+    pub info: Arc<StreamInfo>,
     /// Bytes of the header, and of what was read and never handed to the core
     /// because it had to stop.
     pub not_data: usize,
@@ -94,7 +94,7 @@ impl Edge {
         if chance.broken == Some(Broken::ReadsOn) {
             return true;
         }
-        let ahead = core.bundles_waiting() >= AT_ONCE + AHEAD_BUNDLES;
+        let ahead = core.messages_waiting() >= AT_ONCE + AHEAD_BUNDLES;
         core.may_read() && !(ahead && now_ns < self.output_took_ns + AHEAD_WAIT_NS)
     }
 

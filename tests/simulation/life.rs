@@ -79,7 +79,7 @@ impl World<'_> {
         }
         if matches!(self.life, Life::Flushing(_))
             && self.output.is_idle()
-            && !self.core.has_bundle(&self.now)
+            && !self.core.has_message(&self.now)
             && (self.aborted || self.core.is_settled())
         {
             self.life = Life::Over;

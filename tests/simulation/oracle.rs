@@ -157,7 +157,8 @@ fn check_accounts(world: &World<'_>, streams: &BTreeMap<String, Followed<'_>>) -
             ("undelivered", dropped(DropReason::Undelivered)),
             ("refused", dropped(DropReason::Refused)),
         ];
-        let got = columns(stream.opened.info.account());
+        let account = world.core.account_of(name).ok_or("it was opened")?;
+        let got = columns(&account);
         if want != got {
             return Err(format!(
                 "stream {name}: the account is {got:?}, not {want:?}"

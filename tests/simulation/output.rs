@@ -3,12 +3,13 @@
 //! the socket output: a message goes wholly over one connection.
 
 use std::collections::VecDeque;
+use std::sync::Arc;
 
 use butler::core::Core;
 use butler::ledger::DropReason;
 use butler::proto::logpb::ButlerLogBundle;
 use butler::time::Moment;
-use butler::{Bundle, Gather};
+use butler::{Gather, Message};
 
 use crate::broken::Broken;
 use crate::chance::Chance;
@@ -33,7 +34,7 @@ pub enum Fate {
 /// A bundle that is being sent.
 #[derive(Debug)]
 struct Sending {
-    bundle: Bundle,
+    bundle: Arc<Message>,
     message: Vec<u8>,
     done: usize,
 }
@@ -60,7 +61,7 @@ impl Output {
     pub fn has_work(&self, core: &Core, now: &Moment) -> bool {
         match self.sending {
             Some(_) => !self.hung && self.wakes_ns <= now.mono_ns,
-            None => core.has_bundle(now),
+            None => core.has_message(now),
         }
     }
 
@@ -84,7 +85,7 @@ impl Output {
         now: &Moment,
     ) -> bool {
         if self.sending.is_none() {
-            let Some(bundle) = core.poll_bundle(now) else {
+            let Some(bundle) = core.poll_message(now) else {
                 return false;
             };
             self.gather.message(&bundle);
@@ -101,7 +102,7 @@ impl Output {
         }
         if chance.happens(Fault::Losses, 20) {
             trace.note(|| "output refuses the bundle".into());
-            self.lose(core, chance, DropReason::Refused);
+            self.lose(core, chance, now, DropReason::Refused);
             return true;
         }
         self.write(core, chance, trace, now)
@@ -175,11 +176,11 @@ impl Output {
     fn delivered(&mut self, core: &mut Core, now: &Moment) {
         if let Some(sending) = self.sending.take() {
             self.fates.push_back(Fate::Delivered);
-            core.delivered(now, sending.bundle, sending.message.len() as u64);
+            core.delivered(now, sending.bundle.ticket(), sending.message.len() as u64);
         }
     }
 
-    fn lose(&mut self, core: &mut Core, chance: &mut Chance, reason: DropReason) {
+    fn lose(&mut self, core: &mut Core, chance: &mut Chance, now: &Moment, reason: DropReason) {
         let Some(sending) = self.sending.take() else {
             return;
         };
@@ -193,15 +194,15 @@ impl Output {
         let lost = Box::new(sending.bundle.decode());
         self.fates.push_back(Fate::Lost(lost, reason));
         if !chance.breaks(Broken::ForgetsLoss) {
-            core.lost(sending.bundle, reason);
+            core.lost(now, sending.bundle.ticket(), reason);
         }
     }
 
     /// The butler stops: what is under way and what is left is lost.
     pub fn abort(&mut self, core: &mut Core, chance: &mut Chance, now: &Moment) {
         loop {
-            self.lose(core, chance, DropReason::Undelivered);
-            let Some(bundle) = core.poll_bundle(now) else {
+            self.lose(core, chance, now, DropReason::Undelivered);
+            let Some(bundle) = core.poll_message(now) else {
                 return;
             };
             self.sending = Some(Sending {

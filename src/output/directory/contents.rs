@@ -1,7 +1,7 @@
 //! What a bundle holds of a stream, without what the wire puts around it, and
 //! the pieces in which it is written.
 
-use crate::bundle::{Bundle, BundleStream};
+use crate::delivery::message::{Message, MessageStream};
 use crate::wire::varint;
 use crate::wire::walk::{self, ContentView, Fields, Malformed, Value};
 
@@ -41,8 +41,8 @@ const LOGS: u64 = 5;
 
 /// The contents of the stream's entries, in order.
 fn entries<'a>(
-    bundle: &'a Bundle,
-    stream: &'a BundleStream,
+    bundle: &'a Message,
+    stream: &'a MessageStream,
 ) -> impl Iterator<Item = Result<ContentView<'a>, Malformed>> {
     bundle
         .logs(stream)
@@ -56,8 +56,8 @@ fn entries<'a>(
 
 /// The pieces of a stream of datagrams, in order.
 pub(super) fn datagrams<'a>(
-    bundle: &'a Bundle,
-    stream: &'a BundleStream,
+    bundle: &'a Message,
+    stream: &'a MessageStream,
 ) -> impl Iterator<Item = Result<Piece<'a>, Malformed>> {
     entries(bundle, stream).map(|content| match content? {
         ContentView::Datagram { data, last, size } => Ok(Piece {
@@ -72,8 +72,8 @@ pub(super) fn datagrams<'a>(
 
 /// The bytes that the client of a text or binary stream wrote.
 pub(super) fn gather(
-    bundle: &Bundle,
-    stream: &BundleStream,
+    bundle: &Message,
+    stream: &MessageStream,
     bytes: &mut Vec<u8>,
 ) -> Result<(), Malformed> {
     bytes.clear();

@@ -2,7 +2,7 @@
 //! written, and what of them somebody has removed.
 
 use std::os::fd::{AsFd, OwnedFd};
-use std::rc::Rc;
+use std::sync::Arc;
 use std::time::Instant;
 
 use rustix::event::{EventfdFlags, eventfd};
@@ -14,9 +14,9 @@ use super::contents::{Done, Piece};
 use super::layout;
 use super::meta;
 use super::open_files::{Handle, OpenFiles};
-use crate::bundle::StreamInfo;
+use crate::delivery::message::StreamInfo;
+use crate::delivery::outcome::{Fate, Later};
 use crate::limits::{BACKOFF_FIRST, DIRECTORY_SPARE, LINK_CHECK_INTERVAL};
-use crate::outcome::{Fate, Later};
 use crate::wire::descriptor::StreamType;
 use crate::wire::name::StreamName;
 
@@ -27,7 +27,7 @@ pub(super) const DISPLACED_MAX: usize = 32;
 /// made of that when they are needed.
 #[derive(Debug)]
 pub(super) struct StreamFiles {
-    pub info: Rc<StreamInfo>,
+    pub info: Arc<StreamInfo>,
     /// Where its files are; `None`: they are made with the next piece.
     place: Option<Place>,
     /// The file that is being written, open or not.
@@ -84,9 +84,9 @@ pub(super) struct Disk {
 }
 
 impl StreamFiles {
-    pub fn new(info: &Rc<StreamInfo>, now: Instant) -> Self {
+    pub fn new(info: &Arc<StreamInfo>, now: Instant) -> Self {
         Self {
-            info: Rc::clone(info),
+            info: Arc::clone(info),
             place: None,
             current: None,
             datagrams: 0,
@@ -211,7 +211,6 @@ impl Disk {
         }
         let ended = self.ended.drain(..).map(|(stream, bytes)| Later {
             stream,
-            info: None,
             bytes,
             fate: Fate::Removed,
         });
@@ -412,7 +411,6 @@ impl Disk {
         if bytes > 0 {
             self.removed.push(Later {
                 stream: stream.info.name.clone(),
-                info: Some(Rc::clone(&stream.info)),
                 bytes,
                 fate: Fate::Removed,
             });

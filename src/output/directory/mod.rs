@@ -94,10 +94,10 @@ use rustix::io::Errno;
 
 use super::backoff::Backoff;
 use super::health::Health;
-use crate::bundle::{Bundle, BundleStream};
+use crate::delivery::message::{Message, MessageStream};
+use crate::delivery::outcome::Outcome;
 use crate::ledger::DropReason;
 use crate::limits::STREAM_BUFFER_MAX;
-use crate::outcome::Outcome;
 use crate::wire::descriptor::StreamType;
 use crate::wire::name::StreamName;
 use crate::wire::walk::Malformed;
@@ -196,7 +196,7 @@ impl DirectorySink {
 
     /// Delivers a bundle, and notes in `outcome` how far it is. It waits only
     /// for what all streams need, as room on the disk.
-    pub async fn deliver(&mut self, bundle: &Bundle, outcome: &mut Outcome) {
+    pub async fn deliver(&mut self, bundle: &Message, outcome: &mut Outcome) {
         self.streams.look(outcome);
         let mut left: Vec<_> = (0..bundle.streams().len())
             .map(|stream| Progress {
@@ -241,8 +241,8 @@ impl DirectorySink {
     /// Writes what is left of a stream's part of the bundle.
     async fn write(
         &mut self,
-        bundle: &Bundle,
-        part: &BundleStream,
+        bundle: &Message,
+        part: &MessageStream,
         progress: &mut Progress,
         outcome: &mut Outcome,
     ) -> Result<(), Failure> {

@@ -1,7 +1,7 @@
 //! The streams that have begun, and what becomes of those whose own file
 //! can't be written.
 
-use std::rc::Rc;
+use std::sync::Arc;
 use std::time::Instant;
 
 use ahash::AHashMap;
@@ -10,10 +10,10 @@ use rustix::io::Errno;
 use super::contents::{Done, Piece};
 use super::disk::{Disk, StreamFiles};
 use super::trouble::{Attempt, Trouble};
-use crate::bundle::StreamInfo;
+use crate::delivery::message::StreamInfo;
+use crate::delivery::outcome::{Fate, Later, Outcome, Part};
 use crate::ledger::DropReason;
 use crate::limits::HELD_MAX;
-use crate::outcome::{Fate, Later, Outcome, Part};
 use crate::output::health::Health;
 use crate::wire::descriptor::StreamType;
 
@@ -88,7 +88,7 @@ impl Streams {
     /// it is held, or lost; an error is one that concerns all.
     pub fn put(
         &mut self,
-        info: &Rc<StreamInfo>,
+        info: &Arc<StreamInfo>,
         piece: &Piece<'_>,
         done: &mut Done,
         note: &mut Part,
@@ -150,7 +150,7 @@ impl Streams {
     }
 
     /// The stream has ended.
-    pub fn end(&mut self, info: &Rc<StreamInfo>) {
+    pub fn end(&mut self, info: &Arc<StreamInfo>) {
         let key = key(info);
         match self.all.get_mut(&key).and_then(|it| it.trouble.as_mut()) {
             Some(trouble) if trouble.due().is_some() => trouble.has_ended = true,
@@ -193,7 +193,7 @@ impl Streams {
         if trouble.due().is_none_or(|due| due > now) {
             return true;
         }
-        let info = Rc::clone(&stream.files.info);
+        let info = Arc::clone(&stream.files.info);
         let before = trouble.cost();
         let append = |piece: &Piece<'_>, done: &mut Done| {
             let written = done.client;
@@ -278,14 +278,13 @@ pub(super) fn is_for_all(errno: Errno) -> bool {
     ) || is_for_want_of_descriptors(errno)
 }
 
-fn key(info: &Rc<StreamInfo>) -> Key {
-    Rc::as_ptr(info).addr()
+fn key(info: &Arc<StreamInfo>) -> Key {
+    Arc::as_ptr(info).addr()
 }
 
-fn later(info: &Rc<StreamInfo>, bytes: u64, fate: Fate) -> Later {
+fn later(info: &Arc<StreamInfo>, bytes: u64, fate: Fate) -> Later {
     Later {
         stream: info.name.clone(),
-        info: Some(Rc::clone(info)),
         bytes,
         fate,
     }

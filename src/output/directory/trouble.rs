@@ -12,7 +12,7 @@ use rustix::io::Errno;
 
 use super::contents::{Done, Piece};
 use super::streams::is_for_all;
-use crate::bundle::StreamInfo;
+use crate::delivery::message::StreamInfo;
 use crate::limits::PATH_TIMEOUT;
 use crate::output::backoff::Backoff;
 

@@ -40,7 +40,7 @@ use super::attempts::Attempts;
 use super::compress::{Compress, Encoder};
 use super::health::Health;
 use super::write::Unwritten;
-use crate::bundle::Bundle;
+use crate::delivery::message::Message;
 use crate::edge::writer::{AT_POSITION, Writer};
 use crate::ledger::DropReason;
 use crate::limits::FILE_CHECK_INTERVAL;
@@ -96,7 +96,7 @@ impl FileSink {
 
 impl Sink for FileSink {
     /// Gives up only when nobody reads any more, and nobody can come.
-    async fn deliver(&mut self, bundle: &Bundle) -> Result<u64, DropReason> {
+    async fn deliver(&mut self, bundle: &Message) -> Result<u64, DropReason> {
         if matches!(self.target, Target::Gone) {
             return Err(DropReason::Undelivered);
         }

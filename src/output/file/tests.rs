@@ -1,4 +1,5 @@
 use std::io::Read;
+use std::sync::Arc;
 use std::time::Duration;
 
 use super::*;
@@ -8,7 +9,7 @@ use crate::wire::descriptor::StreamType;
 
 const BOTH: [Compress; 2] = [Compress::None, Compress::ZLIB];
 
-fn some_bundles() -> Vec<Bundle> {
+fn some_bundles() -> Vec<Arc<Message>> {
     let data = lines(300_000);
     bundles(
         20_000,
@@ -19,11 +20,11 @@ fn some_bundles() -> Vec<Bundle> {
     )
 }
 
-fn decoded(bundles: &[Bundle]) -> Vec<ButlerLogBundle> {
-    bundles.iter().map(Bundle::decode).collect()
+fn decoded(bundles: &[Arc<Message>]) -> Vec<ButlerLogBundle> {
+    bundles.iter().map(|it| it.decode()).collect()
 }
 
-async fn deliver_all(sink: &mut FileSink, bundles: &[Bundle]) -> u64 {
+async fn deliver_all(sink: &mut FileSink, bundles: &[Arc<Message>]) -> u64 {
     let mut bytes = 0;
     for bundle in bundles {
         bytes += sink.deliver(bundle).await.unwrap();

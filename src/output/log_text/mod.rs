@@ -22,10 +22,10 @@ use super::Controls;
 use super::attempts::Attempts;
 use super::health::Health;
 use super::write::Unwritten;
-use crate::bundle::Bundle;
+use crate::delivery::message::Message;
+use crate::delivery::outcome::Outcome;
 use crate::edge::writer::{AT_POSITION, Writer};
 use crate::ledger::DropReason;
-use crate::outcome::Outcome;
 use crate::wire::walk::{Fields, Value};
 
 /// Text is written when there is this much of it.
@@ -83,7 +83,7 @@ impl LogSink {
 
     /// Prints a bundle, and notes in `outcome` what of it is printed. That
     /// nobody reads any more is final.
-    pub async fn deliver(&mut self, bundle: &Bundle, outcome: &mut Outcome) {
+    pub async fn deliver(&mut self, bundle: &Message, outcome: &mut Outcome) {
         // What was to be printed before that is given up.
         self.text.clear();
         self.marks = Marks::default();
@@ -92,7 +92,7 @@ impl LogSink {
     }
 
     /// Returns the bytes printed.
-    async fn print(&mut self, bundle: &Bundle, outcome: &mut Outcome) -> Result<u64, DropReason> {
+    async fn print(&mut self, bundle: &Message, outcome: &mut Outcome) -> Result<u64, DropReason> {
         if matches!(self.out, Out::Closed) {
             return Err(DropReason::Undelivered);
         }
@@ -229,7 +229,7 @@ mod tests {
     use std::io::Read;
     use std::time::Duration;
 
-    fn print(bundle: &Bundle, controls: Controls) -> String {
+    fn print(bundle: &Message, controls: Controls) -> String {
         let mut file = tempfile::tempfile().unwrap();
         start(async {
             let mut sink = LogSink::to(file.try_clone().unwrap(), controls).unwrap();
@@ -357,7 +357,7 @@ bundle of 2023-11-14T22:13:20Z: 3 streams, 6 entries, LEN bytes
             reader.read_exact(&mut read).unwrap();
         });
         let mut outcome = Outcome::default();
-        outcome.begin();
+        outcome.begin(bundle.ticket());
         start(async {
             let file = File::from(std::os::fd::OwnedFd::from(writer));
             let mut sink = LogSink::to(file, Controls::Raw).unwrap();

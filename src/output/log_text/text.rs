@@ -5,7 +5,7 @@ use std::fmt::{self, Write};
 
 use bytes::BytesMut;
 
-use crate::bundle::{Bundle, BundleStream};
+use crate::delivery::message::{Message, MessageStream};
 use crate::escape::Escaped;
 use crate::output::Controls;
 use crate::wire::descriptor::StreamType;
@@ -15,7 +15,7 @@ use crate::wire::walk::{self, ContentView, Fields, Malformed, Value};
 /// Bytes of binary data that are shown.
 const PREVIEW: usize = 16;
 
-pub(super) fn put_bundle(out: &mut BytesMut, bundle: &Bundle) {
+pub(super) fn put_bundle(out: &mut BytesMut, bundle: &Message) {
     put(
         out,
         format_args!(
@@ -28,7 +28,7 @@ pub(super) fn put_bundle(out: &mut BytesMut, bundle: &Bundle) {
     );
 }
 
-pub(super) fn put_stream(out: &mut BytesMut, stream: &BundleStream) {
+pub(super) fn put_stream(out: &mut BytesMut, stream: &MessageStream) {
     let stream_type = match stream.info.stream_type {
         StreamType::Text => "text",
         StreamType::Binary => "binary",
@@ -37,7 +37,7 @@ pub(super) fn put_stream(out: &mut BytesMut, stream: &BundleStream) {
     put(out, format_args!("  {}, {stream_type}\n", stream.info.name));
 }
 
-pub(super) fn put_end(out: &mut BytesMut, stream: &BundleStream) {
+pub(super) fn put_end(out: &mut BytesMut, stream: &MessageStream) {
     if let Some(last) = stream.terminal {
         put(
             out,

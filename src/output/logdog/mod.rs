@@ -35,9 +35,10 @@ use luci_context::LuciContext;
 use pubsub::{Endpoint, Publisher};
 pub use settings::{Credentials, LogdogOutput, Origin, OriginError, Realm, RealmError, RealmName};
 
-use crate::bundle::Bundle;
+use crate::delivery::message::Message;
+use crate::delivery::window::Capacity;
 use crate::ledger::DropReason;
-use crate::limits::PUBLISHES_MAX;
+use crate::limits::{PUBLISHES_BYTES_MAX, PUBLISHES_MAX};
 use crate::output::compress::{Compress, Encoder};
 use crate::output::health::Health;
 use crate::secret::Secret;
@@ -229,20 +230,31 @@ pub(crate) struct LogdogSink {
 }
 
 impl LogdogSink {
-    /// How many bundles may be with it.
-    pub const AT_ONCE: usize = PUBLISHES_MAX;
+    /// What may be with it at once, if so many bytes may be buffered.
+    pub fn capacity(buffered_max: u64) -> Capacity {
+        let bytes = COPIES * PUBLISHES_BYTES_MAX.min(buffered_max / 4);
+        Capacity {
+            messages: PUBLISHES_MAX,
+            bytes: usize::try_from(bytes).unwrap_or(usize::MAX),
+        }
+    }
 
-    /// Compresses the bundle.
-    pub fn encode(&mut self, bundle: &Bundle) -> Message {
-        self.encoder.encode(bundle);
+    /// Bytes of memory that it takes while it is published.
+    pub fn memory(publish: &Publish) -> usize {
+        COPIES as usize * publish.bytes.len()
+    }
+
+    /// Compresses the message.
+    pub fn encode(&mut self, message: &Message) -> Publish {
+        self.encoder.encode(message);
         let bytes = match self.encoder.pieces() {
             [whole] => whole.clone(),
             pieces => pieces.concat().into(),
         };
         self.encoder.clear();
-        Message {
+        Publish {
             bytes,
-            streams: StreamNames::of(bundle),
+            streams: StreamNames::of(message),
         }
     }
 
@@ -250,10 +262,10 @@ impl LogdogSink {
     /// it is lost for good. It tries for ever what may work later.
     pub fn publish(
         &self,
-        message: Message,
+        publish: Publish,
     ) -> impl Future<Output = Result<u64, DropReason>> + use<> {
         let publisher = Rc::clone(&self.publisher);
-        async move { publisher.publish(message.bytes, &message.streams).await }
+        async move { publisher.publish(publish.bytes, &publish.streams).await }
     }
 
     pub fn health(&self) -> &Health {
@@ -261,20 +273,17 @@ impl LogdogSink {
     }
 }
 
-/// A bundle as it is published.
+/// gRPC copies what is published once more while it is sent.
+const COPIES: u64 = 2;
+
+/// A message as it is published.
 #[derive(Debug)]
-pub(crate) struct Message {
+pub(crate) struct Publish {
     bytes: Bytes,
     streams: StreamNames,
 }
 
-impl Message {
-    pub fn len(&self) -> usize {
-        self.bytes.len()
-    }
-}
-
-/// The streams of a bundle, for the log.
+/// The streams of a message, for the log.
 #[derive(Debug)]
 struct StreamNames {
     first: Option<StreamName>,
@@ -282,10 +291,10 @@ struct StreamNames {
 }
 
 impl StreamNames {
-    fn of(bundle: &Bundle) -> Self {
+    fn of(message: &Message) -> Self {
         Self {
-            first: bundle.streams.first().map(|one| one.info.name.clone()),
-            others: bundle.streams.len().saturating_sub(1),
+            first: message.streams.first().map(|one| one.info.name.clone()),
+            others: message.streams.len().saturating_sub(1),
         }
     }
 }

@@ -29,7 +29,7 @@ use super::attempts::Attempts;
 use super::compress::{Compress, Encoder};
 use super::health::Health;
 use super::write::Unwritten;
-use crate::bundle::Bundle;
+use crate::delivery::message::Message;
 use crate::ledger::DropReason;
 use crate::limits::CLOSE_TIMEOUT;
 
@@ -103,7 +103,7 @@ impl SocketSink {
 
 impl Sink for SocketSink {
     /// Never gives up.
-    async fn deliver(&mut self, bundle: &Bundle) -> Result<u64, DropReason> {
+    async fn deliver(&mut self, bundle: &Message) -> Result<u64, DropReason> {
         self.encoder.encode(bundle);
         while let Err(error) = self.send().await {
             // This waits also after a connection was made: a peer that takes

@@ -2,6 +2,7 @@ use std::io::{Read, Write};
 use std::net::TcpListener;
 use std::os::unix::net::{UnixListener, UnixStream};
 use std::path::Path;
+use std::sync::Arc;
 use std::thread::{self, JoinHandle};
 use std::time::{Duration, Instant};
 
@@ -15,12 +16,12 @@ use crate::wire::descriptor::StreamType;
 
 const BOTH: [Compress; 2] = [Compress::None, Compress::ZLIB];
 
-fn some_bundles() -> Vec<Bundle> {
+fn some_bundles() -> Vec<Arc<Message>> {
     bundles(20_000, &[("a/text", StreamType::Text, &lines(400_000))])
 }
 
-fn decoded(bundles: &[Bundle]) -> Vec<ButlerLogBundle> {
-    bundles.iter().map(Bundle::decode).collect()
+fn decoded(bundles: &[Arc<Message>]) -> Vec<ButlerLogBundle> {
+    bundles.iter().map(|it| it.decode()).collect()
 }
 
 fn unix_sink(path: &Path, compress: Compress) -> SocketSink {
@@ -35,7 +36,7 @@ fn tcp_sink(host: &str, listener: &TcpListener) -> SocketSink {
     SocketSink::new(address, Compress::None)
 }
 
-async fn deliver_all(sink: &mut SocketSink, bundles: &[Bundle]) -> u64 {
+async fn deliver_all(sink: &mut SocketSink, bundles: &[Arc<Message>]) -> u64 {
     let mut bytes = 0;
     for bundle in bundles {
         bytes += sink.deliver(bundle).await.unwrap();

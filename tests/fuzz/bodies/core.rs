@@ -2,8 +2,9 @@
 //! takes, holds and loses bundles.
 
 use std::collections::BTreeMap;
+use std::sync::Arc;
 
-use butler::Bundle;
+use butler::Message;
 use butler::ledger::DropReason;
 use butler::proto::logpb::butler_log_bundle;
 use butler::proto::logpb::log_entry::Content;
@@ -39,7 +40,7 @@ pub fn run(bytes: &[u8]) {
     let mut input = Input::new(bytes);
     let mut driver = Driver::new(&mut input);
     let mut world = World::default();
-    let mut held: Vec<Bundle> = Vec::new();
+    let mut held: Vec<Arc<Message>> = Vec::new();
     while !input.is_empty() {
         let (what, number) = (input.byte(), input.byte() % STREAMS);
         match what % 8 {
@@ -48,16 +49,16 @@ pub fn run(bytes: &[u8]) {
             4 => driver.wait([1, AGE_NS / 2, AGE_NS][usize::from(number) % 3]),
             5 if held.len() < HELD_MAX => {
                 let now = driver.now();
-                held.extend(driver.core.poll_bundle(&now));
+                held.extend(driver.core.poll_message(&now));
             }
             5 | 6 if !held.is_empty() => {
                 let bundle = held.remove(0);
                 world.take_bundle(&bundle);
                 let now = driver.now();
                 if number == 0 {
-                    driver.core.lost(bundle, DropReason::Refused);
+                    driver.core.lost(&now, bundle.ticket(), DropReason::Refused);
                 } else {
-                    driver.core.delivered(&now, bundle, 1);
+                    driver.core.delivered(&now, bundle.ticket(), 1);
                 }
             }
             // Nothing overtakes what the output holds.
@@ -71,7 +72,7 @@ pub fn run(bytes: &[u8]) {
     for bundle in held {
         world.take_bundle(&bundle);
         let now = driver.now();
-        driver.core.delivered(&now, bundle, 1);
+        driver.core.delivered(&now, bundle.ticket(), 1);
     }
     driver.finish(|entry| world.take(&entry));
     world.check();
@@ -112,7 +113,7 @@ impl World {
         }
     }
 
-    fn take_bundle(&mut self, bundle: &Bundle) {
+    fn take_bundle(&mut self, bundle: &Message) {
         for entry in bundle.decode().entries {
             self.take(&entry);
         }

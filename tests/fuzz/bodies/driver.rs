@@ -77,7 +77,7 @@ impl Driver {
     /// each stream.
     pub fn pump(&mut self, mut take: impl FnMut(butler_log_bundle::Entry)) {
         let now = self.now();
-        while let Some(bundle) = self.core.poll_bundle(&now) {
+        while let Some(bundle) = self.core.poll_message(&now) {
             self.gather.message(&bundle);
             let message = self.gather.concat();
             self.gather.clear();
@@ -87,7 +87,8 @@ impl Driver {
             assert!(view.data.len() <= self.limits.max);
             let decoded = view.bundle().expect("a bundle");
             decoded.entries.into_iter().for_each(&mut take);
-            self.core.delivered(&now, bundle, message.len() as u64);
+            self.core
+                .delivered(&now, bundle.ticket(), message.len() as u64);
         }
     }
 

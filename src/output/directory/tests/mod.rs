@@ -14,8 +14,8 @@ use serde_json::Value;
 use tempfile::TempDir;
 
 use super::*;
-use crate::bundle::{BundleLimits, Identity};
 use crate::core::{Core, CoreConfig};
+use crate::delivery::message::{BundleLimits, Identity};
 use crate::stream::StreamKey;
 use crate::time::Moment;
 use crate::wire::descriptor::{StreamProperties, Tags};
@@ -62,11 +62,11 @@ impl Bench {
 
     /// What is there goes to the sink, as one bundle if it fits.
     async fn pump(&mut self) {
-        while let Some(bundle) = self.core.poll_bundle(&NOW) {
+        while let Some(message) = self.core.poll_message(&NOW) {
             let mut outcome = Outcome::default();
-            outcome.begin();
-            self.sink.deliver(&bundle, &mut outcome).await;
-            self.core.settle(&NOW, bundle, &mut outcome);
+            outcome.begin(message.ticket());
+            self.sink.deliver(&message, &mut outcome).await;
+            self.core.settle(&NOW, &mut outcome);
         }
     }
 
@@ -74,7 +74,7 @@ impl Bench {
     async fn settle(&mut self) {
         let mut outcome = Outcome::default();
         self.sink.finish(&mut outcome).await;
-        self.core.settle_later(&mut outcome);
+        self.core.settle(&NOW, &mut outcome);
     }
 
     /// Brings all to its end.
@@ -82,7 +82,7 @@ impl Bench {
         self.settle().await;
         let mut outcome = Outcome::default();
         self.sink.give_up(&mut outcome);
-        self.core.settle_later(&mut outcome);
+        self.core.settle(&NOW, &mut outcome);
         assert_eq!(self.core.account().pending(), 0);
     }
 

@@ -1,23 +1,27 @@
-//! A bundle that is cut: the staged entries of some streams, and how they
-//! become one `ButlerLogBundle`.
+//! What outputs get: a bundle that is cut, with the staged entries of some
+//! streams.
 //!
-//! Entries lie encoded in one staging segment, in the order in which they
-//! were read. Each stream's entries are a chain of parts of it. [`Gather`]
-//! puts the chains together with what stands around them on the wire; large
-//! parts are shared, not copied.
+//! Entries lie encoded in one staging segment, in the order in which they were
+//! read. Each stream's entries are a chain of parts of it;
+//! [`Gather`](super::gather::Gather) puts the chains together with what stands
+//! around them on the wire.
+//!
+//! A message has all that it is about in itself: it outlives its streams and
+//! can be sent to another thread. Where the bytes of a stream went is not in it
+//! but in the core's account of the stream, which an
+//! [`Outcome`](super::outcome::Outcome) moves.
 
-use std::cell::Cell;
-use std::rc::Rc;
+use std::sync::Arc;
 
-use bytes::{BufMut, Bytes, BytesMut};
-use prost::Message;
+use bytes::Bytes;
+use prost::Message as _;
 use prost_types::Timestamp;
 
-use crate::ledger::Account;
+use super::gather::Gather;
 use crate::proto::logpb;
 use crate::secret::Secret;
+use crate::stream::StreamKey;
 use crate::wire::descriptor::StreamType;
-use crate::wire::message::{self, Compression};
 use crate::wire::name::StreamName;
 use crate::wire::varint;
 
@@ -54,25 +58,22 @@ impl Identity {
     }
 }
 
-/// A stream, as its bundles know it.
+/// What does not change of a stream, for all who deal with it.
 #[derive(Debug)]
 pub struct StreamInfo {
+    /// Finds it in the core while it is open.
+    pub(crate) key: StreamKey,
     /// Its name.
     pub name: StreamName,
     /// How it is cut into entries.
     pub stream_type: StreamType,
     /// The descriptor, encoded as field 1 of a bundle's Entry.
     pub(crate) descriptor_field: Box<[u8]>,
-    /// Where its bytes went.
-    pub(crate) account: Account,
-    /// Bundles that it is in.
-    pub(crate) bundles: Cell<u32>,
-    /// Its client is gone: it is kept for its bundles alone.
-    pub(crate) ended: Cell<bool>,
 }
 
 impl StreamInfo {
     pub(crate) fn new(
+        key: StreamKey,
         name: StreamName,
         stream_type: StreamType,
         descriptor: &logpb::LogStreamDescriptor,
@@ -82,23 +83,16 @@ impl StreamInfo {
             .encode_length_delimited(&mut field)
             .expect("a vector grows as needed");
         Self {
+            key,
             name,
             stream_type,
             descriptor_field: field.into(),
-            account: Account::default(),
-            bundles: Cell::new(0),
-            ended: Cell::new(false),
         }
     }
 
     /// Bytes of memory.
     pub(crate) fn memory(&self) -> usize {
         size_of::<Self>() + self.name.as_str().len() + self.descriptor_field.len()
-    }
-
-    /// Where its bytes went.
-    pub fn account(&self) -> &Account {
-        &self.account
     }
 
     /// The descriptor, decoded.
@@ -125,24 +119,26 @@ pub(crate) struct Part {
     pub read_ns: u64,
 }
 
-/// What a bundle holds of one stream.
+/// What a message has of one stream.
 #[derive(Debug)]
-pub struct BundleStream {
+pub struct MessageStream {
     /// The stream.
-    pub info: Rc<StreamInfo>,
+    pub info: Arc<StreamInfo>,
     /// The stream has ended with this as its last stream index.
     pub terminal: Option<u64>,
-    /// The client's bytes that these entries stand for.
+    /// The client's bytes that its entries here stand for.
     pub client_bytes: u64,
+    /// How many entries of it are here.
+    pub entries: u32,
     pub(crate) first: u32,
     pub(crate) last: u32,
     /// Encoded bytes of its parts.
     pub(crate) len: usize,
 }
 
-impl BundleStream {
+impl MessageStream {
     /// Bytes of the Entry message.
-    fn entry_len(&self) -> usize {
+    pub(super) fn entry_len(&self) -> usize {
         let terminal = match self.terminal {
             None => 0,
             Some(0) => 2,
@@ -152,14 +148,20 @@ impl BundleStream {
     }
 }
 
-/// A bundle that is cut and waits for its output.
+/// Tells messages apart: they are numbered in the order in which they were
+/// cut, and an outcome names the one that it is of.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash)]
+pub struct Ticket(pub(crate) u64);
+
+/// See the module.
 #[derive(Debug)]
-pub struct Bundle {
+pub struct Message {
+    pub(crate) ticket: Ticket,
     pub(crate) segment: Bytes,
     /// Bytes of memory that it takes.
     pub(crate) memory: usize,
     pub(crate) parts: Vec<Part>,
-    pub(crate) streams: Vec<BundleStream>,
+    pub(crate) streams: Vec<MessageStream>,
     /// When it was begun.
     pub(crate) begun: Timestamp,
     /// Fields 4 to 6, the secret among them.
@@ -167,13 +169,19 @@ pub struct Bundle {
     pub(crate) entries: u64,
 }
 
-/// Parts up to this size are copied beside what stands around them: one more
-/// slice to write costs more than the copy.
-const COPY_MAX: usize = 1024;
+const _: () = {
+    const fn can_be_sent_away<T: Send + Sync + 'static>() {}
+    can_be_sent_away::<Message>();
+};
 
-impl Bundle {
+impl Message {
+    /// By which its outcome is told.
+    pub fn ticket(&self) -> Ticket {
+        self.ticket
+    }
+
     /// The streams in it.
-    pub fn streams(&self) -> &[BundleStream] {
+    pub fn streams(&self) -> &[MessageStream] {
         &self.streams
     }
 
@@ -183,12 +191,12 @@ impl Bundle {
     }
 
     /// A stream's entries, as slices that hold one or more `logs` fields.
-    pub fn logs<'a>(&'a self, stream: &'a BundleStream) -> impl Iterator<Item = &'a [u8]> {
+    pub fn logs<'a>(&'a self, stream: &'a MessageStream) -> impl Iterator<Item = &'a [u8]> {
         self.chain(stream)
             .map(|part| &self.segment[part.start as usize..(part.start + part.len) as usize])
     }
 
-    fn chain<'a>(&'a self, stream: &BundleStream) -> impl Iterator<Item = &'a Part> {
+    pub(super) fn chain<'a>(&'a self, stream: &MessageStream) -> impl Iterator<Item = &'a Part> {
         let mut at = stream.first;
         std::iter::from_fn(move || {
             let part = self.parts.get(at as usize)?;
@@ -210,13 +218,7 @@ impl Bundle {
         2 + self.begun.encoded_len() + entries + self.identity.expose().len()
     }
 
-    /// Bytes of it that are not in large parts.
-    fn heads_len(&self) -> usize {
-        let large = self.parts.iter().map(|part| part.len as usize);
-        self.len() - large.filter(|len| *len > COPY_MAX).sum::<usize>()
-    }
-
-    /// A bundle always has a stream.
+    /// A message always has a stream.
     pub fn is_empty(&self) -> bool {
         self.streams.is_empty()
     }
@@ -240,110 +242,6 @@ pub(crate) fn bundle_overhead_max(identity: &Secret) -> usize {
 
 pub(crate) fn encode_identity(identity: &Identity) -> Secret {
     identity.encode()
-}
-
-/// Puts bundles together for the wire. Reused, it allocates nothing.
-#[derive(Debug, Default)]
-pub struct Gather {
-    heads: BytesMut,
-    pieces: Vec<Bytes>,
-    len: usize,
-}
-
-impl Gather {
-    /// What was gathered, in order.
-    pub fn pieces(&self) -> &[Bytes] {
-        &self.pieces
-    }
-
-    /// Bytes in all pieces.
-    pub fn len(&self) -> usize {
-        self.len
-    }
-
-    /// Nothing was gathered.
-    pub fn is_empty(&self) -> bool {
-        self.len == 0
-    }
-
-    /// All pieces in one.
-    pub fn concat(&self) -> Vec<u8> {
-        self.pieces.concat()
-    }
-
-    /// Lets go of the bundle.
-    pub fn clear(&mut self) {
-        self.pieces.clear();
-        self.len = 0;
-    }
-
-    /// Gathers the `ButlerLogBundle`.
-    pub fn bundle(&mut self, bundle: &Bundle) {
-        self.clear();
-        self.heads.reserve(bundle.heads_len());
-        self.put_bundle(bundle);
-    }
-
-    /// Gathers the message, uncompressed.
-    pub fn message(&mut self, bundle: &Bundle) {
-        self.clear();
-        self.heads
-            .reserve(message::FRAMES_LEN_MAX + bundle.heads_len());
-        let mut frames = [0; message::FRAMES_LEN_MAX];
-        let used = message::put_frames(&mut frames, Compression::None, bundle.len());
-        self.heads.put_slice(&frames[..used]);
-        self.put_bundle(bundle);
-    }
-
-    fn put_bundle(&mut self, bundle: &Bundle) {
-        self.heads.put_u8(0x12);
-        bundle
-            .begun
-            .encode_length_delimited(&mut self.heads)
-            .expect("a buffer grows as needed");
-        for stream in &bundle.streams {
-            self.heads.put_u8(0x1a);
-            self.put_varint(stream.entry_len() as u64);
-            self.heads.put_slice(&stream.info.descriptor_field);
-            if let Some(index) = stream.terminal {
-                self.heads.put_slice(&[0x18, 1]);
-                if index != 0 {
-                    self.heads.put_u8(0x20);
-                    self.put_varint(index);
-                }
-            }
-            for part in bundle.chain(stream) {
-                let range = part.start as usize..(part.start + part.len) as usize;
-                if range.len() <= COPY_MAX {
-                    self.heads.put_slice(&bundle.segment[range]);
-                } else {
-                    self.end_heads();
-                    self.push(bundle.segment.slice(range));
-                }
-            }
-        }
-        self.heads.put_slice(bundle.identity.expose());
-        self.end_heads();
-    }
-
-    fn put_varint(&mut self, value: u64) {
-        let mut bytes = [0; varint::MAX_LEN];
-        let used = varint::put(&mut bytes, value);
-        self.heads.put_slice(&bytes[..used]);
-    }
-
-    /// Makes a piece of the heads so far.
-    fn end_heads(&mut self) {
-        if !self.heads.is_empty() {
-            let piece = self.heads.split().freeze();
-            self.push(piece);
-        }
-    }
-
-    fn push(&mut self, piece: Bytes) {
-        self.len += piece.len();
-        self.pieces.push(piece);
-    }
 }
 
 #[cfg(test)]

@@ -1,10 +1,8 @@
-//! What became of a bundle at its output: of each stream how much is
+//! What became of a message at its output: of each stream how much is
 //! delivered, and why the rest is not.
 
-use std::rc::Rc;
-
-use crate::bundle::StreamInfo;
-use crate::ledger::DropReason;
+use super::message::Ticket;
+use crate::ledger::{Account, DropReason};
 use crate::wire::name::StreamName;
 
 /// See the module.
@@ -14,36 +12,38 @@ use crate::wire::name::StreamName;
 /// that sends whole messages only says whether it could.
 #[derive(Debug, Default)]
 pub struct Outcome {
+    /// Of the message; `None`: so far it is about earlier ones only.
+    ticket: Option<Ticket>,
     /// Bytes that the output took, as it counts them.
     bytes_out: u64,
     /// Why what nobody noted is lost; `None`: it is delivered.
     lost: Option<DropReason>,
-    /// What is noted of the bundle's streams, by their position in it. Those
+    /// What is noted of the message's streams, by their position in it. Those
     /// behind its end have nothing noted.
     parts: Vec<Part>,
     /// The output has no mark of a stream's end, so none can be lost.
     without_ends: bool,
-    /// What became of bytes of earlier bundles.
+    /// What became of bytes of earlier messages.
     later: Vec<Later>,
 }
 
-/// What is noted of one stream of the bundle, in bytes of its client.
+/// What is noted of one stream of the message, in bytes of its client.
 #[derive(Debug, Clone, Copy, Default)]
 pub(crate) struct Part {
     /// They are where they should be.
     pub delivered: u64,
     /// The output keeps them: what becomes of them is told later.
     pub held: u64,
+    /// The output keeps them where they outlive the butler.
+    pub stored: u64,
     /// Why the others are lost, if not for the reason that all have.
     pub dropped: Option<DropReason>,
 }
 
-/// What became of bytes after the outcome of their bundle was told.
+/// What became of bytes after the outcome of their message was told.
 #[derive(Debug, Clone)]
 pub(crate) struct Later {
     pub stream: StreamName,
-    /// As its bundles know it, while the output knows that too.
-    pub info: Option<Rc<StreamInfo>>,
     pub bytes: u64,
     pub fate: Fate,
 }
@@ -64,6 +64,7 @@ pub(crate) enum Fate {
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(crate) struct Split {
     pub delivered: u64,
+    pub stored: u64,
     pub dropped: u64,
     /// Of those dropped.
     pub reason: Option<DropReason>,
@@ -71,26 +72,40 @@ pub(crate) struct Split {
     pub end_lost: bool,
 }
 
+impl Split {
+    /// Moves the bytes in the account of their stream, or of all.
+    pub fn book(&self, account: &mut Account) {
+        account.deliver(self.delivered);
+        account.store(self.stored);
+        if let Some(reason) = self.reason {
+            account.drop(reason, self.dropped);
+        }
+    }
+}
+
 impl Outcome {
-    /// All of the bundle is delivered, as `bytes_out` bytes.
-    pub fn delivered(bytes_out: u64) -> Self {
+    /// All of the message is delivered, as `bytes_out` bytes.
+    pub fn delivered(ticket: Ticket, bytes_out: u64) -> Self {
         Self {
+            ticket: Some(ticket),
             bytes_out,
             ..Self::default()
         }
     }
 
     /// None of it is, and won't be.
-    pub fn lost(reason: DropReason) -> Self {
+    pub fn lost(ticket: Ticket, reason: DropReason) -> Self {
         Self {
+            ticket: Some(ticket),
             lost: Some(reason),
             ..Self::default()
         }
     }
 
-    /// Begins with a bundle, of which nothing is delivered yet. What is known
+    /// Begins with a message, of which nothing is delivered yet. What is known
     /// of earlier ones stays until it is taken.
-    pub(crate) fn begin(&mut self) {
+    pub(crate) fn begin(&mut self, ticket: Ticket) {
+        self.ticket = Some(ticket);
         self.lost = Some(DropReason::Undelivered);
         self.parts.clear();
     }
@@ -101,7 +116,12 @@ impl Outcome {
         self
     }
 
-    /// The output is done with the bundle: what has no note is delivered, or
+    /// The message that this is the outcome of, for once.
+    pub(crate) fn take_ticket(&mut self) -> Option<Ticket> {
+        self.ticket.take()
+    }
+
+    /// The output is done with the message: what has no note is delivered, or
     /// lost for that reason.
     pub(crate) fn end(&mut self, result: Result<u64, DropReason>) {
         match result {
@@ -131,43 +151,36 @@ impl Outcome {
         &mut self.parts[at]
     }
 
-    /// Something became of bytes of an earlier bundle.
+    /// Something became of bytes of an earlier message.
     pub(crate) fn later(&mut self, later: Later) {
         if later.bytes > 0 {
             self.later.push(later);
         }
     }
 
-    /// What becomes of the `bytes` that the bundle has of the stream at that
+    /// What becomes of the `bytes` that the message has of the stream at that
     /// position.
     pub(crate) fn split(&self, at: usize, bytes: u64) -> Split {
         let part = self.parts.get(at).copied().unwrap_or_default();
-        let held = part.held.min(bytes);
+        let stored = part.stored.min(bytes);
+        let rest = bytes - stored - part.held.min(bytes - stored);
         let reason = part.dropped.or(self.lost);
         let delivered = match reason {
-            None => bytes - held,
-            Some(_) => part.delivered.min(bytes - held),
+            None => rest,
+            Some(_) => part.delivered.min(rest),
         };
         Split {
             delivered,
-            dropped: bytes - held - delivered,
+            stored,
+            dropped: rest - delivered,
             reason,
             end_lost: self.lost.is_some() && !self.without_ends,
         }
     }
 
-    /// What became of bytes of earlier bundles.
+    /// What became of bytes of earlier messages.
     pub(crate) fn take_later(&mut self) -> Vec<Later> {
         std::mem::take(&mut self.later)
-    }
-}
-
-impl From<Result<u64, DropReason>> for Outcome {
-    fn from(result: Result<u64, DropReason>) -> Self {
-        match result {
-            Ok(bytes_out) => Self::delivered(bytes_out),
-            Err(reason) => Self::lost(reason),
-        }
     }
 }
 
@@ -182,9 +195,9 @@ mod tests {
 
     #[test]
     fn whole_bundles() {
-        assert_eq!(split(&Outcome::from(Ok(77)), 3), (10, 0, None));
+        assert_eq!(split(&Outcome::delivered(Ticket(1), 77), 3), (10, 0, None));
         let refused = Some(DropReason::Refused);
-        let outcome = Outcome::from(Err(DropReason::Refused));
+        let outcome = Outcome::lost(Ticket(1), DropReason::Refused);
         assert_eq!(split(&outcome, 3), (0, 10, refused));
         assert!(outcome.split(0, 0).end_lost);
         assert!(!outcome.without_ends().split(0, 0).end_lost);
@@ -193,11 +206,12 @@ mod tests {
     #[test]
     fn stream_by_stream() {
         let mut outcome = Outcome::default();
-        outcome.begin();
+        outcome.begin(Ticket(1));
         outcome.part(1).delivered += 4;
         *outcome.part(2) = Part {
             delivered: 3,
             held: 2,
+            stored: 0,
             dropped: Some(DropReason::Refused),
         };
         // It is stopped here.
@@ -210,6 +224,12 @@ mod tests {
         outcome.end(Ok(9));
         assert_eq!(split(&outcome, 0), (10, 0, None));
         assert_eq!(split(&outcome, 2), (3, 5, refused));
+        // What is stored is neither delivered nor dropped.
+        outcome.part(4).stored = 6;
+        assert_eq!(
+            (outcome.split(4, 10).stored, split(&outcome, 4)),
+            (6, (4, 0, None))
+        );
         // What our own words take is not the client's.
         outcome.part(3).dropped = refused;
         outcome.part(3).delivered = 50;

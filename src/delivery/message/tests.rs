@@ -1,7 +1,10 @@
+use std::sync::Arc;
+
 use super::*;
+use crate::delivery::gather::{COPY_MAX, heads_len};
 use crate::proto::logpb::butler_log_bundle::Entry;
 use crate::proto::logpb::{ButlerLogBundle, LogEntry, LogStreamDescriptor, Text};
-use crate::wire::message::MessageView;
+use crate::wire::message::{FRAMES_LEN_MAX, MessageView};
 
 const BEGUN: Timestamp = Timestamp {
     seconds: 1_700_000_000,
@@ -23,10 +26,11 @@ fn descriptor(name: &str) -> LogStreamDescriptor {
     }
 }
 
-fn info(name: &str) -> Rc<StreamInfo> {
+fn info(name: &str) -> Arc<StreamInfo> {
     let name: StreamName = name.parse().unwrap();
     let descriptor = descriptor(name.as_str());
-    Rc::new(StreamInfo::new(name, StreamType::Text, &descriptor))
+    let key = StreamKey::from_u64(0);
+    Arc::new(StreamInfo::new(key, name, StreamType::Text, &descriptor))
 }
 
 /// An entry whose field in the bundle has `len` bytes.
@@ -56,7 +60,7 @@ fn field(entry: &LogEntry) -> Vec<u8> {
 
 /// What is staged in a bundle: for each part its stream and its entries.
 struct Staged {
-    bundle: Bundle,
+    bundle: Message,
     expected: ButlerLogBundle,
 }
 
@@ -64,7 +68,8 @@ struct Staged {
 fn staged(parts: &[(usize, &[LogEntry])], terminals: &[Option<u64>]) -> Staged {
     let identity = identity();
     let mut segment = Vec::new();
-    let mut bundle = Bundle {
+    let mut bundle = Message {
+        ticket: Ticket(1),
         segment: Bytes::new(),
         memory: 0,
         parts: Vec::new(),
@@ -82,10 +87,11 @@ fn staged(parts: &[(usize, &[LogEntry])], terminals: &[Option<u64>]) -> Staged {
     };
     for (at, terminal) in terminals.iter().enumerate() {
         let name = format!("s/{at}");
-        bundle.streams.push(BundleStream {
+        bundle.streams.push(MessageStream {
             info: info(&name),
             terminal: *terminal,
             client_bytes: 0,
+            entries: 0,
             first: NO_PART,
             last: NO_PART,
             len: 0,
@@ -169,12 +175,12 @@ fn small_parts_are_copied() {
     let lens: Vec<_> = gather.pieces().iter().map(Bytes::len).collect();
     assert_eq!(lens.len(), 3, "{lens:?}");
     assert_eq!(lens[1], COPY_MAX + 1);
-    assert_eq!(bundle.heads_len(), lens[0] + lens[2]);
+    assert_eq!(heads_len(&bundle), lens[0] + lens[2]);
 
     // No more memory is taken than what is copied needs.
     let mut gather = Gather::default();
     gather.message(&bundle);
-    assert!(gather.heads.capacity() < message::FRAMES_LEN_MAX);
+    assert!(gather.heads.capacity() < FRAMES_LEN_MAX);
 }
 
 #[test]

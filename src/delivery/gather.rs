@@ -1,0 +1,122 @@
+//! Puts messages together for the wire: the chains of their entries, with what
+//! stands around them. Large parts are shared, not copied.
+
+use bytes::{BufMut, Bytes, BytesMut};
+use prost::Message as _;
+
+use super::message::Message;
+use crate::wire::message::{Compression, FRAMES_LEN_MAX, put_frames};
+use crate::wire::varint;
+
+/// Parts up to this size are copied beside what stands around them: one more
+/// slice to write costs more than the copy.
+pub(super) const COPY_MAX: usize = 1024;
+
+/// Bytes of the message that are not in large parts.
+pub(super) fn heads_len(message: &Message) -> usize {
+    let large = message.parts.iter().map(|part| part.len as usize);
+    message.len() - large.filter(|len| *len > COPY_MAX).sum::<usize>()
+}
+
+/// Puts messages together. Reused, it allocates nothing.
+#[derive(Debug, Default)]
+pub struct Gather {
+    pub(super) heads: BytesMut,
+    pieces: Vec<Bytes>,
+    len: usize,
+}
+
+impl Gather {
+    /// What was gathered, in order.
+    pub fn pieces(&self) -> &[Bytes] {
+        &self.pieces
+    }
+
+    /// Bytes in all pieces.
+    pub fn len(&self) -> usize {
+        self.len
+    }
+
+    /// Nothing was gathered.
+    pub fn is_empty(&self) -> bool {
+        self.len == 0
+    }
+
+    /// All pieces in one.
+    pub fn concat(&self) -> Vec<u8> {
+        self.pieces.concat()
+    }
+
+    /// Lets go of the message.
+    pub fn clear(&mut self) {
+        self.pieces.clear();
+        self.len = 0;
+    }
+
+    /// Gathers the `ButlerLogBundle`.
+    pub fn bundle(&mut self, message: &Message) {
+        self.clear();
+        self.heads.reserve(heads_len(message));
+        self.put_bundle(message);
+    }
+
+    /// Gathers the message, uncompressed.
+    pub fn message(&mut self, message: &Message) {
+        self.clear();
+        self.heads.reserve(FRAMES_LEN_MAX + heads_len(message));
+        let mut frames = [0; FRAMES_LEN_MAX];
+        let used = put_frames(&mut frames, Compression::None, message.len());
+        self.heads.put_slice(&frames[..used]);
+        self.put_bundle(message);
+    }
+
+    fn put_bundle(&mut self, message: &Message) {
+        self.heads.put_u8(0x12);
+        message
+            .begun
+            .encode_length_delimited(&mut self.heads)
+            .expect("a buffer grows as needed");
+        for stream in &message.streams {
+            self.heads.put_u8(0x1a);
+            self.put_varint(stream.entry_len() as u64);
+            self.heads.put_slice(&stream.info.descriptor_field);
+            if let Some(index) = stream.terminal {
+                self.heads.put_slice(&[0x18, 1]);
+                if index != 0 {
+                    self.heads.put_u8(0x20);
+                    self.put_varint(index);
+                }
+            }
+            for part in message.chain(stream) {
+                let range = part.start as usize..(part.start + part.len) as usize;
+                if range.len() <= COPY_MAX {
+                    self.heads.put_slice(&message.segment[range]);
+                } else {
+                    self.end_heads();
+                    self.push(message.segment.slice(range));
+                }
+            }
+        }
+        self.heads.put_slice(message.identity.expose());
+        self.end_heads();
+    }
+
+    fn put_varint(&mut self, value: u64) {
+        let mut bytes = [0; varint::MAX_LEN];
+        let used = varint::put(&mut bytes, value);
+        self.heads.put_slice(&bytes[..used]);
+    }
+
+    /// Makes a piece of the heads so far.
+    fn end_heads(&mut self) {
+        if !self.heads.is_empty() {
+            let piece = self.heads.split().freeze();
+            self.push(piece);
+        }
+    }
+
+    fn push(&mut self, piece: Bytes) {
+        self.len += piece.len();
+        self.pieces.push(piece);
+    }
+}
