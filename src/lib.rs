@@ -56,6 +56,7 @@ pub mod core;
 mod delivery;
 pub mod edge;
 mod escape;
+mod layout;
 pub mod ledger;
 pub mod limits;
 mod memory;

@@ -21,7 +21,7 @@ use std::path::{Component, Path, PathBuf};
 use prost_types::Timestamp;
 
 use crate::edge::clock;
-use crate::output::directory::mark::MARK;
+use crate::layout::MARK;
 
 /// The directory of runs, in the current one.
 pub(super) const RUNS: &str = "butler-logs";

@@ -9,8 +9,8 @@ use super::report::Report;
 use super::sink::{Piece, Sink};
 use super::streams::{StreamId, Streams};
 use super::tree::{Kind, Tree, join};
+use crate::layout;
 use crate::limits::DATAGRAM_MAX;
-use crate::output::directory::layout;
 
 /// How many numbers are found at a time behind one that is missing.
 const LATER_MAX: usize = 65_536;

@@ -26,9 +26,9 @@ use super::sink::Sink;
 use super::streams::{Origin, StreamId, Streams};
 use super::trace::Trace;
 use super::tree::{Identity, Kind, Tree, join};
+use crate::layout::mark::Marked;
+use crate::layout::{self, MARK};
 use crate::limits::CAT_HELD_MAX;
-use crate::output::directory::layout;
-use crate::output::directory::mark::{MARK, Marked};
 use crate::proto::logpb::LogStreamDescriptor;
 use crate::wire::descriptor::StreamType;
 

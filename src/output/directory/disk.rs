@@ -11,11 +11,11 @@ use rustix::io::{Errno, write};
 
 use super::beneath::{self, Directory, Identity, Obstacle, Root};
 use super::contents::{Done, Piece};
-use super::layout;
 use super::meta;
 use super::open_files::{Handle, OpenFiles};
 use crate::delivery::message::StreamInfo;
 use crate::delivery::outcome::{Fate, Later};
+use crate::layout;
 use crate::limits::{BACKOFF_FIRST, DIRECTORY_SPARE, LINK_CHECK_INTERVAL};
 use crate::wire::descriptor::StreamType;
 use crate::wire::name::StreamName;

@@ -14,8 +14,7 @@ use rustix::io::Errno;
 
 use super::beneath::{Directory, Obstacle, Root};
 use super::disk::{DISPLACED_MAX, remove_datagrams};
-use super::layout;
-use super::mark::MARK;
+use crate::layout::{self, MARK};
 use crate::wire::name::StreamName;
 
 /// A directory in which something was when this run began.

@@ -1,44 +1,9 @@
 //! The directory output: every stream has a file with the bytes that its
 //! client sent.
 //!
-//! # Layout
-//!
-//! The segments of a stream's name are its path. Of stream `a/b` there are
-//!
-//! * `a/b`, if it is text or binary: what its client wrote, to the byte;
-//! * `a/_00000.b`, `a/_00001.b` and so on, if it is of datagrams: one file
-//!   each, the number with five digits or as many as it needs. Those of an
-//!   earlier run are removed when the stream begins;
-//! * `a/.meta.b`: its descriptor, as protobuf JSON. It is made with the
-//!   stream's first bundle, and is complete from the moment it is there (a
-//!   butler that is killed may leave `a/.meta~.b`, which is none); a stream
-//!   without entries has no files at all.
-//!
-//! A stream of an earlier run goes when one of its name is registered, before
-//! there is anything of the new one: see [`earlier`].
-//!
-//! Beside them is `.butler-run`, which says whose the directory is and which
-//! streams this run has written: see [`mark`].
-//!
-//! Two rules change a segment's name on disk, by means of `~`, which no
-//! stream name has ([`layout`] has them as functions):
-//!
-//! * a name has 32 segments at most: of a longer one all that is behind the
-//!   31st `/` is the last. A segment of more than 200 bytes, or with a `/`,
-//!   becomes its first 135 with `~` for each `/`, a `~`, and the 64 hexadecimal
-//!   digits of its SHA-256: no two have the same;
-//! * `~` is appended, as often as needed, where the place is taken: a
-//!   directory's by a file or a link, a file's by a directory (or by anything
-//!   else that can't be removed). So after `a`, the stream `a/b` is in
-//!   `a~/b`; after `a/b`, the stream `a` is in `a~`. What an earlier run left
-//!   counts: its directories are used, its files are replaced where we need
-//!   files and are in the way where we need directories.
-//!
-//! The other files follow the name that was found: `.meta.a~`,
-//! `_00000.a~`. So a reader goes the other way: it looks for `.meta.NAME`,
-//! reads the stream's own name and type in it, and finds the content beside
-//! it. (If a directory stands where a datagram belongs, the number gets the
-//! `~`: `_00007~.b`.)
+//! Where that is stands in [`layout`](crate::layout). A stream of an earlier run goes when one
+//! of its name is registered, before there is anything of the new one: see
+//! [`earlier`].
 //!
 //! # What must hold
 //!
@@ -78,8 +43,7 @@ mod beneath;
 mod contents;
 mod disk;
 mod earlier;
-pub(crate) mod layout;
-pub(crate) mod mark;
+mod mark;
 mod meta;
 mod open_files;
 mod streams;

@@ -3,8 +3,10 @@
 use std::fs::File;
 use std::os::unix::fs::symlink;
 
-use super::mark::{List, MARK, Mark, MarkError, Marked};
+use super::mark::{List, Mark, MarkError};
 use super::*;
+use crate::layout::MARK;
+use crate::layout::mark::Marked;
 
 fn marked(directory: &Path) -> Marked {
     Marked::read(File::open(directory.join(MARK)).unwrap()).unwrap()

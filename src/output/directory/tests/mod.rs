@@ -16,6 +16,7 @@ use tempfile::TempDir;
 use super::*;
 use crate::core::{Core, CoreConfig};
 use crate::delivery::message::{BundleLimits, Identity};
+use crate::layout;
 use crate::stream::StreamKey;
 use crate::time::Moment;
 use crate::wire::descriptor::{StreamProperties, Tags};
