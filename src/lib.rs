@@ -64,6 +64,7 @@ pub mod output;
 pub mod pairs;
 mod process;
 pub mod proto;
+pub mod read;
 mod secret;
 mod segments;
 pub mod stats;

@@ -144,22 +144,22 @@ pub const ROUND_MAX: usize = 1024;
 /// How long to wait before accepting again when descriptors have run out.
 pub const ACCEPT_RETRY: Duration = Duration::from_millis(100);
 
-/// What `cat` holds of what it knows of streams, by [`CAT_STREAM_COST`]: some
+/// What `cat` holds of what it knows of streams, by [`READ_STREAM_COST`]: some
 /// 400,000 of them with short names, 50,000 with the longest. With what follows
 /// it needs less than 512 MiB, whatever it reads.
-pub const CAT_STREAMS_MAX: usize = 256 * 1024 * 1024;
+pub const READ_STREAMS_MAX: usize = 256 * 1024 * 1024;
 /// What a stream costs `cat`, besides its names and tags, about.
-pub const CAT_STREAM_COST: usize = 640;
+pub const READ_STREAM_COST: usize = 640;
 /// What a tag costs it besides key and value, about.
-pub const CAT_TAG_COST: usize = 160;
+pub const READ_TAG_COST: usize = 160;
 /// Runs with the same prefix, in files, that `cat` tells apart.
-pub const CAT_RUNS_MAX: u32 = 1000;
+pub const READ_RUNS_MAX: u32 = 1000;
 /// What `cat` holds of entries that came before their turn: so much of those
 /// early in their own stream, and as much of those early among the streams.
 /// Our own outputs are in order, or out of it by a bundle or two.
-pub const CAT_HELD_MAX: usize = 64 * 1024 * 1024;
+pub const READ_HELD_MAX: usize = 64 * 1024 * 1024;
 /// A longer line is shown in pieces where it can't be passed through.
-pub const CAT_LINE_MAX: usize = 1024 * 1024;
+pub const READ_LINE_MAX: usize = 1024 * 1024;
 /// A descriptor's JSON file at most: a header's, with a good many global tags.
 pub const META_JSON_MAX: u64 = 8 * 1024 * 1024;
 /// The list of a directory's streams at most, as `cat` reads it: a million

@@ -5,9 +5,9 @@
 
 use std::io::{self, BufWriter, Write};
 
-use super::sink::{Piece, Sink};
-use super::streams::{Origin, StreamId, Streams};
+use super::Sink;
 use crate::escape::is_hidden;
+use crate::read::{Catalog, Event, Fragment, Origin, StreamId};
 use crate::wire::bundle_view::LogView;
 use crate::wire::walk::{ContentView, lines};
 
@@ -24,11 +24,11 @@ impl<'a> Json<'a> {
     }
 }
 
-impl Sink for Json<'_> {
-    fn entry(&mut self, streams: &Streams, id: StreamId, log: &LogView<'_>) -> io::Result<()> {
+impl Json<'_> {
+    fn entry(&mut self, catalog: &Catalog, id: StreamId, log: &LogView<'_>) -> io::Result<()> {
         let out = &mut self.out;
-        head(out, streams, id)?;
-        let base = streams.get(id).descriptor.timestamp.unwrap_or_default();
+        head(out, catalog, id)?;
+        let base = catalog.get(id).descriptor.timestamp.unwrap_or_default();
         write!(
             out,
             ",\"stream_index\":{},\"prefix_index\":{},\"sequence\":{},\"timestamp\":\"{}\"",
@@ -63,11 +63,16 @@ impl Sink for Json<'_> {
         out.write_all(b"}\n")
     }
 
-    fn piece(&mut self, streams: &Streams, id: StreamId, piece: &Piece<'_>) -> io::Result<()> {
+    fn fragment(
+        &mut self,
+        catalog: &Catalog,
+        id: StreamId,
+        fragment: Fragment<'_>,
+    ) -> io::Result<()> {
         let out = &mut self.out;
-        head(out, streams, id)?;
-        match *piece {
-            Piece::Line {
+        head(out, catalog, id)?;
+        match fragment {
+            Fragment::Line {
                 number,
                 value,
                 delimiter,
@@ -75,19 +80,29 @@ impl Sink for Json<'_> {
                 write!(out, ",\"line\":{number},")?;
                 line(out, value, delimiter)?;
             }
-            Piece::Binary { offset, data } => {
+            Fragment::Binary { offset, data } => {
                 write!(out, ",\"offset\":{offset},\"data\":")?;
                 base64(out, data)?;
             }
-            Piece::Datagram { sequence, data } => {
+            Fragment::Datagram { sequence, data } => {
                 write!(out, ",\"sequence\":{sequence},\"data\":")?;
                 base64(out, data)?;
             }
         }
         out.write_all(b"}\n")
     }
+}
 
-    fn finish(&mut self, _streams: &Streams) -> io::Result<()> {
+impl Sink for Json<'_> {
+    fn take(&mut self, catalog: &Catalog, event: &Event<'_>) -> io::Result<()> {
+        match *event {
+            Event::Entry(id, ref log) => self.entry(catalog, id, log),
+            Event::Fragment(id, fragment) => self.fragment(catalog, id, fragment),
+            _ => Ok(()),
+        }
+    }
+
+    fn finish(&mut self, _catalog: &Catalog) -> io::Result<()> {
         self.flush()
     }
 
@@ -97,19 +112,19 @@ impl Sink for Json<'_> {
 }
 
 /// Begins an object with what identifies the stream.
-pub fn head(out: &mut impl Write, streams: &Streams, id: StreamId) -> io::Result<()> {
-    let (key, value) = match streams.origin_of(id) {
+pub fn head(out: &mut impl Write, catalog: &Catalog, id: StreamId) -> io::Result<()> {
+    let (key, value) = match catalog.origin_of(id) {
         Origin::Prefix(prefix, _) => ("prefix", prefix),
         Origin::Directory(path) => ("directory", path),
     };
     write!(out, "{{\"{key}\":")?;
     string(out, value)?;
-    if let Origin::Prefix(_, run @ 1..) = streams.origin_of(id) {
+    if let Origin::Prefix(_, run @ 1..) = catalog.origin_of(id) {
         write!(out, ",\"run\":{}", run + 1)?;
     }
     out.write_all(b",\"stream\":")?;
-    string(out, streams.get(id).name())?;
-    write!(out, ",\"type\":\"{}\"", streams.get(id).kind())
+    string(out, catalog.get(id).name())?;
+    write!(out, ",\"type\":\"{}\"", catalog.get(id).kind())
 }
 
 fn line(out: &mut impl Write, value: &[u8], delimiter: &[u8]) -> io::Result<()> {

@@ -5,9 +5,9 @@ use std::collections::BTreeMap;
 use std::io;
 
 use super::screen::Screen;
-use super::streams::{StreamId, Streams};
 use crate::escape::Escaped;
-use crate::limits::{CAT_HELD_MAX, CAT_LINE_MAX};
+use crate::limits::{READ_HELD_MAX, READ_LINE_MAX};
+use crate::read::{Catalog, StreamId};
 use crate::wire::entry::Partial;
 
 /// Longer names are not padded to: one of them would push all lines out of
@@ -71,7 +71,7 @@ impl Labelled {
     pub fn line(
         &mut self,
         screen: &mut Screen<'_>,
-        streams: &Streams,
+        catalog: &Catalog,
         id: StreamId,
         time: Option<&str>,
         value: &[u8],
@@ -82,7 +82,7 @@ impl Labelled {
             .get(&id)
             .is_some_and(|found| !found.line.is_empty());
         if !delimiter.is_empty() && !started {
-            return self.print(screen, streams, id, time, &[value, delimiter]);
+            return self.print(screen, catalog, id, time, &[value, delimiter]);
         }
         let unfinished = self.unfinished.entry(id).or_default();
         if unfinished.line.is_empty() {
@@ -90,9 +90,9 @@ impl Labelled {
         }
         unfinished.line.extend_from_slice(value);
         self.held += value.len();
-        let is_long = unfinished.line.len() > CAT_LINE_MAX || self.held > CAT_HELD_MAX;
+        let is_long = unfinished.line.len() > READ_LINE_MAX || self.held > READ_HELD_MAX;
         if !delimiter.is_empty() || is_long {
-            self.print_line(screen, streams, id, delimiter)?;
+            self.print_line(screen, catalog, id, delimiter)?;
         }
         Ok(())
     }
@@ -101,13 +101,13 @@ impl Labelled {
     pub fn binary(
         &mut self,
         screen: &mut Screen<'_>,
-        streams: &Streams,
+        catalog: &Catalog,
         id: StreamId,
         time: Option<&str>,
         len: u64,
     ) -> io::Result<()> {
         let text = format!("<binary, {len} bytes>\n");
-        self.print(screen, streams, id, time, &[text.as_bytes()])
+        self.print(screen, catalog, id, time, &[text.as_bytes()])
     }
 
     /// Like [`binary`](Self::binary), shown when no more comes for now.
@@ -120,7 +120,7 @@ impl Labelled {
     pub fn datagram(
         &mut self,
         screen: &mut Screen<'_>,
-        streams: &Streams,
+        catalog: &Catalog,
         id: StreamId,
         time: Option<&str>,
         sequence: u64,
@@ -134,7 +134,7 @@ impl Labelled {
             .as_ref()
             .is_some_and(|found| !goes_on(found))
         {
-            self.print_datagram(screen, streams, id)?;
+            self.print_datagram(screen, catalog, id)?;
         }
         let unfinished = self.unfinished.entry(id).or_default();
         let datagram = unfinished.datagram.get_or_insert_with(|| Datagram {
@@ -145,7 +145,7 @@ impl Labelled {
         });
         datagram.len += len;
         if partial.is_none_or(|partial| partial.last) {
-            self.print_datagram(screen, streams, id)?;
+            self.print_datagram(screen, catalog, id)?;
         }
         Ok(())
     }
@@ -154,13 +154,13 @@ impl Labelled {
     pub fn caught_up(
         &mut self,
         screen: &mut Screen<'_>,
-        streams: &Streams,
+        catalog: &Catalog,
         id: StreamId,
     ) -> io::Result<()> {
         match self.unfinished.get_mut(&id) {
             Some(found) if found.binary > 0 => {
                 let len = std::mem::take(&mut found.binary);
-                self.binary(screen, streams, id, None, len)
+                self.binary(screen, catalog, id, None, len)
             }
             _ => Ok(()),
         }
@@ -170,23 +170,23 @@ impl Labelled {
     pub fn ended(
         &mut self,
         screen: &mut Screen<'_>,
-        streams: &Streams,
+        catalog: &Catalog,
         id: StreamId,
     ) -> io::Result<()> {
-        self.caught_up(screen, streams, id)?;
-        self.print_datagram(screen, streams, id)?;
+        self.caught_up(screen, catalog, id)?;
+        self.print_datagram(screen, catalog, id)?;
         let line = |found: &Unfinished| !found.line.is_empty();
         if self.unfinished.get(&id).is_some_and(line) {
-            self.print_line(screen, streams, id, b"\n")?;
+            self.print_line(screen, catalog, id, b"\n")?;
         }
         self.unfinished.remove(&id);
         Ok(())
     }
 
     /// Shows all that will never be complete.
-    pub fn finish(&mut self, screen: &mut Screen<'_>, streams: &Streams) -> io::Result<()> {
+    pub fn finish(&mut self, screen: &mut Screen<'_>, catalog: &Catalog) -> io::Result<()> {
         while let Some((&id, _)) = self.unfinished.first_key_value() {
-            self.ended(screen, streams, id)?;
+            self.ended(screen, catalog, id)?;
         }
         Ok(())
     }
@@ -194,7 +194,7 @@ impl Labelled {
     fn print_line(
         &mut self,
         screen: &mut Screen<'_>,
-        streams: &Streams,
+        catalog: &Catalog,
         id: StreamId,
         delimiter: &[u8],
     ) -> io::Result<()> {
@@ -204,13 +204,13 @@ impl Labelled {
         let line = std::mem::take(&mut unfinished.line);
         let time = unfinished.time.take();
         self.held -= line.len();
-        self.print(screen, streams, id, time.as_deref(), &[&line, delimiter])
+        self.print(screen, catalog, id, time.as_deref(), &[&line, delimiter])
     }
 
     fn print_datagram(
         &mut self,
         screen: &mut Screen<'_>,
-        streams: &Streams,
+        catalog: &Catalog,
         id: StreamId,
     ) -> io::Result<()> {
         let unfinished = self.unfinished.get_mut(&id);
@@ -229,19 +229,19 @@ impl Labelled {
             format!("<datagram {sequence}, {len} of {size} bytes>\n")
         };
         let time = datagram.time.as_deref();
-        self.print(screen, streams, id, time, &[text.as_bytes()])
+        self.print(screen, catalog, id, time, &[text.as_bytes()])
     }
 
     /// Prints parts that make a line, and ends it if they do not.
     fn print(
         &mut self,
         screen: &mut Screen<'_>,
-        streams: &Streams,
+        catalog: &Catalog,
         id: StreamId,
         time: Option<&str>,
         parts: &[&[u8]],
     ) -> io::Result<()> {
-        screen.ours(self.label.of(streams, id, self.color))?;
+        screen.ours(self.label.of(catalog, id, self.color))?;
         if let Some(time) = time {
             screen.ours(time.as_bytes())?;
             screen.ours(b" ")?;
@@ -258,16 +258,16 @@ impl Labelled {
 }
 
 impl Label {
-    fn of(&mut self, streams: &Streams, id: StreamId, color: bool) -> &[u8] {
-        if self.version != Some(streams.version()) {
-            let widths = streams.ids().map(|id| streams.label(id).chars().count());
+    fn of(&mut self, catalog: &Catalog, id: StreamId, color: bool) -> &[u8] {
+        if self.version != Some(catalog.version()) {
+            let widths = catalog.ids().map(|id| catalog.label(id).chars().count());
             self.width = widths.max().unwrap_or(0).min(WIDTH_MAX);
-            self.version = Some(streams.version());
+            self.version = Some(catalog.version());
             self.id = None;
         }
         if self.id != Some(id) {
             self.id = Some(id);
-            self.make(&streams.label(id), color);
+            self.make(&catalog.label(id), color);
         }
         &self.bytes
     }

@@ -5,10 +5,10 @@ use std::io::{self, BufWriter, Write};
 
 use prost_types::Timestamp;
 
+use super::Sink;
 use super::json;
-use super::sink::{Piece, Sink};
-use super::streams::{Origin, StreamId, Streams};
 use crate::escape::{Escaped, is_hidden};
+use crate::read::{Catalog, Event, Fragment, Origin, StreamId};
 use crate::wire::bundle_view::LogView;
 use crate::wire::descriptor::StreamType;
 use crate::wire::walk::{ContentView, lines};
@@ -56,23 +56,23 @@ impl<'a> List<'a> {
         }
     }
 
-    fn print_table(&mut self, streams: &Streams) -> io::Result<()> {
-        let ids = streams.by_name();
+    fn print_table(&mut self, catalog: &Catalog) -> io::Result<()> {
+        let ids = catalog.by_name();
         if ids.is_empty() {
             return Ok(());
         }
         // Made twice, so that no copy of all names is held.
         let heading = || HEADINGS.map(str::to_owned);
         let mut widths = [0; HEADINGS.len()];
-        for row in std::iter::once(heading()).chain(ids.iter().map(|&id| self.cells(streams, id))) {
+        for row in std::iter::once(heading()).chain(ids.iter().map(|&id| self.cells(catalog, id))) {
             for (width, cell) in widths.iter_mut().zip(&row) {
                 *width = cell.chars().count().max(*width);
             }
         }
-        let from = usize::from(!streams.has_several_origins());
+        let from = usize::from(!catalog.has_several_origins());
         self.print_row(&heading(), &widths, from)?;
         for id in ids {
-            let row = self.cells(streams, id);
+            let row = self.cells(catalog, id);
             self.print_row(&row, &widths, from)?;
         }
         Ok(())
@@ -87,17 +87,17 @@ impl<'a> List<'a> {
         writeln!(self.out, "{}", line.trim_end())
     }
 
-    fn cells(&self, streams: &Streams, id: StreamId) -> Cells {
+    fn cells(&self, catalog: &Catalog, id: StreamId) -> Cells {
         let none = Row::default();
         let row = self.rows.get(&id).unwrap_or(&none);
-        let stream = streams.get(id);
+        let stream = catalog.get(id);
         let (kind, descriptor) = (stream.kind(), &stream.descriptor);
         let time = |time: Option<Timestamp>| time.map_or("-".into(), |time| time.to_string());
         let count = |one: &str| match row.count {
             1 => format!("1 {one}"),
             count => format!("{count} {one}s"),
         };
-        let (origin, state) = match streams.origin_of(id) {
+        let (origin, state) = match catalog.origin_of(id) {
             Origin::Prefix(prefix, run) => {
                 let several = match run {
                     0 => String::new(),
@@ -131,12 +131,12 @@ impl<'a> List<'a> {
         ]
     }
 
-    fn print_json(&mut self, streams: &Streams) -> io::Result<()> {
-        for id in streams.by_name() {
+    fn print_json(&mut self, catalog: &Catalog) -> io::Result<()> {
+        for id in catalog.by_name() {
             let row = self.rows.entry(id).or_default();
-            let stream = streams.get(id);
+            let stream = catalog.get(id);
             let mut line = Vec::new();
-            json::head(&mut line, streams, id)?;
+            json::head(&mut line, catalog, id)?;
             line.extend_from_slice(b",\"content_type\":");
             json::string(&mut line, &stream.descriptor.content_type)?;
             write!(line, ",\"bytes\":{}", row.bytes)?;
@@ -151,7 +151,7 @@ impl<'a> List<'a> {
                     None => write!(line, ",\"{key}\":null")?,
                 }
             }
-            match streams.origin_of(id) {
+            match catalog.origin_of(id) {
                 Origin::Prefix(..) => write!(line, ",\"terminal\":{}", row.ended)?,
                 Origin::Directory(_) => line.extend_from_slice(b",\"terminal\":null"),
             }
@@ -195,10 +195,10 @@ impl Row {
     }
 }
 
-impl Sink for List<'_> {
-    fn entry(&mut self, streams: &Streams, id: StreamId, log: &LogView<'_>) -> io::Result<()> {
+impl List<'_> {
+    fn entry(&mut self, catalog: &Catalog, id: StreamId, log: &LogView<'_>) {
         let row = self.rows.entry(id).or_default();
-        let base = streams.get(id).descriptor.timestamp.unwrap_or_default();
+        let base = catalog.get(id).descriptor.timestamp.unwrap_or_default();
         let time = log.time(base);
         row.first.get_or_insert(time);
         row.last = Some(time);
@@ -216,23 +216,21 @@ impl Sink for List<'_> {
                 row.in_item = !last;
             }
         }
-        Ok(())
     }
 
-    fn piece(&mut self, streams: &Streams, id: StreamId, piece: &Piece<'_>) -> io::Result<()> {
+    fn fragment(&mut self, catalog: &Catalog, id: StreamId, fragment: &Fragment<'_>) {
         let row = self.rows.entry(id).or_default();
-        row.first = streams.get(id).descriptor.timestamp;
-        match piece {
-            Piece::Line {
+        row.first = catalog.get(id).descriptor.timestamp;
+        match fragment {
+            Fragment::Line {
                 value, delimiter, ..
             } => row.line(value, delimiter),
-            Piece::Binary { data, .. } => row.bytes += data.len() as u64,
-            Piece::Datagram { data, .. } => {
+            Fragment::Binary { data, .. } => row.bytes += data.len() as u64,
+            Fragment::Datagram { data, .. } => {
                 row.bytes += data.len() as u64;
                 row.count += 1;
             }
         }
-        Ok(())
     }
 
     fn modified(&mut self, id: StreamId, time: Timestamp) {
@@ -242,16 +240,26 @@ impl Sink for List<'_> {
             row.last = Some(time);
         }
     }
+}
 
-    fn ended(&mut self, _streams: &Streams, id: StreamId) -> io::Result<()> {
-        self.rows.entry(id).or_default().ended = true;
+impl Sink for List<'_> {
+    fn take(&mut self, catalog: &Catalog, event: &Event<'_>) -> io::Result<()> {
+        match event {
+            Event::Entry(id, log) => self.entry(catalog, *id, log),
+            Event::Fragment(id, fragment) => self.fragment(catalog, *id, fragment),
+            Event::Modified(id, time) => self.modified(*id, *time),
+            Event::Ended(id) | Event::Restarted(id) => {
+                self.rows.entry(*id).or_default().ended = true;
+            }
+            _ => {}
+        }
         Ok(())
     }
 
-    fn finish(&mut self, streams: &Streams) -> io::Result<()> {
+    fn finish(&mut self, catalog: &Catalog) -> io::Result<()> {
         match self.format {
-            Format::Table => self.print_table(streams)?,
-            Format::Json => self.print_json(streams)?,
+            Format::Table => self.print_table(catalog)?,
+            Format::Json => self.print_json(catalog)?,
         }
         self.flush()
     }

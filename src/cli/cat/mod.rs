@@ -19,60 +19,46 @@
 //!
 //! On a terminal control characters are made visible, unless `--raw`.
 //!
-//! File outputs are read twice: first to see which streams there are, and so
-//! how they are to be shown, then to show them. Data flows
-//!
-//! ```text
-//! file: messages → pipeline: streams in order → prefixes in order → sink
-//! directory: content → sink
-//! ```
-//!
-//! and a sink is one of `show`, `json` and `list`. Memory is bounded, however
-//! large the files are, and whatever is in them: a message, what came early,
-//! lines that are not complete, and what is known of the streams. Where a bound
-//! is reached that is told, and the exit status is not 0.
+//! [`read`](crate::read) reads; what is here shows it, in one of three ways
+//! ([`Sink`]): `show`, `json` and `list`. What is held here is lines that are
+//! not complete, [`READ_HELD_MAX`](crate::limits::READ_HELD_MAX) at most, and
+//! what `--list` has of each stream.
 
-mod content;
-mod datagrams;
-mod directory;
-mod file;
-mod interleave;
 mod json;
 mod labelled;
 mod list;
-mod meta;
-mod order;
-mod pipeline;
 mod report;
 mod screen;
 mod selector;
 mod show;
-mod sink;
-mod streams;
 #[cfg(test)]
 mod tests;
-mod trace;
-mod tree;
 
-use std::fs;
 use std::io::{self, IsTerminal, Write};
 use std::path::{Path, PathBuf};
-use std::time::Duration;
 
-use self::directory::{Directory, Earlier};
-use self::file::{Change, FileOutput};
 use self::json::Json;
 use self::list::{Format, List};
-use self::pipeline::Pipeline;
 use self::report::Report;
 use self::screen::Screen;
 use self::selector::Selector;
 use self::show::Show;
-use self::sink::Sink;
-use self::streams::Streams;
+use crate::chain::Chain;
 use crate::cli::options::CatOptions;
 use crate::cli::runs::{self, RUNS};
-use crate::limits::CAT_STREAMS_MAX;
+use crate::read::{Catalog, EarlierRuns, Event, Opened, POLL, Reader};
+
+/// Shows what is read, in one of several ways. Errors are those of writing.
+trait Sink {
+    /// Takes what comes next.
+    fn take(&mut self, catalog: &Catalog, event: &Event<'_>) -> io::Result<()>;
+
+    /// Nothing comes any more.
+    fn finish(&mut self, catalog: &Catalog) -> io::Result<()>;
+
+    /// Lets go of what is buffered.
+    fn flush(&mut self) -> io::Result<()>;
+}
 
 /// How it went.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -114,14 +100,6 @@ impl Terminal {
         }
     }
 }
-
-/// How long `--follow` waits before it looks again.
-const POLL: Duration = Duration::from_millis(200);
-/// A directory is walked again at every so many polls.
-const WALK_POLLS: u32 = 5;
-/// What waits for something that did not come in so many polls, 5 s, is
-/// shown: a butler by default does not hold data back for longer.
-const PATIENCE_POLLS: u32 = 25;
 
 /// `butler cat` on this process's stdout and stderr.
 ///
@@ -165,19 +143,20 @@ fn cat_while(
             return Ok(report.outcome());
         }
     };
-    let mut cat = Cat::open(options, selector, &mut report);
-    if let Some(sentence) = cat.streams.nothing_selected() {
-        if !cat.follows || cat.has_nothing_left() {
+    let follows = options.follow && !options.list;
+    let reader = open(options, selector, follows, &mut report)?;
+    let asked = options.stream.as_deref();
+    if let Some(sentence) = asked.and_then(|it| nothing_selected(it, reader.catalog())) {
+        if !follows || reader.is_over() {
             report.error(sentence);
             return Ok(report.outcome());
         }
         report.note(format_args!("{sentence}; waiting for one"));
     }
     let mut sink = sink(options, out, terminal);
-    let done = if cat.follows {
-        cat.follow(&mut report, &mut *sink, wait)
-    } else {
-        cat.show(&mut report, &mut *sink)
+    let done = match follows {
+        true => follow(reader, &mut report, &mut *sink, wait),
+        false => show(reader, &mut report, &mut *sink),
     };
     match done {
         // Whoever read it has seen enough.
@@ -185,6 +164,128 @@ fn cat_while(
         Err(error) => Err(error),
         Ok(()) => Ok(report.outcome()),
     }
+}
+
+fn show(mut reader: Reader, report: &mut Report<'_>, sink: &mut dyn Sink) -> io::Result<()> {
+    reader.read(&mut |catalog, event| take(report, sink, catalog, event))?;
+    sink.finish(reader.catalog())
+}
+
+fn follow(
+    mut reader: Reader,
+    report: &mut Report<'_>,
+    sink: &mut dyn Sink,
+    mut wait: impl FnMut() -> bool,
+) -> io::Result<()> {
+    loop {
+        reader.poll(&mut |catalog, event| take(report, sink, catalog, event))?;
+        sink.flush()?;
+        if reader.is_over() || !wait() {
+            break;
+        }
+    }
+    reader.finish(&mut |catalog, event| take(report, sink, catalog, event))?;
+    sink.finish(reader.catalog())
+}
+
+fn take(
+    report: &mut Report<'_>,
+    sink: &mut dyn Sink,
+    catalog: &Catalog,
+    event: Event<'_>,
+) -> io::Result<()> {
+    match event {
+        Event::Finding(finding) => {
+            report.finding(&finding);
+            Ok(())
+        }
+        event => sink.take(catalog, &event),
+    }
+}
+
+/// Opens what can be opened, and sees what streams there are.
+fn open(
+    options: &CatOptions,
+    selector: Selector,
+    follows: bool,
+    report: &mut Report<'_>,
+) -> io::Result<Reader> {
+    let earlier = match (options.list, &options.stream) {
+        (true, _) => EarlierRuns::Read,
+        (false, Some(_)) => EarlierRuns::Told,
+        (false, None) => EarlierRuns::LeftOut,
+    };
+    let mut reader = Reader::new(move |origin, name| selector.matches(origin, name));
+    reader = reader.earlier_runs(earlier);
+    if follows {
+        reader = reader.following();
+    }
+    let Some(paths) = paths(options) else {
+        report.error(format_args!(
+            "there are no logs in {RUNS}; name a file or a directory: butler cat PATH"
+        ));
+        return Ok(reader);
+    };
+    for path in &paths {
+        let opened = reader.open(path, &mut |_, event| tell(report, event));
+        let shown = path.display();
+        match opened {
+            Err(error) => report.error(format_args!("{shown}: {}", Chain(&error))),
+            Ok(Opened::Directory { left_out, within }) => {
+                if options.timestamps && !options.list && !options.json {
+                    report.error(format_args!(
+                        "{shown}: a directory output has no times, so --timestamps shows none"
+                    ));
+                }
+                if left_out > 0 {
+                    report.note(format_args!(
+                        "{shown}: streams of earlier runs, not shown: {left_out} (--list tells \
+                         which)"
+                    ));
+                }
+                for output in &within {
+                    let output = output.display();
+                    report.note(format_args!("{output}: an output of its own, not shown"));
+                }
+            }
+            Ok(_) => {}
+        }
+    }
+    reader.survey(&mut |_, event| tell(report, event))?;
+    Ok(reader)
+}
+
+fn tell(report: &mut Report<'_>, event: Event<'_>) -> io::Result<()> {
+    if let Event::Finding(finding) = event {
+        report.finding(&finding);
+    }
+    Ok(())
+}
+
+/// Why nothing is selected; `None` if something is.
+fn nothing_selected(asked: &str, catalog: &Catalog) -> Option<String> {
+    if !catalog.is_empty() || catalog.left_out() {
+        return None;
+    }
+    let unwanted = catalog.unwanted();
+    let Some((_, first)) = unwanted.named().next() else {
+        return Some(format!(
+            "no stream matches {asked:?}: there are no streams at all"
+        ));
+    };
+    let is_one = unwanted.named().all(|(_, origin)| origin == first);
+    let labels: Vec<_> = unwanted
+        .named()
+        .map(|(name, origin)| match is_one {
+            true => name.to_owned(),
+            false => origin.path_of(name),
+        })
+        .collect();
+    let more = if unwanted.has_more() { " and more" } else { "" };
+    let labels = labels.join(", ");
+    Some(format!(
+        "no stream matches {asked:?}; there are {labels}{more}"
+    ))
 }
 
 /// What is to be read: of a directory of runs, the last one's. `None` if no
@@ -210,190 +311,5 @@ fn sink<'a>(
             let screen = Screen::new(out, terminal.is_terminal && !options.raw);
             Box::new(Show::new(screen, terminal.color, options.timestamps))
         }
-    }
-}
-
-/// All that is read.
-struct Cat {
-    follows: bool,
-    streams: Streams,
-    pipeline: Pipeline,
-    files: Vec<FileOutput>,
-    directories: Vec<Directory>,
-    /// That streams are left out was told.
-    told_left_out: bool,
-}
-
-impl Cat {
-    /// Opens what can be opened, and sees what streams there are.
-    fn open(options: &CatOptions, selector: Selector, report: &mut Report<'_>) -> Self {
-        let mut cat = Self {
-            follows: options.follow && !options.list,
-            streams: Streams::new(selector),
-            pipeline: Pipeline::default(),
-            files: Vec::new(),
-            directories: Vec::new(),
-            told_left_out: false,
-        };
-        let earlier = match (options.list, &options.stream) {
-            (true, _) => Earlier::Listed,
-            (false, Some(_)) => Earlier::Shown,
-            (false, None) => Earlier::LeftOut,
-        };
-        let Some(paths) = paths(options) else {
-            report.error(format_args!(
-                "there are no logs in {RUNS}; name a file or a directory: butler cat PATH"
-            ));
-            return cat;
-        };
-        for path in &paths {
-            let shown = path.display();
-            match fs::metadata(path) {
-                Ok(found) if found.is_dir() => {
-                    let mut directory = Directory::new(path, earlier, cat.follows);
-                    directory.walk(report, &mut cat.streams);
-                    if options.timestamps && !options.list && !options.json {
-                        report.error(format_args!(
-                            "{shown}: a directory output has no times, so --timestamps shows none"
-                        ));
-                    }
-                    if directory.left_out > 0 {
-                        report.note(format_args!(
-                            "{shown}: streams of earlier runs, not shown: {} (--list tells which)",
-                            directory.left_out
-                        ));
-                    }
-                    for output in &directory.within {
-                        let output = output.display();
-                        report.note(format_args!("{output}: an output of its own, not shown"));
-                    }
-                    cat.directories.push(directory);
-                }
-                Ok(found) if found.is_file() => match FileOutput::open(path) {
-                    Ok(file) => cat.files.push(file),
-                    Err(error) => report.error(format_args!("{shown}: can't be opened: {error}")),
-                },
-                Ok(_) => report.error(format_args!(
-                    "{shown}: is neither a file nor a directory, and must be one to be read twice"
-                )),
-                Err(error) => report.error(format_args!("{shown}: can't be opened: {error}")),
-            }
-        }
-        cat.survey();
-        cat.tell_left_out(report);
-        cat
-    }
-
-    fn survey(&mut self) {
-        let (streams, pipeline) = (&mut self.streams, &mut self.pipeline);
-        for file in &mut self.files {
-            // What is wrong is reported when it is read for good. Nothing is
-            // written here that could fail.
-            let _ = file.read(&mut Report::muted(), |bundle| {
-                pipeline.survey(streams, bundle)
-            });
-            file.rewind(self.follows);
-        }
-        pipeline.surveyed();
-    }
-
-    fn tell_left_out(&mut self, report: &mut Report<'_>) {
-        if self.streams.left_out() && !self.told_left_out {
-            self.told_left_out = true;
-            report.error(format_args!(
-                "there are more streams than there is room for ({} MiB): {} are there, the others \
-                 are left out; --stream selects",
-                CAT_STREAMS_MAX >> 20,
-                self.streams.len()
-            ));
-        }
-    }
-
-    fn show(&mut self, report: &mut Report<'_>, sink: &mut dyn Sink) -> io::Result<()> {
-        self.read_files(report, sink)?;
-        for file in &mut self.files {
-            file.report_tail(report);
-        }
-        self.pipeline.finish(&self.streams, sink, report)?;
-        for directory in &mut self.directories {
-            directory.read(report, &mut self.streams, sink)?;
-        }
-        sink.finish(&self.streams)
-    }
-
-    fn follow(
-        &mut self,
-        report: &mut Report<'_>,
-        sink: &mut dyn Sink,
-        mut wait: impl FnMut() -> bool,
-    ) -> io::Result<()> {
-        let mut polls = 0u32;
-        let mut idle_polls = 0u32;
-        loop {
-            let is_idle = !self.read_files(report, sink)?;
-            self.restart_changed(report, sink)?;
-            idle_polls = if is_idle { idle_polls + 1 } else { 0 };
-            self.pipeline.poll(&self.streams, sink, PATIENCE_POLLS)?;
-            if idle_polls >= PATIENCE_POLLS {
-                self.pipeline.release(&self.streams, sink)?;
-                idle_polls = 0;
-            }
-            for directory in &mut self.directories {
-                if polls.is_multiple_of(WALK_POLLS) {
-                    directory.walk(report, &mut self.streams);
-                }
-                directory.read(report, &mut self.streams, sink)?;
-            }
-            self.tell_left_out(report);
-            sink.flush()?;
-            polls = polls.wrapping_add(1);
-            if self.has_nothing_left() || !wait() {
-                break;
-            }
-        }
-        self.pipeline.finish(&self.streams, sink, report)?;
-        sink.finish(&self.streams)
-    }
-
-    /// Says whether anything came.
-    fn read_files(&mut self, report: &mut Report<'_>, sink: &mut dyn Sink) -> io::Result<bool> {
-        let mut any = false;
-        for (source, file) in self.files.iter_mut().enumerate() {
-            let (streams, pipeline) = (&mut self.streams, &mut self.pipeline);
-            file.read(report, |bundle| {
-                any = true;
-                pipeline.feed(streams, sink, source, bundle)
-            })?;
-        }
-        Ok(any)
-    }
-
-    fn restart_changed(&mut self, report: &mut Report<'_>, sink: &mut dyn Sink) -> io::Result<()> {
-        for (source, file) in self.files.iter_mut().enumerate() {
-            let what = match file.change() {
-                None => continue,
-                Some(Change::Replaced) => "replaced",
-                Some(Change::Truncated) => "truncated",
-            };
-            // It may be replaced again this moment; then the next poll sees.
-            let Ok(new) = FileOutput::open(file.path()) else {
-                continue;
-            };
-            *file = new;
-            report.note(format_args!(
-                "{}: the file was {what}; it is read from its beginning",
-                file.path().display()
-            ));
-            let streams = &mut self.streams;
-            self.pipeline.restart(streams, sink, report, source)?;
-        }
-        Ok(())
-    }
-
-    /// Is there nothing to follow any more?
-    fn has_nothing_left(&self) -> bool {
-        self.directories.is_empty()
-            && (self.files.iter().all(FileOutput::is_broken)
-                || self.pipeline.is_complete(&self.streams))
     }
 }

@@ -2,7 +2,7 @@
 
 use globset::{GlobBuilder, GlobMatcher};
 
-use super::streams::Origin;
+use crate::read::Origin;
 use crate::wire::name::StreamName;
 
 /// Which streams are wanted.
@@ -55,15 +55,6 @@ impl Selector {
                 matches(&format!("{prefix}/+/{name}"))
             }
             _ => matches(name),
-        }
-    }
-
-    /// As it was given.
-    pub fn text(&self) -> Option<&str> {
-        match self {
-            Self::All => None,
-            Self::Exact(wanted) => Some(wanted),
-            Self::Glob(glob) => Some(glob.glob().glob()),
         }
     }
 }

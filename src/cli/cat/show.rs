@@ -7,10 +7,10 @@
 
 use std::io;
 
+use super::Sink;
 use super::labelled::Labelled;
 use super::screen::Screen;
-use super::sink::{Piece, Sink};
-use super::streams::{StreamId, Streams};
+use crate::read::{Catalog, Event, Fragment, StreamId};
 use crate::wire::bundle_view::LogView;
 use crate::wire::descriptor::StreamType;
 use crate::wire::walk::{ContentView, lines};
@@ -34,8 +34,8 @@ impl<'a> Show<'a> {
         }
     }
 
-    fn is_exact(&mut self, streams: &Streams) -> io::Result<bool> {
-        if streams.len() <= 1 {
+    fn is_exact(&mut self, catalog: &Catalog) -> io::Result<bool> {
+        if catalog.len() <= 1 {
             return Ok(true);
         }
         if self.in_line.take().is_some() {
@@ -72,11 +72,11 @@ impl<'a> Show<'a> {
     }
 }
 
-impl Sink for Show<'_> {
-    fn entry(&mut self, streams: &Streams, id: StreamId, log: &LogView<'_>) -> io::Result<()> {
-        let is_exact = self.is_exact(streams)?;
+impl Show<'_> {
+    fn entry(&mut self, catalog: &Catalog, id: StreamId, log: &LogView<'_>) -> io::Result<()> {
+        let is_exact = self.is_exact(catalog)?;
         let time = self.timestamps.then(|| {
-            let base = streams.get(id).descriptor.timestamp.unwrap_or_default();
+            let base = catalog.get(id).descriptor.timestamp.unwrap_or_default();
             log.time(base).to_string()
         });
         let time = time.as_deref();
@@ -90,7 +90,7 @@ impl Sink for Show<'_> {
                     } else {
                         self.labelled.line(
                             &mut self.screen,
-                            streams,
+                            catalog,
                             id,
                             time,
                             value,
@@ -103,65 +103,76 @@ impl Sink for Show<'_> {
                 self.exact_bytes(id, data)?;
             }
             Some(ContentView::Binary(data)) => {
-                labelled.binary(screen, streams, id, time, data.len() as u64)?;
+                labelled.binary(screen, catalog, id, time, data.len() as u64)?;
             }
             Some(ContentView::Datagram { data, .. }) => {
                 let partial = log.partial().ok().flatten();
                 let len = data.len() as u64;
-                labelled.datagram(screen, streams, id, time, log.sequence, len, partial)?;
+                labelled.datagram(screen, catalog, id, time, log.sequence, len, partial)?;
             }
         }
         Ok(())
     }
 
-    fn piece(&mut self, streams: &Streams, id: StreamId, piece: &Piece<'_>) -> io::Result<()> {
-        let is_exact = self.is_exact(streams)?;
+    fn fragment(
+        &mut self,
+        catalog: &Catalog,
+        id: StreamId,
+        fragment: Fragment<'_>,
+    ) -> io::Result<()> {
+        let is_exact = self.is_exact(catalog)?;
         let (screen, labelled) = (&mut self.screen, &mut self.labelled);
-        match *piece {
-            Piece::Line {
+        match fragment {
+            Fragment::Line {
                 value, delimiter, ..
             } if is_exact => self.exact_line(id, None, value, delimiter),
-            Piece::Binary { data, .. } | Piece::Datagram { data, .. } if is_exact => {
+            Fragment::Binary { data, .. } | Fragment::Datagram { data, .. } if is_exact => {
                 self.exact_bytes(id, data)
             }
-            Piece::Line {
+            Fragment::Line {
                 value, delimiter, ..
-            } => labelled.line(screen, streams, id, None, value, delimiter),
-            Piece::Binary { data, .. } => {
+            } => labelled.line(screen, catalog, id, None, value, delimiter),
+            Fragment::Binary { data, .. } => {
                 labelled.more_binary(id, data.len() as u64);
                 Ok(())
             }
-            Piece::Datagram { sequence, data } => {
+            Fragment::Datagram { sequence, data } => {
                 let len = data.len() as u64;
-                labelled.datagram(screen, streams, id, None, sequence, len, None)
+                labelled.datagram(screen, catalog, id, None, sequence, len, None)
             }
         }
     }
 
-    fn caught_up(&mut self, streams: &Streams, id: StreamId) -> io::Result<()> {
-        self.labelled.caught_up(&mut self.screen, streams, id)
-    }
-
-    fn ended(&mut self, streams: &Streams, id: StreamId) -> io::Result<()> {
-        self.labelled.ended(&mut self.screen, streams, id)
-    }
-
-    fn restarted(&mut self, streams: &Streams, id: StreamId) -> io::Result<()> {
-        self.labelled.ended(&mut self.screen, streams, id)?;
+    fn restarted(&mut self, catalog: &Catalog, id: StreamId) -> io::Result<()> {
+        self.labelled.ended(&mut self.screen, catalog, id)?;
         if self.in_line == Some(id) {
             self.in_line = None;
             self.screen.settle()?;
             // In what is not text there are no lines to end.
-            if streams.get(id).kind() == StreamType::Text {
+            if catalog.get(id).kind() == StreamType::Text {
                 self.screen.ours(b"\n")?;
             }
         }
         Ok(())
     }
+}
 
-    fn finish(&mut self, streams: &Streams) -> io::Result<()> {
+impl Sink for Show<'_> {
+    fn take(&mut self, catalog: &Catalog, event: &Event<'_>) -> io::Result<()> {
+        let screen = &mut self.screen;
+        match *event {
+            Event::Entry(id, ref log) => self.entry(catalog, id, log),
+            Event::Fragment(id, fragment) => self.fragment(catalog, id, fragment),
+            Event::CaughtUp(id) => self.labelled.caught_up(screen, catalog, id),
+            Event::Ended(id) => self.labelled.ended(screen, catalog, id),
+            Event::Restarted(id) => self.restarted(catalog, id),
+            _ => Ok(()),
+        }
+    }
+
+    fn finish(&mut self, catalog: &Catalog) -> io::Result<()> {
         self.screen.settle()?;
-        self.labelled.finish(&mut self.screen, streams)?;
+        self.labelled.finish(&mut self.screen, catalog)?;
         self.flush()
     }
 

@@ -5,6 +5,7 @@ mod files;
 mod following;
 mod hostile;
 
+use std::fs;
 use std::io::Write as _;
 use std::path::{Path, PathBuf};
 

@@ -32,14 +32,14 @@ const FILE: OFlags = OFlags::RDONLY
 
 /// A directory that is open.
 #[derive(Debug)]
-pub struct Tree {
+pub(super) struct Tree {
     path: PathBuf,
     root: OwnedFd,
 }
 
 /// Tells a file from one that took its name, even one with the same number.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
-pub struct Identity {
+pub(super) struct FileId {
     device: (u32, u32),
     inode: u64,
     /// When it was made, if the file system knows.
@@ -48,13 +48,13 @@ pub struct Identity {
 
 /// What something in a directory is.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub enum Kind {
+pub(super) enum FileKind {
     File,
     Directory,
     Other,
 }
 
-impl Identity {
+impl FileId {
     pub fn of(file: impl AsFd) -> io::Result<Self> {
         let flags = StatxFlags::INO | StatxFlags::BTIME;
         Ok(Self::new(&statx(file, "", AtFlags::EMPTY_PATH, flags)?))
@@ -85,7 +85,7 @@ impl Tree {
 
     /// Calls `each` with the name of everything in the directory at `path`.
     /// What is not ASCII is left out: no output has such names.
-    pub fn list(&self, path: &str, mut each: impl FnMut(&str, Kind)) -> io::Result<()> {
+    pub fn list(&self, path: &str, mut each: impl FnMut(&str, FileKind)) -> io::Result<()> {
         let directory = match path {
             "" => openat(&self.root, ".", DIRECTORY, Mode::empty())?,
             path => self.open_at(path, DIRECTORY)?,
@@ -117,15 +117,15 @@ impl Tree {
     }
 
     /// Which file has the path; `None`: none has.
-    pub fn identity(&self, path: &str) -> io::Result<Option<Identity>> {
+    pub fn file_id(&self, path: &str) -> io::Result<Option<FileId>> {
         match self.open_at(path, OFlags::PATH | OFlags::NOFOLLOW | OFlags::CLOEXEC) {
-            Ok(file) => Identity::of(file).map(Some),
+            Ok(file) => FileId::of(file).map(Some),
             Err(Errno::NOENT) => Ok(None),
             Err(errno) => Err(errno.into()),
         }
     }
 
-    fn kind(&self, path: &str) -> io::Result<Kind> {
+    fn kind(&self, path: &str) -> io::Result<FileKind> {
         let flags = OFlags::PATH | OFlags::NOFOLLOW | OFlags::CLOEXEC;
         let file = File::from(self.open_at(path, flags)?);
         let mode = rustix::fs::fstat(&file)?.st_mode;
@@ -154,18 +154,18 @@ impl Tree {
 }
 
 /// `name` in the directory at `path`.
-pub fn join(path: &str, name: &str) -> String {
+pub(super) fn join(path: &str, name: &str) -> String {
     match path {
         "" => name.to_owned(),
         path => format!("{path}/{name}"),
     }
 }
 
-fn kind_of(file_type: FileType) -> Kind {
+fn kind_of(file_type: FileType) -> FileKind {
     match file_type {
-        FileType::RegularFile => Kind::File,
-        FileType::Directory => Kind::Directory,
-        _ => Kind::Other,
+        FileType::RegularFile => FileKind::File,
+        FileType::Directory => FileKind::Directory,
+        _ => FileKind::Other,
     }
 }
 
@@ -215,20 +215,20 @@ mod tests {
             io::read_to_string(tree.file(&deep).unwrap()).unwrap(),
             "deep"
         );
-        let identity = Identity::of(&file).unwrap();
-        assert_eq!(tree.identity(&deep).unwrap(), Some(identity));
-        assert_eq!(tree.identity("none").unwrap(), None);
+        let id = FileId::of(&file).unwrap();
+        assert_eq!(tree.file_id(&deep).unwrap(), Some(id));
+        assert_eq!(tree.file_id("none").unwrap(), None);
         let mut found = Vec::new();
         tree.list(&path, |name, kind| found.push((name.to_owned(), kind)))
             .unwrap();
-        assert_eq!(found, [("file".to_owned(), Kind::File)]);
+        assert_eq!(found, [("file".to_owned(), FileKind::File)]);
         assert!(tree.file(&path).is_err());
 
         symlink(&part, scratch.path().join("link")).unwrap();
         assert!(tree.list("link", |_, _| ()).is_err());
         assert!(tree.file(&format!("link/{part}")).is_err());
-        assert_eq!(tree.kind("link").unwrap(), Kind::Other);
-        assert_eq!(tree.kind(&part).unwrap(), Kind::Directory);
+        assert_eq!(tree.kind("link").unwrap(), FileKind::Other);
+        assert_eq!(tree.kind(&part).unwrap(), FileKind::Directory);
         remove_deep(scratch.path());
     }
 

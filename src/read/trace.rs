@@ -15,7 +15,7 @@ const KEPT: usize = 256;
 
 /// What was read of a file.
 #[derive(Debug, Default)]
-pub struct Trace {
+pub(super) struct Trace {
     head: Vec<u8>,
     tail: Vec<u8>,
     read: u64,

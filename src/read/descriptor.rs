@@ -2,50 +2,82 @@
 
 use std::collections::BTreeMap;
 use std::fs::File;
-use std::io::Read;
+use std::io::{self, Read};
 
 use serde_json::{Map, Value};
+use thiserror::Error;
 
-use crate::limits::{CAT_STREAM_COST, CAT_TAG_COST, META_JSON_MAX};
+use crate::limits::{META_JSON_MAX, READ_STREAM_COST, READ_TAG_COST};
 use crate::proto::logpb::{LogStreamDescriptor, StreamType};
-use crate::wire::name::StreamName;
+use crate::wire::name::{NameError, StreamName};
 use crate::wire::timestamp::parse_rfc3339;
+
+/// Why a file is not a stream's descriptor.
+#[derive(Debug, Error)]
+#[non_exhaustive]
+pub enum DescriptorError {
+    /// It can't be read.
+    #[error(transparent)]
+    Io(#[from] io::Error),
+    /// It is longer than any.
+    #[error("it has more than {META_JSON_MAX} bytes")]
+    TooLong,
+    /// It is not JSON, or not an object.
+    #[error(transparent)]
+    Json(#[from] serde_json::Error),
+    /// No stream may have that name.
+    #[error("its name is not a stream's")]
+    Name(#[from] NameError),
+    /// There is no such type.
+    #[error("there is no stream_type {0:?}")]
+    StreamType(String),
+    /// It is not of RFC 3339.
+    #[error("{0:?} is not a timestamp")]
+    Timestamp(String),
+    /// A field is not text.
+    #[error("{0} is not a string")]
+    NotText(&'static str),
+    /// The tags are not an object.
+    #[error("tags is not an object")]
+    Tags,
+    /// A tag's value is not text.
+    #[error("tag {0:?} is not a string")]
+    Tag(String),
+}
 
 /// Reads the descriptor in that file, or says what is wrong with it. `has_room`
 /// is asked before much is made of it; `None`: it has none.
-pub fn read(
+pub(super) fn read(
     file: File,
     has_room: impl FnOnce(usize) -> bool,
-) -> Result<Option<LogStreamDescriptor>, String> {
+) -> Result<Option<LogStreamDescriptor>, DescriptorError> {
     let mut json = Vec::new();
-    file.take(META_JSON_MAX + 1)
-        .read_to_end(&mut json)
-        .map_err(|error| error.to_string())?;
+    file.take(META_JSON_MAX + 1).read_to_end(&mut json)?;
     if json.len() as u64 > META_JSON_MAX {
-        return Err(format!("it has more than {META_JSON_MAX} bytes"));
+        return Err(DescriptorError::TooLong);
     }
     // Whatever there are more of is behind a comma.
     let parts = memchr::memchr_iter(b',', &json).count();
-    if !has_room(CAT_STREAM_COST + json.len() + parts * CAT_TAG_COST) {
+    if !has_room(READ_STREAM_COST + json.len() + parts * READ_TAG_COST) {
         return Ok(None);
     }
     parse(&json).map(Some)
 }
 
-fn parse(json: &[u8]) -> Result<LogStreamDescriptor, String> {
-    let fields: Map<String, Value> =
-        serde_json::from_slice(json).map_err(|error| error.to_string())?;
+fn parse(json: &[u8]) -> Result<LogStreamDescriptor, DescriptorError> {
+    let fields: Map<String, Value> = serde_json::from_slice(json)?;
     let name = text(&fields, "name", "name")?.unwrap_or_default();
-    StreamName::new(name).map_err(|error| format!("its name is not a stream's: {error}"))?;
+    StreamName::new(name)?;
     let stream_type = match text(&fields, "stream_type", "streamType")? {
         None => StreamType::Text,
         Some(name) => StreamType::from_str_name(name)
-            .ok_or_else(|| format!("there is no stream_type {name:?}"))?,
+            .ok_or_else(|| DescriptorError::StreamType(name.into()))?,
     };
     let timestamp = match text(&fields, "timestamp", "timestamp")? {
         None => None,
         Some(text) => {
-            Some(parse_rfc3339(text).ok_or_else(|| format!("{text:?} is not a timestamp"))?)
+            let parsed = parse_rfc3339(text);
+            Some(parsed.ok_or_else(|| DescriptorError::Timestamp(text.into()))?)
         }
     };
     Ok(LogStreamDescriptor {
@@ -63,25 +95,25 @@ fn parse(json: &[u8]) -> Result<LogStreamDescriptor, String> {
 /// Protobuf's JSON may have either of two spellings.
 fn text<'a>(
     fields: &'a Map<String, Value>,
-    snake: &str,
+    snake: &'static str,
     camel: &str,
-) -> Result<Option<&'a str>, String> {
+) -> Result<Option<&'a str>, DescriptorError> {
     match fields.get(snake).or_else(|| fields.get(camel)) {
         None | Some(Value::Null) => Ok(None),
         Some(Value::String(text)) => Ok(Some(text)),
-        Some(_) => Err(format!("{snake} is not a string")),
+        Some(_) => Err(DescriptorError::NotText(snake)),
     }
 }
 
-fn tags(fields: &Map<String, Value>) -> Result<BTreeMap<String, String>, String> {
+fn tags(fields: &Map<String, Value>) -> Result<BTreeMap<String, String>, DescriptorError> {
     let tags = match fields.get("tags") {
         None | Some(Value::Null) => return Ok(BTreeMap::new()),
         Some(Value::Object(tags)) => tags,
-        Some(_) => return Err("tags is not an object".into()),
+        Some(_) => return Err(DescriptorError::Tags),
     };
     let tag = |(key, value): (&String, &Value)| match value {
         Value::String(value) => Ok((key.clone(), value.clone())),
-        _ => Err(format!("tag {key:?} is not a string")),
+        _ => Err(DescriptorError::Tag(key.clone())),
     };
     tags.iter().map(tag).collect()
 }
@@ -124,7 +156,7 @@ mod tests {
             (br#"{"name":"a","tags":{"k":1}}"#, "tag"),
             (br#"{"name":"a","content_type":1}"#, "content_type"),
         ] {
-            let error = parse(json).unwrap_err();
+            let error = parse(json).unwrap_err().to_string();
             assert!(error.contains(part), "{error}");
         }
     }

@@ -4,11 +4,11 @@ use std::collections::BinaryHeap;
 use std::fs::Metadata;
 use std::io::{self, Read};
 
+use super::catalog::StreamId;
 use super::content::modified;
-use super::report::Report;
-use super::sink::{Piece, Sink};
-use super::streams::{StreamId, Streams};
-use super::tree::{Kind, Tree, join};
+use super::event::{Event, Flow, Fragment};
+use super::finding::Finding;
+use super::tree::{FileKind, Tree, join};
 use crate::layout;
 use crate::limits::DATAGRAM_MAX;
 
@@ -19,13 +19,13 @@ const DISPLACED_MAX: usize = 32;
 
 /// The files of a datagram stream.
 #[derive(Debug)]
-pub struct Datagrams {
+pub(super) struct DatagramFiles {
     directory: String,
     file: String,
     next: u64,
 }
 
-impl Datagrams {
+impl DatagramFiles {
     pub fn new(directory: &str, file: &str) -> Self {
         Self {
             directory: directory.to_owned(),
@@ -34,30 +34,20 @@ impl Datagrams {
         }
     }
 
-    /// `is_current` says whether the stream is still the one that it was.
-    #[allow(clippy::too_many_arguments)]
+    /// Gives all that there are, and tells which are missing.
     pub fn read(
         &mut self,
         tree: &Tree,
-        report: &mut Report<'_>,
-        streams: &Streams,
-        id: StreamId,
-        sink: &mut dyn Sink,
-        follow: bool,
-        is_current: impl Fn() -> bool,
+        flow: &mut Flow<'_, '_>,
+        stream: StreamId,
     ) -> io::Result<()> {
         loop {
-            self.read_on(tree, report, streams, id, sink, || !follow || is_current())?;
-            // What is missing may be on its way.
-            if follow {
-                return Ok(());
-            }
+            self.follow(tree, flow, stream, || true)?;
             let later = match self.later(tree) {
                 Ok(later) => later,
-                Err(error) => {
+                Err(source) => {
                     let path = tree.shown(&self.directory);
-                    report.error(format_args!("{}: {error}", path.display()));
-                    return Ok(());
+                    return flow.find(Finding::Datagram { path, source });
                 }
             };
             if later.is_empty() {
@@ -65,66 +55,74 @@ impl Datagrams {
             }
             for number in later {
                 if number > self.next {
-                    self.skip_to(number, report, streams, id);
+                    self.skip_to(number, flow, stream)?;
                 }
-                self.read_on(tree, report, streams, id, sink, || true)?;
+                self.follow(tree, flow, stream, || true)?;
                 if self.next == number {
                     // It was removed since.
-                    self.skip_to(number + 1, report, streams, id);
+                    self.skip_to(number + 1, flow, stream)?;
                 }
             }
         }
     }
 
-    /// Reads those that follow without a gap. What was read is shown if it may be.
-    fn read_on(
+    /// Gives those that come next without a gap: what is missing may be on its
+    /// way. `is_current` says whether the stream is still the one that it was
+    /// when a datagram was read.
+    pub fn follow(
         &mut self,
         tree: &Tree,
-        report: &mut Report<'_>,
-        streams: &Streams,
-        id: StreamId,
-        sink: &mut dyn Sink,
-        may: impl Fn() -> bool,
+        flow: &mut Flow<'_, '_>,
+        stream: StreamId,
+        is_current: impl Fn() -> bool,
     ) -> io::Result<()> {
         loop {
             let sequence = self.next;
             let read = self.datagram(tree, sequence);
-            if matches!(&read, Err(error) if error.kind() == io::ErrorKind::NotFound) || !may() {
+            let is_none = matches!(&read, Err(error) if error.kind() == io::ErrorKind::NotFound);
+            if is_none || !is_current() {
                 return Ok(());
             }
             self.next = sequence.saturating_add(1);
             match read {
                 Ok((data, metadata)) => {
                     let data = &data[..];
-                    sink.piece(streams, id, &Piece::Datagram { sequence, data })?;
-                    sink.modified(id, modified(&metadata));
+                    flow.give(Event::Fragment(
+                        stream,
+                        Fragment::Datagram { sequence, data },
+                    ))?;
+                    flow.give(Event::Modified(stream, modified(&metadata)))?;
                 }
-                Err(error) => {
+                Err(source) => {
                     let name = layout::datagram_file(&self.file, sequence, 0);
                     let path = tree.shown(&join(&self.directory, &name));
-                    report.error(format_args!("{}: {error}", path.display()));
+                    flow.find(Finding::Datagram { path, source })?;
                 }
             }
         }
     }
 
-    fn skip_to(&mut self, number: u64, report: &mut Report<'_>, streams: &Streams, id: StreamId) {
+    fn skip_to(
+        &mut self,
+        number: u64,
+        flow: &mut Flow<'_, '_>,
+        stream: StreamId,
+    ) -> io::Result<()> {
+        let stream = flow.catalog.get(stream).name().to_owned();
         let (first, last) = (self.next, number - 1);
-        let name = streams.get(id).name();
-        match first == last {
-            true => report.error(format_args!("datagram {first} of stream {name} is missing")),
-            false => report.error(format_args!(
-                "datagrams {first} to {last} of stream {name} are missing"
-            )),
-        }
         self.next = number;
+        flow.find(Finding::MissingDatagrams {
+            stream,
+            first,
+            last,
+        })
     }
 
     /// The first numbers from `next` on that there are, in order.
     fn later(&self, tree: &Tree) -> io::Result<Vec<u64>> {
         let mut later = BinaryHeap::new();
         tree.list(&self.directory, |name, kind| {
-            if kind != Kind::File {
+            if kind != FileKind::File {
                 return;
             }
             if let Some((number, file)) = datagram_name(name)

@@ -8,86 +8,84 @@ use std::time::UNIX_EPOCH;
 use memchr::memchr_iter;
 use prost_types::Timestamp;
 
-use super::report::Report;
-use super::sink::{Piece, Sink};
-use super::streams::{StreamId, Streams};
+use super::catalog::StreamId;
+use super::event::{Event, Flow, Fragment};
+use super::finding::{Change, Finding};
 use super::trace::Trace;
-use super::tree::{Identity, Tree};
-use crate::limits::CAT_LINE_MAX;
+use super::tree::{FileId, Tree};
+use crate::limits::READ_LINE_MAX;
 
 const READ: usize = 64 * 1024;
 
 /// The file of a text or binary stream.
 #[derive(Debug)]
-pub struct Bytes {
+pub(super) struct ContentFile {
     path: String,
     /// Which file has been read.
-    identity: Option<Identity>,
+    id: Option<FileId>,
     trace: Trace,
     /// `None`: it is binary.
-    lines: Option<Lines>,
+    lines: Option<LineCutter>,
     is_broken: bool,
 }
 
 /// Cuts text into lines.
 #[derive(Debug, Default)]
-struct Lines {
+struct LineCutter {
     /// Complete lines before.
     count: u64,
     /// A line that is not complete.
     rest: Vec<u8>,
 }
 
-impl Bytes {
+/// Takes fragments.
+type Take<'a> = dyn FnMut(Fragment<'_>) -> io::Result<()> + 'a;
+
+impl ContentFile {
     pub fn lines(path: String) -> Self {
         Self {
-            path,
-            identity: None,
-            trace: Trace::default(),
-            lines: Some(Lines::default()),
-            is_broken: false,
+            lines: Some(LineCutter::default()),
+            ..Self::binary(path)
         }
     }
 
     pub fn binary(path: String) -> Self {
         Self {
+            path,
+            id: None,
+            trace: Trace::default(),
             lines: None,
-            ..Self::lines(path)
+            is_broken: false,
         }
     }
 
     /// Is the file that has its path the one that has been read?
     pub fn is_current(&self, tree: &Tree) -> bool {
-        let found = tree.identity(&self.path).ok().flatten();
-        self.identity.is_some() && found == self.identity
+        let found = tree.file_id(&self.path).ok().flatten();
+        self.id.is_some() && found == self.id
     }
 
+    /// Gives what is new of it.
     pub fn read(
         &mut self,
         tree: &Tree,
-        report: &mut Report<'_>,
-        streams: &Streams,
-        id: StreamId,
-        sink: &mut dyn Sink,
+        flow: &mut Flow<'_, '_>,
+        stream: StreamId,
         follow: bool,
     ) -> io::Result<()> {
         if self.is_broken {
             return Ok(());
         }
-        let (file, identity) = match self.open(tree) {
+        let (file, id) = match self.open(tree) {
             Ok(opened) => opened,
             // It may be there later.
             Err(error) if follow && error.kind() == io::ErrorKind::NotFound => return Ok(()),
-            Err(error) => {
-                self.fail(tree, report, &error);
-                return Ok(());
-            }
+            Err(error) => return self.fail(tree, flow, error),
         };
-        let is_other = self.identity.is_some_and(|known| known != identity);
-        if is_other {
-            self.begin_again("replaced", tree, report, streams, id, sink)?;
+        if self.id.is_some_and(|known| known != id) {
+            self.begin_anew(Change::Replaced, tree, flow, stream)?;
         }
-        self.identity = Some(identity);
+        self.id = Some(id);
         if follow && self.has_nothing_new(&file) {
             return Ok(());
         }
@@ -98,32 +96,31 @@ impl Bytes {
                 Ok(Some(0)) => break,
                 Ok(Some(read)) => &buffer[..read],
                 Ok(None) => {
-                    self.begin_again("truncated", tree, report, streams, id, sink)?;
+                    self.begin_anew(Change::Truncated, tree, flow, stream)?;
                     continue;
                 }
                 Err(error) => {
-                    self.fail(tree, report, &error);
+                    self.fail(tree, flow, error)?;
                     break;
                 }
             };
+            let mut give = |fragment: Fragment<'_>| flow.give(Event::Fragment(stream, fragment));
             match &mut self.lines {
-                Some(lines) => lines.push(data, &mut |piece| sink.piece(streams, id, piece))?,
-                None => sink.piece(streams, id, &Piece::Binary { offset, data })?,
+                Some(lines) => lines.push(data, &mut give)?,
+                None => give(Fragment::Binary { offset, data })?,
             }
         }
-        if let Some(lines) = &mut self.lines {
-            lines.flush(&mut |piece| sink.piece(streams, id, piece))?;
-        }
+        self.flush_line(flow, stream)?;
         if let Ok(metadata) = file.metadata() {
-            sink.modified(id, modified(&metadata));
+            flow.give(Event::Modified(stream, modified(&metadata)))?;
         }
         Ok(())
     }
 
-    fn open(&self, tree: &Tree) -> io::Result<(File, Identity)> {
+    fn open(&self, tree: &Tree) -> io::Result<(File, FileId)> {
         let file = tree.file(&self.path)?;
-        let identity = Identity::of(&file)?;
-        Ok((file, identity))
+        let id = FileId::of(&file)?;
+        Ok((file, id))
     }
 
     fn has_nothing_new(&self, file: &File) -> bool {
@@ -133,75 +130,70 @@ impl Bytes {
         is_as_long && self.trace.is_of(file).unwrap_or(true)
     }
 
-    /// What was shown is over, and what comes begins with its first byte.
-    fn begin_again(
+    /// What was given is over, and what comes begins with its first byte.
+    fn begin_anew(
         &mut self,
-        what: &str,
+        change: Change,
         tree: &Tree,
-        report: &mut Report<'_>,
-        streams: &Streams,
-        id: StreamId,
-        sink: &mut dyn Sink,
+        flow: &mut Flow<'_, '_>,
+        stream: StreamId,
     ) -> io::Result<()> {
-        report.note(format_args!(
-            "{}: the file was {what}; it is read from its beginning",
-            tree.shown(&self.path).display()
-        ));
-        if let Some(lines) = &mut self.lines {
-            lines.flush(&mut |piece| sink.piece(streams, id, piece))?;
-        }
-        sink.restarted(streams, id)?;
+        let path = tree.shown(&self.path);
+        flow.find(Finding::BegunAnew { path, change })?;
+        self.flush_line(flow, stream)?;
+        flow.give(Event::Restarted(stream))?;
         self.trace = Trace::default();
-        self.lines = self.lines.is_some().then(Lines::default);
+        self.lines = self.lines.is_some().then(LineCutter::default);
         Ok(())
     }
 
-    fn fail(&mut self, tree: &Tree, report: &mut Report<'_>, error: &io::Error) {
+    fn flush_line(&mut self, flow: &mut Flow<'_, '_>, stream: StreamId) -> io::Result<()> {
+        match &mut self.lines {
+            Some(lines) => {
+                lines.flush(&mut |fragment| flow.give(Event::Fragment(stream, fragment)))
+            }
+            None => Ok(()),
+        }
+    }
+
+    fn fail(&mut self, tree: &Tree, flow: &mut Flow<'_, '_>, source: io::Error) -> io::Result<()> {
         self.is_broken = true;
-        report.error(format_args!(
-            "{}: can't be read at offset {}: {error}",
-            tree.shown(&self.path).display(),
-            self.trace.read()
-        ));
+        flow.find(Finding::Unreadable {
+            path: tree.shown(&self.path),
+            offset: self.trace.read(),
+            source,
+        })
     }
 }
 
-impl Lines {
-    fn push(
-        &mut self,
-        data: &[u8],
-        each: &mut dyn FnMut(&Piece<'_>) -> io::Result<()>,
-    ) -> io::Result<()> {
+impl LineCutter {
+    fn push(&mut self, data: &[u8], take: &mut Take<'_>) -> io::Result<()> {
         let mut start = 0;
         for end in memchr_iter(b'\n', data) {
             let line = &data[start..=end];
             start = end + 1;
             if self.rest.is_empty() {
-                self.whole(line, each)?;
+                self.whole(line, take)?;
             } else {
                 let mut rest = std::mem::take(&mut self.rest);
                 rest.extend_from_slice(line);
-                self.whole(&rest, each)?;
+                self.whole(&rest, take)?;
                 rest.clear();
                 self.rest = rest;
             }
         }
         self.rest.extend_from_slice(&data[start..]);
-        if self.rest.len() > CAT_LINE_MAX {
-            self.flush(each)?;
+        if self.rest.len() > READ_LINE_MAX {
+            self.flush(take)?;
         }
         Ok(())
     }
 
-    fn whole(
-        &mut self,
-        line: &[u8],
-        each: &mut dyn FnMut(&Piece<'_>) -> io::Result<()>,
-    ) -> io::Result<()> {
+    fn whole(&mut self, line: &[u8], take: &mut Take<'_>) -> io::Result<()> {
         let len = line.len() - if line.ends_with(b"\r\n") { 2 } else { 1 };
         let (value, delimiter) = line.split_at(len);
         self.count += 1;
-        each(&Piece::Line {
+        take(Fragment::Line {
             number: self.count,
             value,
             delimiter,
@@ -209,11 +201,11 @@ impl Lines {
     }
 
     /// Gives what there is of a line that is not complete.
-    fn flush(&mut self, each: &mut dyn FnMut(&Piece<'_>) -> io::Result<()>) -> io::Result<()> {
+    fn flush(&mut self, take: &mut Take<'_>) -> io::Result<()> {
         if self.rest.is_empty() {
             return Ok(());
         }
-        each(&Piece::Line {
+        take(Fragment::Line {
             number: self.count + 1,
             value: &self.rest,
             delimiter: b"",
@@ -225,7 +217,7 @@ impl Lines {
 }
 
 /// When the file was written to.
-pub fn modified(metadata: &Metadata) -> Timestamp {
+pub(super) fn modified(metadata: &Metadata) -> Timestamp {
     let since_1970 = metadata
         .modified()
         .ok()
@@ -244,14 +236,14 @@ mod tests {
 
     #[test]
     fn lines_are_whole_up_to_a_limit() {
-        let mut lines = Lines::default();
+        let mut lines = LineCutter::default();
         let mut found = Vec::new();
-        let mut each = |piece: &Piece<'_>| {
-            if let Piece::Line {
+        let mut each = |fragment: Fragment<'_>| {
+            if let Fragment::Line {
                 number,
                 value,
                 delimiter,
-            } = *piece
+            } = fragment
             {
                 let delimiter = String::from_utf8(delimiter.to_vec()).unwrap();
                 found.push((number, value.len(), delimiter));
@@ -261,7 +253,7 @@ mod tests {
         for data in [&b"ab\r"[..], b"\nc", b"", b"d\n\n"] {
             lines.push(data, &mut each).unwrap();
         }
-        for _ in 0..CAT_LINE_MAX / READ + 1 {
+        for _ in 0..READ_LINE_MAX / READ + 1 {
             lines.push(&vec![b'x'; READ], &mut each).unwrap();
         }
         lines.push(b"y", &mut each).unwrap();
@@ -273,7 +265,7 @@ mod tests {
                 (1, 2, "\r\n".into()),
                 (2, 2, "\n".into()),
                 (3, 0, "\n".into()),
-                (4, CAT_LINE_MAX + READ, none.clone()),
+                (4, READ_LINE_MAX + READ, none.clone()),
                 (4, 1, none),
             ]
         );
@@ -285,9 +277,9 @@ mod tests {
             parts in prop::collection::vec("[a\r\n]{0,9}", 0..9),
         ) {
             let mut out = Vec::new();
-            let mut lines = Lines::default();
-            let mut each = |piece: &Piece<'_>| {
-                if let Piece::Line { value, delimiter, .. } = piece {
+            let mut lines = LineCutter::default();
+            let mut each = |fragment: Fragment<'_>| {
+                if let Fragment::Line { value, delimiter, .. } = fragment {
                     out.extend_from_slice(value);
                     out.extend_from_slice(delimiter);
                 }
