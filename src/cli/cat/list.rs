@@ -112,7 +112,7 @@ impl<'a> List<'a> {
         let tags: Vec<_> = descriptor
             .tags
             .iter()
-            .map(|(key, value)| format!("{key}={}", word(value)))
+            .map(|(key, value)| format!("{}={}", word(key), word(value)))
             .collect();
         [
             origin,

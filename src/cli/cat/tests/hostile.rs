@@ -95,3 +95,19 @@ proptest! {
         let _ = run_bytes(&options(&[&path]), Terminal::default());
     }
 }
+
+/// A file's tags may have any keys.
+#[test]
+fn a_list_is_safe_too() {
+    let scratch = scratch();
+    let writer = Writer::new("p");
+    let mut stream = entry("s", StreamType::Text, &[]);
+    stream.desc.as_mut().unwrap().tags = [("\x1b[2J".into(), "\x07".into())].into();
+    let path = file(&scratch, "log", &[&writer.bundle(vec![stream])]);
+    let wanted = CatOptions {
+        list: true,
+        ..options(&[&path])
+    };
+    let list = shown(&wanted);
+    assert!(list.ends_with("\"\\x1b[2J\"=\"\\x07\"\n"), "{list}");
+}
