@@ -88,7 +88,7 @@ pub const COMPRESS_MIN: usize = 860;
 pub const STREAM_SIZE_MAX: u64 = 4_831_838_208;
 /// All that is buffered over streams and outputs, by default.
 pub const BUFFERED_MAX: u64 = 64 * 1024 * 1024;
-/// The least that `--max-buffered` may be: room for one bundle being filled,
+/// The least that may be buffered over all: room for one bundle being filled,
 /// one being written, and the largest one an output can ask for.
 pub const BUFFERED_MIN: u64 = 4 * 1024 * 1024;
 /// How long data waits for company in a bundle, by default.
@@ -270,7 +270,7 @@ pub const RESIDENT_PER_NAME: u64 = 208;
 /// are under way come on top: see [`PUBLISHES_BYTES_MAX`]).
 #[derive(Debug, Clone, Copy)]
 pub struct Resident {
-    /// `--max-buffered`.
+    /// [`Config::max_buffered`](crate::Config::max_buffered).
     pub buffered_max: u64,
     /// Streams that are open at the same time, at most.
     pub open_streams: u64,

@@ -3,6 +3,8 @@
 
 use std::error::Error;
 
+#[cfg(feature = "logdog")]
+use crate::output::logdog::RegistrationError;
 use crate::output::spec::SpecError;
 
 /// The error, what caused it, and what to do about it.
@@ -26,5 +28,80 @@ fn advice(error: &(dyn Error + 'static), cause: &str) -> Option<String> {
     if let Some(SpecError::Unknown(_)) = error.downcast_ref() {
         return Some(format!("{error} (--output help explains them)"));
     }
+    #[cfg(feature = "logdog")]
+    if let Some(error) = error.downcast_ref() {
+        return registration_advice(error, cause);
+    }
     None
+}
+
+#[cfg(feature = "logdog")]
+fn registration_advice(error: &RegistrationError, cause: &str) -> Option<String> {
+    Some(match error {
+        RegistrationError::Project { .. } => format!("{error} (--realm none sends none)"),
+        RegistrationError::PrefixTaken { .. } => format!("{error} (--prefix): {cause}"),
+        RegistrationError::AccountWanted(_) => format!("{error} (--service-account-json): {cause}"),
+        RegistrationError::NoCredentials(_) => format!(
+            "{error}: give --service-account-json PATH (or :gce), or run where LUCI_CONTEXT has \
+             local_auth with a default account, or on a machine of Google's with a service \
+             account ({cause})"
+        ),
+        _ => return None,
+    })
+}
+
+#[cfg(test)]
+mod tests {
+    use std::fs;
+    use std::path::Path;
+
+    use super::*;
+    use crate::cli::table::OPTIONS;
+
+    #[test]
+    fn causes_and_options_are_told() {
+        let error = crate::Error::IoUring(std::io::Error::other("no ring"));
+        let text = told(&error);
+        assert!(text.starts_with("io_uring is not available: no ring (it needs Linux 6.1, "));
+        assert!(
+            text.ends_with("; with --io epoll butler does without)"),
+            "{text}"
+        );
+        let error = "x".parse::<crate::output::Output>().unwrap_err();
+        assert!(told(&error).ends_with("logdog (--output help explains them)"));
+        let error = "file,path=".parse::<crate::output::Output>().unwrap_err();
+        assert_eq!(
+            told(&error),
+            "the file output: path= is not allowed: it is empty"
+        );
+    }
+
+    /// Every `.rs` file below, but for those of the command line.
+    fn library(directory: &Path, each: &mut dyn FnMut(&Path, &str)) {
+        for found in fs::read_dir(directory).unwrap() {
+            let path = found.unwrap().path();
+            if path.ends_with("src/cli") {
+                continue;
+            }
+            if path.is_dir() {
+                library(&path, each);
+            } else if path.extension().is_some_and(|it| it == "rs") {
+                each(&path, &fs::read_to_string(&path).unwrap());
+            }
+        }
+    }
+
+    #[test]
+    fn the_library_names_no_option() {
+        let src = Path::new(env!("CARGO_MANIFEST_DIR")).join("src");
+        let mut count = 0;
+        library(&src, &mut |path, source| {
+            count += 1;
+            for option in &OPTIONS {
+                let name = format!("--{}", option.name);
+                assert!(!source.contains(&name), "{name} in {}", path.display());
+            }
+        });
+        assert!(count > 50, "{count}");
+    }
 }

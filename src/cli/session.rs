@@ -189,7 +189,7 @@ pub(super) fn keep_secrets(common: &Common) {
 /// Listens on the socket that was passed, or where it was told to, or at a
 /// private path.
 pub(super) fn listen(common: &Common, passed: Passed) -> Result<StreamServer, String> {
-    let users = common.users.clone();
+    let users = common.users.clone().allowed_by("--allow-uid");
     let server = match (passed, &common.stream_server) {
         (Passed::Wrong(what), _) => Err(what),
         (Passed::Socket(socket), path) => take(socket, path.as_deref(), users),

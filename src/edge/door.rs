@@ -15,6 +15,8 @@ const TELL_AGAIN_NS: u64 = 10_000_000_000;
 pub struct Users {
     own: u32,
     others: Vec<u32>,
+    /// See [`allowed_by`](Self::allowed_by).
+    allowed_by: Option<&'static str>,
 }
 
 impl Default for Users {
@@ -23,6 +25,7 @@ impl Default for Users {
         Self {
             own: geteuid().as_raw(),
             others: Vec::new(),
+            allowed_by: None,
         }
     }
 }
@@ -32,6 +35,14 @@ impl Users {
     #[must_use]
     pub fn and(mut self, uids: impl IntoIterator<Item = u32>) -> Self {
         self.others.extend(uids);
+        self
+    }
+
+    /// What adds a user, in the words of the program that listens: where it is
+    /// told that one was turned away, this and the user's number stand beside it.
+    #[must_use]
+    pub fn allowed_by(mut self, what: &'static str) -> Self {
+        self.allowed_by = Some(what);
         self
     }
 
@@ -70,7 +81,10 @@ impl Door {
             Ok(peer) if users.admit(peer.uid) => return true,
             Ok(Credentials { pid, uid }) => {
                 let process = pid.map_or_else(String::new, |pid| format!(" (process {pid})"));
-                format!("user {uid}{process} may not; --allow-uid {uid} would let them")
+                let advice = users
+                    .allowed_by
+                    .map_or_else(String::new, |what| format!("; {what} {uid} would let them"));
+                format!("user {uid}{process} may not{advice}")
             }
             Err(error) => format!("who it is can't be found out: {error}"),
         };

@@ -65,6 +65,8 @@ fn strangers_are_counted_and_never_read() {
     ended.expect_success();
     let says = format!("a connection is refused: user {STRANGER}");
     assert_eq!(ended.stderr.matches(&says).count(), 1, "{}", ended.stderr);
+    let advice = format!("may not; --allow-uid {STRANGER} would let them");
+    assert!(ended.stderr.contains(&advice), "{}", ended.stderr);
     assert_eq!(fs::read(dir.path().join("logs/ours")).unwrap(), b"a line\n");
     assert!(!dir.path().join("logs/strange").exists());
 }

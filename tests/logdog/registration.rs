@@ -277,7 +277,8 @@ fn the_library_registers_and_publishes() {
     config.prefix = "tests/prefix".parse().unwrap();
     let report = crate::common::process::start(async {
         let error = Butler::new(config.clone()).unwrap_err();
-        assert!(error.to_string().contains("Butler::open"), "{error}");
+        let cause = std::error::Error::source(&error).unwrap().to_string();
+        assert!(cause.contains("Butler::open"), "{cause}");
         let butler = Butler::open(config).await.unwrap();
         let (reader, mut writer) = std::io::pipe().unwrap();
         let properties = StreamProperties::new("a/b".parse().unwrap(), StreamType::Text);

@@ -1,13 +1,13 @@
 //! `LUCI_CONTEXT`: what the environment of a LUCI task says of its accounts,
 //! its realm and its deadline.
 
-use std::fmt;
 use std::path::Path;
 use std::time::{Duration, SystemTime};
 
 use serde::Deserialize as _;
 use serde_json::Value;
 
+use super::RegistrationError;
 use super::secrets::HeldSecret;
 
 /// The parts that a butler needs. Others, and what is `null`, are passed over.
@@ -39,10 +39,13 @@ pub struct Realm {
 
 impl LuciContext {
     /// Reads the file that the variable names.
-    pub fn read(path: &Path) -> Result<Self, String> {
-        let refused = |what: &dyn fmt::Display| format!("LUCI_CONTEXT={}: {what}", path.display());
-        let bytes = std::fs::read(path).map_err(|error| refused(&error))?;
-        Self::parse(&bytes).map_err(|error| refused(&error))
+    pub fn read(path: &Path) -> Result<Self, RegistrationError> {
+        let refused = |reason| RegistrationError::LuciContext {
+            path: path.to_owned(),
+            reason,
+        };
+        let bytes = std::fs::read(path).map_err(|error| refused(error.into()))?;
+        Self::parse(&bytes).map_err(|what| refused(what.into()))
     }
 
     /// What is wrong is told without what stands there, which is secret.

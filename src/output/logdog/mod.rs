@@ -22,19 +22,21 @@ mod pubsub;
 mod secrets;
 mod settings;
 
+use std::error::Error;
 use std::fmt;
 use std::future::Future;
-use std::path::Path;
+use std::path::{Path, PathBuf};
 use std::rc::Rc;
 use std::time::SystemTime;
 
 use auth::{Accounts, Wanted};
 use bytes::Bytes;
-use coordinator::{CoordinatorHost, Failure, Registrar, Registration};
+use coordinator::{CoordinatorHost, Registrar, Registration};
 use luci_context::LuciContext;
 use pubsub::{Endpoint, Publisher};
 pub use settings::{Credentials, LogdogOutput, Origin, OriginError, Realm, RealmError, RealmName};
 
+use crate::chain::Chain;
 use crate::delivery::message::Message;
 use crate::delivery::window::Capacity;
 use crate::ledger::DropReason;
@@ -44,35 +46,106 @@ use crate::output::health::Health;
 use crate::secret::Secret;
 use crate::wire::name::{ProjectName, StreamName};
 
+/// What a server said, or why nobody could be asked. It quotes no secret.
+pub type Reason = Box<dyn Error + Send + Sync>;
+
 /// Why a logdog output could not begin.
-#[derive(Debug, Clone, PartialEq, Eq)]
+#[derive(Debug, thiserror::Error)]
+#[non_exhaustive]
 pub enum RegistrationError {
     /// `LUCI_CONTEXT` is of another project.
+    #[error(
+        "the project is {given}, but LUCI_CONTEXT has a realm of the project {realm}: in its realm \
+         a task may log to its own project only"
+    )]
     Project {
         /// The project that was given.
         given: String,
         /// The project of the realm.
         realm: String,
     },
-    /// There are no credentials, the Coordinator refused for good, or Pub/Sub
-    /// is not to be had: in words.
-    Failed(String),
+    /// A variable of the environment is not `HOST:PORT`.
+    #[error("{variable}={given:?} is {problem}")]
+    Host {
+        /// Its name.
+        variable: &'static str,
+        /// Its value.
+        given: String,
+        /// What is wrong with it.
+        problem: &'static str,
+    },
+    /// The Coordinator's host is none.
+    #[error("the Coordinator's host")]
+    CoordinatorHost(#[source] OriginError),
+    /// The file of `LUCI_CONTEXT` can't be used.
+    #[error("LUCI_CONTEXT={}", path.display())]
+    LuciContext {
+        /// The file.
+        path: PathBuf,
+        /// Why: an [`io::Error`](std::io::Error), or what is wrong with it.
+        #[source]
+        reason: Reason,
+    },
+    /// The realm of `LUCI_CONTEXT` is none.
+    #[error(transparent)]
+    Realm(Reason),
+    /// The service account's key file can't be used.
+    #[error("the key file {}", path.display())]
+    KeyFile {
+        /// The file.
+        path: PathBuf,
+        /// Why: an [`io::Error`](std::io::Error), or what is wrong with it.
+        #[source]
+        reason: Reason,
+    },
+    /// No account is given, and neither the environment nor the machine has
+    /// one.
+    #[error("there are no credentials")]
+    NoCredentials(#[source] Reason),
+    /// The account may not register prefixes there.
+    #[error("{account} may not register prefixes in {place} (permission logdog.logs.create)")]
+    Denied {
+        /// Who asked.
+        account: String,
+        /// The project or realm.
+        place: String,
+        /// What the Coordinator says.
+        #[source]
+        reason: Reason,
+    },
+    /// Somebody else has registered the prefix.
+    #[error(
+        "the prefix {prefix} is registered in the project {project} already, and not by us: each \
+         job needs one of its own"
+    )]
+    PrefixTaken {
+        /// The prefix.
+        prefix: String,
+        /// Its project.
+        project: String,
+        /// What the Coordinator says.
+        #[source]
+        reason: Reason,
+    },
+    /// The Coordinator wants to know who we are, and we have no account.
+    #[error("the Coordinator wants an account")]
+    AccountWanted(#[source] Reason),
+    /// The Coordinator or Pub/Sub can't be used for another reason.
+    #[error(transparent)]
+    Failed(Reason),
 }
 
-impl fmt::Display for RegistrationError {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        match self {
-            Self::Project { given, realm } => write!(
-                f,
-                "the project is {given}, but LUCI_CONTEXT has a realm of the project {realm}: in \
-                 its realm a task may log to its own project only (--realm none sends none)"
-            ),
-            Self::Failed(why) => f.write_str(why),
-        }
+impl From<std::io::Error> for RegistrationError {
+    fn from(error: std::io::Error) -> Self {
+        Self::Failed(error.into())
     }
 }
 
-impl std::error::Error for RegistrationError {}
+impl From<String> for RegistrationError {
+    fn from(what: String) -> Self {
+        Self::Failed(what.into())
+    }
+}
 
 impl LogdogOutput {
     pub(crate) fn check_host(&self) -> Result<(), OriginError> {
@@ -97,13 +170,11 @@ pub(crate) async fn connect(
     project: &ProjectName,
     prefix: &StreamName,
 ) -> Result<Session, RegistrationError> {
-    let failed = |why: &dyn fmt::Display| RegistrationError::Failed(why.to_string());
-    let endpoint = endpoint(settings).map_err(|error| failed(&error))?;
-    let host = CoordinatorHost::new(settings)
-        .map_err(|error| failed(&format_args!("the Coordinator's host: {error}")))?;
+    let endpoint = endpoint(settings)?;
+    let host = CoordinatorHost::new(settings).map_err(RegistrationError::CoordinatorHost)?;
     // Neither an emulator nor what listens on this very machine is Google's.
     let account_is_optional = matches!(endpoint, Endpoint::Emulator(_)) && !host.origin.secure;
-    let context = luci_context(settings, account_is_optional).map_err(|error| failed(&error))?;
+    let context = luci_context(settings, account_is_optional)?;
     let realm = realm(settings, &context, project)?;
     let wanted = Wanted {
         credentials: &settings.credentials,
@@ -111,22 +182,15 @@ pub(crate) async fn connect(
         optional: account_is_optional,
     };
     let metadata_host = variable("GCE_METADATA_HOST");
-    let mut accounts = auth::choose(&wanted, &context, metadata_host.as_deref())
-        .await
-        .map_err(|error| failed(&error))?;
+    let mut accounts = auth::choose(&wanted, &context, metadata_host.as_deref()).await?;
     let realm = realm.as_deref().unwrap_or_default();
-    let registrar = Registrar::new(settings, &host, project.as_str(), prefix.as_str(), realm)
-        .map_err(|error| failed(&error))?;
-    let Registration { secret, topic } = register(&registrar, accounts.as_mut())
-        .await
-        .map_err(|error| failed(&error))?;
+    let registrar = Registrar::new(settings, &host, project.as_str(), prefix.as_str(), realm)?;
+    let Registration { secret, topic } = register(&registrar, accounts.as_mut()).await?;
     log::info!(
         "the prefix {prefix} is registered; its topic is {}",
         topic.shown()
     );
-    let channel = pubsub::open(&endpoint)
-        .await
-        .map_err(|error| failed(&error))?;
+    let channel = pubsub::open(&endpoint).await?;
     let tokens = match endpoint {
         Endpoint::Google(_) => accounts.map(|accounts| accounts.publishes),
         Endpoint::Emulator(_) => None,
@@ -148,7 +212,10 @@ pub(crate) async fn connect(
 
 /// What the environment says of accounts, a realm and a deadline. Where
 /// nothing of it is needed, it need not be readable.
-fn luci_context(settings: &LogdogOutput, account_is_optional: bool) -> Result<LuciContext, String> {
+fn luci_context(
+    settings: &LogdogOutput,
+    account_is_optional: bool,
+) -> Result<LuciContext, RegistrationError> {
     let Some(path) = std::env::var_os("LUCI_CONTEXT").filter(|path| !path.is_empty()) else {
         return Ok(LuciContext::default());
     };
@@ -156,7 +223,7 @@ fn luci_context(settings: &LogdogOutput, account_is_optional: bool) -> Result<Lu
         || settings.credentials == Credentials::Ambient && !account_is_optional;
     match LuciContext::read(Path::new(&path)) {
         Err(error) if !is_needed => {
-            log::warn!("{error}; nothing of it is used");
+            log::warn!("{}; nothing of it is used", Chain(&error));
             Ok(LuciContext::default())
         }
         result => result,
@@ -172,7 +239,10 @@ fn realm(
     match &settings.realm {
         Realm::None => Ok(None),
         Realm::Named(name) => Ok(Some(name.as_str().to_owned())),
-        Realm::Context => match context.realm().map_err(RegistrationError::Failed)? {
+        Realm::Context => match context
+            .realm()
+            .map_err(|why| RegistrationError::Realm(why.into()))?
+        {
             Some(realm) if realm.project != project.as_str() => Err(RegistrationError::Project {
                 given: project.to_string(),
                 realm: realm.project,
@@ -187,28 +257,32 @@ fn realm(
 async fn register(
     registrar: &Registrar,
     accounts: Option<&mut Accounts>,
-) -> Result<Registration, Failure> {
+) -> Result<Registration, RegistrationError> {
     let Some(accounts) = accounts else {
         return registrar.register(None).await;
     };
     let denied = match registrar.register(Some(&accounts.registers)).await {
-        Err(Failure::Denied(why)) => why,
+        Err(denied @ RegistrationError::Denied { .. }) => denied,
         result => return result,
     };
     let Some(second) = accounts.second.take() else {
-        return Err(Failure::Denied(denied));
+        return Err(denied);
     };
-    log::warn!("{denied}; trying with {}", second.account());
+    log::warn!("{}; trying with {}", Chain(&denied), second.account());
     let registration = registrar.register(Some(&second)).await?;
     accounts.publishes = second;
     Ok(registration)
 }
 
-fn endpoint(settings: &LogdogOutput) -> Result<Endpoint, String> {
+fn endpoint(settings: &LogdogOutput) -> Result<Endpoint, RegistrationError> {
     if let Some(host) = variable("PUBSUB_EMULATOR_HOST") {
         return Origin::plain(&host, 80)
             .map(Endpoint::Emulator)
-            .map_err(|_| format!("PUBSUB_EMULATOR_HOST={host:?} is not HOST:PORT"));
+            .map_err(|_| RegistrationError::Host {
+                variable: "PUBSUB_EMULATOR_HOST",
+                given: host,
+                problem: "not HOST:PORT",
+            });
     }
     Ok(match &settings.pubsub_endpoint {
         Some(origin) => Endpoint::Google(origin.clone()),

@@ -1,6 +1,5 @@
 //! What the logdog output is told.
 
-use std::fmt;
 use std::path::PathBuf;
 use std::str::FromStr;
 use std::time::Duration;
@@ -64,19 +63,13 @@ pub enum Realm {
 pub struct RealmName(String);
 
 /// Why text is no [`Realm`].
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+#[derive(Debug, Clone, Copy, PartialEq, Eq, thiserror::Error)]
+#[error(
+    "it must be none, auto, or a realm's name without its project: lower-case letters, digits and \
+     _ . - /, or @root, @legacy or @project"
+)]
+#[non_exhaustive]
 pub struct RealmError;
-
-impl fmt::Display for RealmError {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.write_str(
-            "it must be none, auto, or a realm's name without its project: lower-case letters, \
-             digits and _ . - /, or @root, @legacy or @project",
-        )
-    }
-}
-
-impl std::error::Error for RealmError {}
 
 impl RealmName {
     /// The name itself.

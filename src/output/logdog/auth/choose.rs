@@ -1,12 +1,15 @@
 //! Which account is used.
 
+use std::io;
 use std::rc::Rc;
 
 use super::gce::Metadata;
 use super::luci::LuciAccount;
 use super::service_account::ServiceAccount;
 use super::{AuthError, Source, Tokens};
+use crate::chain::Chain;
 use crate::limits::METADATA_TIMEOUT;
+use crate::output::logdog::RegistrationError;
 use crate::output::logdog::luci_context::LuciContext;
 use crate::output::logdog::settings::Credentials;
 
@@ -56,7 +59,7 @@ pub async fn choose(
     wanted: &Wanted<'_>,
     context: &LuciContext,
     metadata_host: Option<&str>,
-) -> Result<Option<Accounts>, AuthError> {
+) -> Result<Option<Accounts>, RegistrationError> {
     match wanted.credentials {
         Credentials::KeyFile(path) => {
             let account = ServiceAccount::read(path)?;
@@ -78,7 +81,7 @@ pub async fn choose(
     }
 }
 
-async fn of_machine(metadata_host: Option<&str>) -> Result<Accounts, AuthError> {
+async fn of_machine(metadata_host: Option<&str>) -> Result<Accounts, RegistrationError> {
     let metadata = Metadata::new(metadata_host)?;
     match metadata.fetch_within(METADATA_TIMEOUT).await {
         Ok(Ok(token)) => Ok(Accounts::of(Tokens::with_token(
@@ -86,14 +89,14 @@ async fn of_machine(metadata_host: Option<&str>) -> Result<Accounts, AuthError> 
             token,
         ))),
         Ok(Err(AuthError::Transient(_))) => Ok(Accounts::one(Source::Gce(metadata))),
-        Ok(Err(AuthError::Final(why))) => Err(none(&format!("{metadata} answers {why}"))),
-        Err(error) => Err(none(&format!("{metadata}: {error}"))),
+        Ok(Err(AuthError::Final(why))) => Err(none(format!("{metadata} answers {why}"))),
+        Err(error) => Err(none(format!("{metadata}: {}", Chain(&error)))),
     }
 }
 
 /// The default account. In a realm it registers, and the system's publishes,
 /// where there is one.
-fn of_luci(context: &LuciContext, in_realm: bool) -> Result<Option<Accounts>, AuthError> {
+fn of_luci(context: &LuciContext, in_realm: bool) -> io::Result<Option<Accounts>> {
     let Some(auth) = &context.local_auth else {
         return Ok(None);
     };
@@ -117,10 +120,6 @@ fn of_luci(context: &LuciContext, in_realm: bool) -> Result<Option<Accounts>, Au
     Ok(Some(accounts))
 }
 
-fn none(why: &str) -> AuthError {
-    AuthError::Final(format!(
-        "there are no credentials: give --service-account-json PATH (or :gce), or run where \
-         LUCI_CONTEXT has local_auth with a default account, or on a machine of Google's with a \
-         service account ({why})"
-    ))
+fn none(why: String) -> RegistrationError {
+    RegistrationError::NoCredentials(why.into())
 }

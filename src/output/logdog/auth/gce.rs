@@ -8,6 +8,7 @@ use http::Request;
 
 use super::{AuthError, SCOPES, Token, token};
 use crate::limits::CALL_TIMEOUT;
+use crate::output::logdog::RegistrationError;
 use crate::output::logdog::net::dial::Dialer;
 use crate::output::logdog::net::http::{CallError, call};
 use crate::output::logdog::net::origin::Origin;
@@ -34,15 +35,14 @@ impl fmt::Display for Metadata {
 
 impl Metadata {
     /// `host` is `GCE_METADATA_HOST`, if that is set.
-    pub fn new(host: Option<&str>) -> Result<Self, AuthError> {
+    pub fn new(host: Option<&str>) -> Result<Self, RegistrationError> {
         let host = host.unwrap_or(ADDRESS);
-        let origin = Origin::plain(host, 80).map_err(|_| {
-            AuthError::Final(format!(
-                "GCE_METADATA_HOST={host:?} is neither HOST nor HOST:PORT"
-            ))
+        let origin = Origin::plain(host, 80).map_err(|_| RegistrationError::Host {
+            variable: "GCE_METADATA_HOST",
+            given: host.to_owned(),
+            problem: "neither HOST nor HOST:PORT",
         })?;
-        let dialer = Dialer::new(origin, Protocol::Http1)
-            .map_err(|error| AuthError::Final(error.to_string()))?;
+        let dialer = Dialer::new(origin, Protocol::Http1)?;
         Ok(Self { dialer })
     }
 

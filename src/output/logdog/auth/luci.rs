@@ -2,6 +2,7 @@
 //! `LUCI_CONTEXT` names.
 
 use std::fmt;
+use std::io;
 
 use bytes::Bytes;
 use http::header::CONTENT_TYPE;
@@ -39,14 +40,13 @@ impl fmt::Display for LuciAccount {
 }
 
 impl LuciAccount {
-    pub fn new(auth: &LocalAuth, id: &str) -> Result<Self, AuthError> {
+    pub fn new(auth: &LocalAuth, id: &str) -> io::Result<Self> {
         let origin = Origin {
             secure: false,
             host: "127.0.0.1".into(),
             port: auth.rpc_port,
         };
-        let dialer = Dialer::new(origin, Protocol::Http1)
-            .map_err(|error| AuthError::Final(error.to_string()))?;
+        let dialer = Dialer::new(origin, Protocol::Http1)?;
         Ok(Self {
             id: id.to_owned(),
             secret: auth.secret.clone(),

@@ -23,23 +23,15 @@ pub(super) const SCOPES: [&str; 2] = [
 ];
 
 /// Why there is no token.
-#[derive(Debug, Clone, PartialEq, Eq)]
+#[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
 pub enum AuthError {
     /// It may work later.
+    #[error("{0}")]
     Transient(String),
     /// It won't.
+    #[error("{0}")]
     Final(String),
 }
-
-impl fmt::Display for AuthError {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        match self {
-            Self::Transient(what) | Self::Final(what) => f.write_str(what),
-        }
-    }
-}
-
-impl std::error::Error for AuthError {}
 
 /// A source of tokens.
 #[derive(Debug)]

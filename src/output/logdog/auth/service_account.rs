@@ -18,6 +18,7 @@ use serde_json::{Value, json};
 
 use super::{AuthError, SCOPES, Token, token};
 use crate::limits::CALL_TIMEOUT;
+use crate::output::logdog::RegistrationError;
 use crate::output::logdog::net::dial::Dialer;
 use crate::output::logdog::net::http::call;
 use crate::output::logdog::net::origin::Origin;
@@ -55,11 +56,13 @@ impl fmt::Display for ServiceAccount {
 impl ServiceAccount {
     /// Reads the key file. What is wrong with it is told without what is in
     /// it.
-    pub fn read(path: &Path) -> Result<Self, AuthError> {
-        let refused =
-            |what: String| AuthError::Final(format!("the key file {}: {what}", path.display()));
-        let bytes = std::fs::read(path).map_err(|error| refused(error.to_string()))?;
-        Self::parse(&bytes).map_err(refused)
+    pub fn read(path: &Path) -> Result<Self, RegistrationError> {
+        let refused = |reason| RegistrationError::KeyFile {
+            path: path.to_owned(),
+            reason,
+        };
+        let bytes = std::fs::read(path).map_err(|error| refused(error.into()))?;
+        Self::parse(&bytes).map_err(|what| refused(what.into()))
     }
 
     fn parse(bytes: &[u8]) -> Result<Self, String> {

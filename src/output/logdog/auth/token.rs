@@ -8,6 +8,7 @@ use serde_json::Value;
 use tokio::time::Instant;
 
 use super::AuthError;
+use crate::chain::Chain;
 use crate::limits::{TOKEN_MARGIN, TOKEN_MAX};
 use crate::output::logdog::net::http::{Answer, CallError};
 use crate::output::logdog::peer_text::PeerText;
@@ -128,9 +129,10 @@ pub(super) fn refusal(answer: &Answer) -> AuthError {
 
 impl From<CallError> for AuthError {
     fn from(error: CallError) -> Self {
+        let text = Chain(&error).to_string();
         match error.is_final() {
-            true => Self::Final(error.to_string()),
-            false => Self::Transient(error.to_string()),
+            true => Self::Final(text),
+            false => Self::Transient(text),
         }
     }
 }

@@ -3,7 +3,6 @@
 mod host;
 mod prpc;
 
-use std::fmt;
 use std::time::Duration;
 
 use bytes::Bytes;
@@ -14,6 +13,7 @@ use tokio::time::Instant;
 pub(super) use host::CoordinatorHost;
 use prpc::{Client, Code, Refusal};
 
+use super::RegistrationError;
 use super::auth::{AuthError, Tokens};
 use super::pubsub::topic::Topic;
 use super::secrets::HeldSecret;
@@ -32,23 +32,6 @@ pub struct Registration {
     pub topic: Topic,
 }
 
-/// Why a prefix was not registered, for good.
-#[derive(Debug)]
-pub enum Failure {
-    /// The account may not.
-    Denied(String),
-    /// Anything else.
-    Other(String),
-}
-
-impl fmt::Display for Failure {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        match self {
-            Self::Denied(why) | Self::Other(why) => f.write_str(why),
-        }
-    }
-}
-
 /// The registration of one prefix: the same over all attempts.
 pub struct Registrar {
     client: Client,
@@ -65,11 +48,11 @@ impl Registrar {
         project: &str,
         prefix: &str,
         realm: &str,
-    ) -> Result<Self, Failure> {
+    ) -> Result<Self, RegistrationError> {
         let mut nonce = vec![0; NONCE_LEN];
         SystemRandom::new()
             .fill(&mut nonce)
-            .map_err(|_| Failure::Other("the kernel gives no random bytes".into()))?;
+            .map_err(|_| RegistrationError::Failed("the kernel gives no random bytes".into()))?;
         let held = HeldSecret::new(&nonce);
         let request = RegisterPrefixRequest {
             project: project.into(),
@@ -84,7 +67,7 @@ impl Registrar {
             realm: realm.into(),
             expiration: settings.prefix_expiration.map(duration),
         };
-        let client = Client::new(host).map_err(Failure::Other)?;
+        let client = Client::new(host)?;
         Ok(Self {
             client,
             request,
@@ -93,7 +76,10 @@ impl Registrar {
     }
 
     /// Asks until there is an answer that is final.
-    pub async fn register(&self, tokens: Option<&Tokens>) -> Result<Registration, Failure> {
+    pub async fn register(
+        &self,
+        tokens: Option<&Tokens>,
+    ) -> Result<Registration, RegistrationError> {
         let health = Health::new(format!("registration with {}", self.client.host()));
         let mut backoff = Backoff::starting_with(CALL_BACKOFF_FIRST);
         let deadline = Instant::now() + REGISTRATION_TIMEOUT;
@@ -110,9 +96,7 @@ impl Registrar {
             };
             let wait = backoff.wait();
             if Instant::now() + wait > deadline {
-                return Err(Failure::Other(format!(
-                    "{why}; tried for {REGISTRATION_TIMEOUT:?}"
-                )));
+                return Err(format!("{why}; tried for {REGISTRATION_TIMEOUT:?}").into());
             }
             health.failed(&why);
             tokio::time::sleep(wait).await;
@@ -129,7 +113,7 @@ impl Registrar {
             Some(tokens) => match tokens.get().await {
                 Ok(token) => Some((tokens, token)),
                 Err(AuthError::Transient(why)) => return Err(Attempt::Again(why)),
-                Err(AuthError::Final(why)) => return Err(Attempt::Final(Failure::Other(why))),
+                Err(AuthError::Final(why)) => return Err(Attempt::Final(why.into())),
             },
         };
         let body = Bytes::from(self.request.encode_to_vec());
@@ -148,13 +132,14 @@ impl Registrar {
         }
         Err(match refusal.code.is_transient() {
             true => Attempt::Again(refusal.to_string()),
-            false => Attempt::Final(self.explain(&refusal, tokens)),
+            false => Attempt::Final(self.explain(refusal, tokens)),
         })
     }
 
-    fn accept(&self, body: &[u8]) -> Result<Registration, Failure> {
+    fn accept(&self, body: &[u8]) -> Result<Registration, RegistrationError> {
         let host = self.client.host();
-        let other = |what: String| Failure::Other(format!("the Coordinator {host} {what}"));
+        let other =
+            |what: String| RegistrationError::from(format!("the Coordinator {host} {what}"));
         let response = RegisterPrefixResponse::decode(body)
             .map_err(|_| other("gives an answer that does not decode".into()))?;
         let len = response.secret.len();
@@ -172,36 +157,33 @@ impl Registrar {
         Ok(Registration { secret, topic })
     }
 
-    fn explain(&self, refusal: &Refusal, tokens: Option<&Tokens>) -> Failure {
-        let account = tokens.map_or("a butler without an account".into(), Tokens::account);
+    fn explain(&self, refusal: Refusal, tokens: Option<&Tokens>) -> RegistrationError {
         let RegisterPrefixRequest {
             project,
             prefix,
             realm,
             ..
         } = &self.request;
-        match refusal.code {
-            Code::AlreadyExists => Failure::Other(format!(
-                "the prefix {prefix} is registered in the project {project} already, and not by \
-                 us: each job needs one of its own (--prefix): {refusal}"
-            )),
-            Code::PermissionDenied => {
-                let place = match &**realm {
+        match (refusal.code, tokens) {
+            (Code::AlreadyExists, _) => RegistrationError::PrefixTaken {
+                prefix: prefix.clone(),
+                project: project.clone(),
+                reason: refusal.into(),
+            },
+            (Code::PermissionDenied, _) => RegistrationError::Denied {
+                account: tokens.map_or("a butler without an account".into(), Tokens::account),
+                place: match &**realm {
                     "" => format!("the project {project}"),
                     realm => format!("the realm {project}:{realm}"),
-                };
-                Failure::Denied(format!(
-                    "{account} may not register prefixes in {place} (permission \
-                     logdog.logs.create): {refusal}"
-                ))
+                },
+                reason: refusal.into(),
+            },
+            (Code::Unauthenticated, None) => RegistrationError::AccountWanted(refusal.into()),
+            (Code::Unauthenticated, Some(tokens)) => {
+                let account = tokens.account();
+                format!("the Coordinator does not accept tokens of {account}: {refusal}").into()
             }
-            Code::Unauthenticated if tokens.is_none() => Failure::Other(format!(
-                "the Coordinator wants an account (--service-account-json): {refusal}"
-            )),
-            Code::Unauthenticated => Failure::Other(format!(
-                "the Coordinator does not accept tokens of {account}: {refusal}"
-            )),
-            _ => Failure::Other(format!("the prefix {prefix} is refused: {refusal}")),
+            _ => format!("the prefix {prefix} is refused: {refusal}").into(),
         }
     }
 }
@@ -213,7 +195,7 @@ enum Attempt {
     /// To be made again with another token.
     Renew,
     /// None follows.
-    Final(Failure),
+    Final(RegistrationError),
 }
 
 fn duration(duration: Duration) -> prost_types::Duration {

@@ -8,7 +8,9 @@ use http::{HeaderMap, HeaderValue, Method, Request, StatusCode, Uri};
 use tonic::Code as GrpcCode;
 
 use super::CoordinatorHost;
+use crate::chain::Chain;
 use crate::limits::CALL_TIMEOUT;
+use crate::output::logdog::RegistrationError;
 use crate::output::logdog::auth::Token;
 use crate::output::logdog::net::dial::Dialer;
 use crate::output::logdog::net::http::{Answer, call};
@@ -73,6 +75,8 @@ impl fmt::Display for Refusal {
     }
 }
 
+impl std::error::Error for Refusal {}
+
 #[derive(Debug)]
 pub struct Client {
     dialer: Dialer,
@@ -81,11 +85,11 @@ pub struct Client {
 }
 
 impl Client {
-    pub fn new(host: &CoordinatorHost) -> Result<Self, String> {
+    pub fn new(host: &CoordinatorHost) -> Result<Self, RegistrationError> {
         Ok(Self {
-            dialer: Dialer::new(host.origin.clone(), Protocol::Http1)
-                .map_err(|error| error.to_string())?,
-            host_header: HeaderValue::try_from(&host.name).map_err(|error| error.to_string())?,
+            dialer: Dialer::new(host.origin.clone(), Protocol::Http1)?,
+            host_header: HeaderValue::try_from(&host.name)
+                .map_err(|error| RegistrationError::Failed(error.into()))?,
             host: host.name.clone(),
         })
     }
@@ -126,7 +130,7 @@ impl Client {
                         true => Code::Impossible,
                         false => Code::Broken,
                     },
-                    text: error.to_string(),
+                    text: Chain(&error).to_string(),
                 });
             }
         };

@@ -3,6 +3,7 @@
 //! Its name is looked up once, and again only after a connection could not be
 //! made: addresses may have moved. Sockets are the runtime's own.
 
+use std::error::Error;
 use std::fmt;
 use std::io;
 use std::net::SocketAddr;
@@ -56,15 +57,24 @@ impl fmt::Display for DialError {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         let to = &self.to;
         match &self.problem {
-            Problem::Resolve(error) => write!(f, "can't find the address of {to}: {error}"),
-            Problem::Connect(error) => write!(f, "can't connect to {to}: {error}"),
+            Problem::Resolve(_) => write!(f, "can't find the address of {to}"),
+            Problem::Connect(_) => write!(f, "can't connect to {to}"),
             Problem::Handshake(error) => write!(f, "no TLS with {to}: {}", PeerText::of(error)),
-            Problem::Certificate(error) => write!(f, "no TLS with {to}: {error}"),
+            Problem::Certificate(_) => write!(f, "no TLS with {to}"),
         }
     }
 }
 
-impl std::error::Error for DialError {}
+impl Error for DialError {
+    /// That of a handshake is no source: a peer has a part in its words.
+    fn source(&self) -> Option<&(dyn Error + 'static)> {
+        match &self.problem {
+            Problem::Resolve(error) | Problem::Connect(error) => Some(error),
+            Problem::Certificate(error) => Some(error),
+            Problem::Handshake(_) => None,
+        }
+    }
+}
 
 /// Connects to one server.
 #[derive(Clone)]

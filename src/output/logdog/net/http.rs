@@ -1,7 +1,6 @@
 //! One HTTP call, over a connection of its own: the few that are made are
 //! minutes apart.
 
-use std::fmt;
 use std::time::Duration;
 
 use bytes::Bytes;
@@ -34,15 +33,19 @@ impl Answer {
 }
 
 /// Why there is no answer.
-#[derive(Debug)]
+#[derive(Debug, thiserror::Error)]
 pub enum CallError {
     /// There is no connection.
+    #[error(transparent)]
     Dial(DialError),
     /// It did not come in time.
+    #[error("no answer within {0:?}")]
     Timeout(Duration),
     /// The connection broke.
+    #[error("the connection broke: {error}", error = PeerText::of(.0))]
     Broken(hyper::Error),
     /// It is larger than any real one.
+    #[error("the answer has more than {HTTP_ANSWER_MAX} bytes")]
     TooLarge,
 }
 
@@ -53,17 +56,6 @@ impl CallError {
             Self::Dial(error) => error.is_final(),
             Self::Timeout(_) | Self::Broken(_) => false,
             Self::TooLarge => true,
-        }
-    }
-}
-
-impl fmt::Display for CallError {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        match self {
-            Self::Dial(error) => error.fmt(f),
-            Self::Timeout(time) => write!(f, "no answer within {time:?}"),
-            Self::Broken(error) => write!(f, "the connection broke: {}", PeerText::of(error)),
-            Self::TooLarge => write!(f, "the answer has more than {HTTP_ANSWER_MAX} bytes"),
         }
     }
 }

@@ -18,24 +18,16 @@ pub struct Origin {
 }
 
 /// Why text is no [`Origin`].
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+#[derive(Debug, Clone, Copy, PartialEq, Eq, thiserror::Error)]
+#[non_exhaustive]
 pub enum OriginError {
     /// It is not `http://HOST[:PORT]` or `https://HOST[:PORT]`.
+    #[error("wanted is https://HOST or https://HOST:PORT")]
     Syntax,
     /// It is plain HTTP to another machine.
+    #[error("plain http is for localhost and loopback addresses only")]
     Insecure,
 }
-
-impl fmt::Display for OriginError {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.write_str(match self {
-            Self::Syntax => "wanted is https://HOST or https://HOST:PORT",
-            Self::Insecure => "plain http is for localhost and loopback addresses only",
-        })
-    }
-}
-
-impl std::error::Error for OriginError {}
 
 impl Origin {
     /// Of `HOST` or `HOST:PORT`: plain HTTP if that is this very machine.

@@ -1,6 +1,5 @@
 //! TLS with the roots that this machine trusts.
 
-use std::fmt;
 use std::io;
 use std::sync::{Arc, OnceLock};
 
@@ -60,7 +59,8 @@ fn load_roots() -> Result<Arc<RootCertStore>, String> {
 }
 
 /// The server is not who it should be. Trying again does not help.
-#[derive(Debug, Clone, PartialEq, Eq)]
+#[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
+#[error("the server's certificate is refused: {0}")]
 pub struct CertificateError(String);
 
 impl CertificateError {
@@ -83,11 +83,5 @@ impl CertificateError {
             }
             other => PeerText::of(other).to_string(),
         }))
-    }
-}
-
-impl fmt::Display for CertificateError {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        write!(f, "the server's certificate is refused: {}", self.0)
     }
 }

@@ -10,7 +10,9 @@ use hyper_util::rt::TokioIo;
 use tonic::transport::{Channel, Endpoint as Settings};
 use tower_service::Service;
 
+use crate::chain::Chain;
 use crate::limits::{CALL_TIMEOUT, PUBSUB_PING_INTERVAL, PUBSUB_PING_TIMEOUT};
+use crate::output::logdog::RegistrationError;
 use crate::output::logdog::net::dial::{DialError, Dialer, Io};
 use crate::output::logdog::net::origin::Origin;
 use crate::output::logdog::net::tls::Protocol;
@@ -44,7 +46,7 @@ impl Endpoint {
 
 /// Connects, and fails only when it is no use to try again: whoever is not
 /// there yet is sought again with each publish.
-pub async fn open(endpoint: &Endpoint) -> Result<Channel, String> {
+pub async fn open(endpoint: &Endpoint) -> Result<Channel, RegistrationError> {
     let origin = endpoint.origin();
     let settings = Settings::from_shared(origin.to_string())
         .and_then(|settings| settings.user_agent(concat!("butler/", env!("CARGO_PKG_VERSION"))))
@@ -52,13 +54,15 @@ pub async fn open(endpoint: &Endpoint) -> Result<Channel, String> {
         .http2_keep_alive_interval(PUBSUB_PING_INTERVAL)
         .keep_alive_timeout(PUBSUB_PING_TIMEOUT)
         .keep_alive_while_idle(true);
-    let dialer = Dialer::new(origin.clone(), Protocol::Http2).map_err(|error| error.to_string())?;
+    let dialer = Dialer::new(origin.clone(), Protocol::Http2)?;
     let connector = Connector(dialer);
     let connecting = settings.connect_with_connector(connector.clone());
     match tokio::time::timeout(CALL_TIMEOUT, connecting).await {
         Ok(Ok(channel)) => return Ok(channel),
         Ok(Err(error)) => match dial_error(&error) {
-            Some(error) if error.is_final() => return Err(format!("Pub/Sub: {error}")),
+            Some(error) if error.is_final() => {
+                return Err(format!("Pub/Sub: {}", Chain(error)).into());
+            }
             _ => log::warn!("Pub/Sub: {}; it is tried again", reason(&error)),
         },
         Err(_) => log::warn!("Pub/Sub: no connection within {CALL_TIMEOUT:?}; it is tried again"),
@@ -80,7 +84,7 @@ fn dial_error<'a>(error: &'a (dyn std::error::Error + 'static)) -> Option<&'a Di
 /// The innermost error, which is the one that tells something.
 pub(super) fn reason(error: &(dyn std::error::Error + 'static)) -> PeerText {
     if let Some(error) = dial_error(error) {
-        return PeerText::of(error);
+        return PeerText::of(&Chain(error));
     }
     let mut error = error;
     while let Some(source) = error.source() {
