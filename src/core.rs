@@ -17,6 +17,7 @@ mod registry;
 use std::collections::BTreeMap;
 use std::sync::Arc;
 
+use bytes::Bytes;
 use smallvec::SmallVec;
 
 use self::registry::Registry;
@@ -27,12 +28,11 @@ use crate::delivery::outcome::{Fate, Later, Outcome};
 use crate::delivery::window::{Capacity, Window};
 use crate::ledger::{Account, DropReason};
 use crate::limits::IDLE_BUFFERS_MAX;
-use crate::proto::logpb::{LogEntry, LogStreamDescriptor};
+use crate::proto::logpb::LogStreamDescriptor;
 use crate::stats::Stats;
-use crate::stream::{Carry, FramingError, Machine, Progress, Stage};
+use crate::stream::{Carry, FramingError, Machine, Progress, Stage, WatchEvents};
 use crate::stream::{OfStream, StreamKey};
 use crate::time::Moment;
-use crate::watch::WatchEvents;
 use crate::wire::descriptor::{StreamProperties, Tags};
 use crate::wire::name::{Namespace, StreamName};
 
@@ -130,6 +130,8 @@ pub struct Core {
     /// Streams whose end was not delivered, and why.
     ends_lost: BTreeMap<StreamName, DropReason>,
     events: WatchEvents,
+    /// Bytes of memory that watchers hold.
+    watchers_hold: usize,
     stats: Stats,
     /// No more is awaited: what is there leaves at once.
     flushing: bool,
@@ -157,6 +159,7 @@ impl Core {
             losses: BTreeMap::new(),
             ends_lost: BTreeMap::new(),
             events: WatchEvents::default(),
+            watchers_hold: 0,
             stats: Stats::default(),
             flushing: false,
         }
@@ -524,6 +527,11 @@ impl Core {
         self.config.age_max_ns == 0
     }
 
+    /// Bytes of memory after which nothing more should be read.
+    pub(crate) fn buffered_max(&self) -> u64 {
+        self.config.buffered_max
+    }
+
     /// May more data be read?
     pub fn may_read(&self) -> bool {
         self.buffered() < self.config.buffered_max
@@ -541,7 +549,8 @@ impl Core {
 
     /// Bytes of memory that hold data.
     pub fn buffered(&self) -> u64 {
-        (self.carried + self.bundler.held()) as u64
+        let watched = self.events.held() + self.watchers_hold;
+        (self.carried + self.bundler.held() + watched) as u64
     }
 
     /// No more data is awaited: what is there leaves without waiting.
@@ -561,9 +570,18 @@ impl Core {
         self.streams.is_empty() && self.bundler.is_empty() && self.window.is_empty()
     }
 
-    /// The next entry of a watched stream; `None` in it is the stream's end.
-    pub fn poll_watched(&mut self) -> Option<(StreamKey, Option<LogEntry>)> {
+    /// The next entry of a watched stream, as a `logs` field of a bundle;
+    /// `None` in it is the stream's end.
+    pub fn poll_watched(&mut self) -> Option<(StreamKey, Option<Bytes>)> {
         self.events.pop()
+    }
+
+    /// So many bytes of memory hold what was polled and not looked at yet.
+    pub fn watchers_hold(&mut self, bytes: usize) {
+        if bytes != self.watchers_hold {
+            self.watchers_hold = bytes;
+            self.note_peak();
+        }
     }
 
     /// How many streams are open.

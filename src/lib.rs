@@ -18,39 +18,53 @@
 //!
 //! An error says its own part; what caused it is its `source()`.
 //!
-//! A job's own butler, with its output in memory:
+//! # A butler in a program
+//!
+//! It runs on a thread of its own, beside whatever runtime the program has. A
+//! job's own butler, with its output in memory:
 //!
 //! ```
+//! use butler::Butler;
 //! use butler::output::{MemoryOutput, Output};
-//! use butler::wire::descriptor::{StreamProperties, StreamType};
-//! use butler::{Butler, Config};
 //! use std::io::Write;
+//! use std::time::Duration;
 //!
 //! # fn main() -> Result<(), Box<dyn std::error::Error>> {
 //! let memory = MemoryOutput::default();
-//! let config = Config::new(Output::Memory(memory.clone()));
-//! butler::start(async {
-//!     let butler = Butler::new(config)?;
-//!     let (reader, mut writer) = std::io::pipe()?;
-//!     let properties = StreamProperties::new("build/log".parse()?, StreamType::Text);
-//!     butler.add_stream(reader.into(), &properties)?;
-//!     writer.write_all(b"hello\n")?;
-//!     drop(writer);
-//!     butler.activate();
-//!     let report = butler.wait().await?;
-//!     assert!(report.is_complete());
-//!     Ok::<_, Box<dyn std::error::Error>>(())
-//! })??;
+//! let handle = Butler::builder(Output::Memory(memory.clone())).start()?;
+//! let mut log = handle.stream("build/log").tag("step", "compile").open()?;
+//! writeln!(log, "hello")?;
+//! drop(log);
+//! let report = handle.shutdown(Duration::from_secs(5)).wait()?;
+//! assert!(report.is_complete());
 //! assert_eq!(memory.stream_bytes("build/log"), b"hello\n");
 //! # Ok(())
 //! # }
 //! ```
+//!
+//! `examples/` has more: a command captured, streams watched, a server that
+//! drains, a butler in a tokio program. Every function of LogDog's Go package
+//! `butler` has its counterpart, with the same meaning: of a [`Handle`], and of
+//! a [`Butler`], which lives on the thread that made it.
+//!
+//! | Go | on a thread of its own | on the caller's |
+//! |---|---|---|
+//! | `New` | [`Butler::builder`], [`Builder::start`] | [`Butler::open`], or [`Butler::new`] for outputs that need not register |
+//! | `Config.Validate` | [`Config::validate`]; a start calls it | the same |
+//! | `AddStream` | [`Handle::attach`], with the descriptor back on an error; [`Handle::stream`] needs none | [`Butler::add_stream`] |
+//! | `AddStreamServer` | [`Handle::listen`] | [`Butler::add_stream_server`] |
+//! | `AddStreamRegistrationCallback`, with and without `wrap` | [`Handle::add_stream_registration_callback`]; [`Handle::watch`] for who looks from another thread | [`Butler::add_stream_registration_callback`] |
+//! | `Activate` | [`Handle::activate`] | [`Butler::activate`] |
+//! | `DrainNamespace` | [`Handle::drain`] | [`Butler::drain_namespace`] |
+//! | `Streams` | [`Handle::streams`] | [`Butler::streams`] |
+//! | `Wait` | [`Handle::wait`] | [`Butler::wait`] |
+//! | to cancel the context | [`Handle::shutdown`], [`Handle::abort`] | [`Butler::shutdown`], [`Butler::abort`] |
 
+mod api;
 pub mod arena;
 mod bundler;
 mod butler;
 mod chain;
-#[cfg(feature = "cli")]
 pub mod cli;
 mod config;
 pub mod core;
@@ -63,10 +77,8 @@ pub mod limits;
 mod memory;
 pub mod output;
 pub mod pairs;
-#[cfg(feature = "cli")]
 mod process;
 pub mod proto;
-mod random;
 pub mod read;
 mod secret;
 mod segments;
@@ -78,6 +90,10 @@ mod utf8;
 mod watch;
 pub mod wire;
 
+pub use api::{
+    Builder, DatagramWriter, Ended, Handle, NewStream, OpenStreamError, Reply, Selector,
+    SendRegistrationCallback, StreamWriter, Watch, WatchEvent, Watcher,
+};
 pub use butler::{
     AddStreamError, AddStreamReason, Butler, ChunkCallback, Dropped, Error, Loss, Quantiles,
     RegistrationCallback, Report, Snapshot, start, start_with,

@@ -91,6 +91,10 @@ pub const BUFFERED_MAX: u64 = 64 * 1024 * 1024;
 /// The least that may be buffered over all: room for one bundle being filled,
 /// one being written, and the largest one an output can ask for.
 pub const BUFFERED_MIN: u64 = 4 * 1024 * 1024;
+/// Watchers may hold one part in so many of it, all together: half of that in
+/// their queues, the rest in lines and datagrams that are not whole yet. By
+/// default one of 16 MiB fits.
+pub const WATCHED_SHARE: u64 = 2;
 /// How long data waits for company in a bundle, by default.
 pub const BUFFER_AGE_MAX: Duration = Duration::from_secs(5);
 /// How long open streams may go on after the first SIGTERM, by default.

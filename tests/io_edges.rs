@@ -1,6 +1,5 @@
 //! The two ways to work with the kernel, and how one of them is chosen.
 
-#![cfg(feature = "cli")]
 #![allow(clippy::unwrap_used)]
 
 mod common;

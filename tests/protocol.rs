@@ -1,6 +1,5 @@
 //! What clients may do to a butler, and how it takes it.
 
-#![cfg(feature = "cli")]
 #![allow(clippy::unwrap_used)]
 
 mod common;

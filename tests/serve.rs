@@ -1,6 +1,5 @@
 //! `butler serve` as its clients see it.
 
-#![cfg(feature = "cli")]
 #![allow(clippy::unwrap_used)]
 
 mod common;

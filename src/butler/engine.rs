@@ -57,7 +57,7 @@ pub(super) struct Engine {
     /// When the output last took a bundle.
     output_took_ns: Cell<u64>,
     /// The edge has something to do that the kernel does not tell.
-    pub wake_edge: Notify,
+    pub wake_edge: Arc<Notify>,
     /// There is a bundle, or the end.
     pub wake_output: Notify,
     /// A stream has ended, all is delivered, or something failed.
@@ -78,14 +78,15 @@ pub(super) struct Engine {
 
 impl Engine {
     pub fn new(core: Core, edge: Edge, health: Health) -> Rc<Self> {
+        let wake_edge = Arc::new(Notify::new());
         Rc::new(Self {
             health,
+            hooks: Hooks::new(core.buffered_max(), Arc::clone(&wake_edge)),
             core: RefCell::new(core),
             edge: RefCell::new(edge),
-            hooks: Hooks::default(),
             registrations: Registrations::default(),
             output_took_ns: Cell::new(0),
-            wake_edge: Notify::new(),
+            wake_edge,
             wake_output: Notify::new(),
             changed: Notify::new(),
             aborted: Cell::new(None),
@@ -181,7 +182,7 @@ impl Engine {
     ) -> io::Result<()> {
         let mut edge = self.edge.borrow_mut();
         let key = edge.add_stream(fd, by, stream, tee);
-        let may_read = self.may_read(clock::mono_ns());
+        let may_read = self.may_read(clock::mono_ns()) && !self.hooks.holds_up(stream);
         edge.read_on(key, NextRead::Unknown, may_read)?;
         drop(edge);
         self.wake_edge.notify_one();
@@ -251,13 +252,16 @@ impl Engine {
             }
         }
         let may_read = self.may_read(now.mono_ns);
-        let ends = self.edge.borrow_mut().resume(may_read)?;
+        self.hooks.look_again();
+        let holds_up = |stream| self.hooks.holds_up(stream);
+        let ends = self.edge.borrow_mut().resume(may_read, holds_up)?;
         for key in ends {
             self.end(now, key, None);
         }
         if self.edge.borrow().listeners() < listeners {
             self.changed.notify_waiters();
         }
+        self.count_watched();
         let output_woken = self.core.borrow().has_message(now);
         if output_woken {
             self.wake_output.notify_one();
@@ -266,6 +270,17 @@ impl Engine {
             output_woken,
             largest_read,
         })
+    }
+
+    /// The core is told what watchers hold; when it waits for them, they tell
+    /// when that is less.
+    fn count_watched(&self) {
+        let budget = self.hooks.budget();
+        let mut core = self.core.borrow_mut();
+        core.watchers_hold(budget.held());
+        if !core.may_read() {
+            core.watchers_hold(budget.held_until_told());
+        }
     }
 
     fn tick(&self, now: &Moment) -> io::Result<()> {
@@ -328,7 +343,7 @@ impl Engine {
                     edge.recycle(filled);
                     drop(edge);
                     self.refuse_who_stalls()?;
-                    return self.read_on(now, key, next);
+                    return self.read_on(now, key, next, false);
                 }
                 Err(error) => {
                     edge.recycle(filled);
@@ -359,11 +374,19 @@ impl Engine {
         if failed {
             return self.close(key);
         }
-        self.read_on(now, key, next)
+        let held_up = stream.is_some_and(|stream| self.hooks.holds_up(stream));
+        self.read_on(now, key, next, held_up)
     }
 
-    fn read_on(&self, now: &Moment, key: ClientKey, next: NextRead) -> io::Result<()> {
-        let may_read = self.may_read(now.mono_ns);
+    /// Asks for the client's next read, unless its stream is held up.
+    fn read_on(
+        &self,
+        now: &Moment,
+        key: ClientKey,
+        next: NextRead,
+        held_up: bool,
+    ) -> io::Result<()> {
+        let may_read = self.may_read(now.mono_ns) && !held_up;
         let must_end = self.edge.borrow_mut().read_on(key, next, may_read)?;
         if must_end {
             self.end(now, key, None);

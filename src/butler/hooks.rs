@@ -1,15 +1,23 @@
-//! The callbacks of the library, and what they see.
+//! Those who look at streams: callbacks, and queues to other threads.
 
 use std::cell::{Cell, RefCell};
 use std::collections::VecDeque;
 use std::fmt;
+use std::panic::{AssertUnwindSafe, catch_unwind};
+use std::sync::Arc;
 
 use ahash::AHashMap;
+use bytes::Bytes;
+use smallvec::SmallVec;
+use tokio::sync::Notify;
 
 use crate::proto::logpb::{LogEntry, LogStreamDescriptor};
 use crate::stream::StreamKey;
-use crate::watch::Wrapper;
-use crate::wire::descriptor::StreamType;
+use crate::watch;
+use crate::watch::budget::{Budget, Shared};
+use crate::watch::queue::{Sender, Watched};
+use crate::watch::whole::Whole;
+use crate::wire::name::StreamName;
 
 /// Sees the entries of one stream, then `None` once at its end.
 pub type ChunkCallback = Box<dyn FnMut(Option<&LogEntry>)>;
@@ -17,26 +25,45 @@ pub type ChunkCallback = Box<dyn FnMut(Option<&LogEntry>)>;
 /// Is asked about each new stream; what it returns watches that stream.
 pub type RegistrationCallback = Box<dyn FnMut(&LogStreamDescriptor) -> Option<ChunkCallback>>;
 
-struct Registration {
-    callback: RegistrationCallback,
-    wrap: bool,
+/// Is a new stream to be watched?
+pub(crate) type Selects = Box<dyn FnMut(&LogStreamDescriptor) -> bool>;
+
+/// Who is asked about new streams.
+enum Registration {
+    Callback {
+        callback: RegistrationCallback,
+        wrap: bool,
+    },
+    Queue {
+        selects: Selects,
+        queue: Sender,
+    },
 }
 
-struct Watcher {
-    callback: ChunkCallback,
-    wrapper: Option<Wrapper>,
+/// Who looks at one stream.
+enum Watcher {
+    Callback {
+        callback: ChunkCallback,
+        whole: Option<Whole>,
+    },
+    Queue(Watched),
 }
+
+type Watchers = SmallVec<[Watcher; 1]>;
 
 /// Callbacks are run with nothing borrowed: they may use the butler. What that
 /// brings about for other callbacks, or for themselves, comes after they return.
-#[derive(Default)]
+/// One that panics is not called again; the stream goes on.
 pub(super) struct Hooks {
     registrations: RefCell<Vec<Registration>>,
-    /// New streams that callbacks are still to be asked about.
+    /// New streams that are still to be asked about.
     opened: RefCell<VecDeque<(StreamKey, LogStreamDescriptor)>>,
     is_asking: Cell<bool>,
-    watchers: RefCell<AHashMap<StreamKey, Watcher>>,
+    watchers: RefCell<AHashMap<StreamKey, Watchers>>,
     is_showing: Cell<bool>,
+    /// Some queue is full.
+    holds_up: Cell<bool>,
+    budget: Arc<Budget>,
 }
 
 /// While it lives callbacks of one kind are run, and not once more within
@@ -62,10 +89,39 @@ impl fmt::Debug for Hooks {
 }
 
 impl Hooks {
+    /// For a butler that may buffer so much. `wake` is told when streams that
+    /// waited for those who watch them may go on.
+    pub fn new(buffered_max: u64, wake: Arc<Notify>) -> Self {
+        Self {
+            registrations: RefCell::default(),
+            opened: RefCell::default(),
+            is_asking: Cell::new(false),
+            watchers: RefCell::default(),
+            is_showing: Cell::new(false),
+            holds_up: Cell::new(false),
+            budget: Budget::new(buffered_max, wake),
+        }
+    }
+
+    /// What those who watch may hold.
+    pub fn budget(&self) -> &Arc<Budget> {
+        &self.budget
+    }
+
     pub fn add(&self, callback: RegistrationCallback, wrap: bool) {
-        self.registrations
-            .borrow_mut()
-            .push(Registration { callback, wrap });
+        let registration = Registration::Callback { callback, wrap };
+        self.registrations.borrow_mut().push(registration);
+    }
+
+    /// Puts all that is seen of the streams that are selected in `queue`.
+    pub fn add_queue(&self, selects: Selects, queue: Sender) {
+        let registration = Registration::Queue { selects, queue };
+        self.registrations.borrow_mut().push(registration);
+    }
+
+    /// Nobody is asked any more.
+    pub fn forget(&self) {
+        self.registrations.take();
     }
 
     /// Nobody asks about streams.
@@ -73,7 +129,7 @@ impl Hooks {
         !self.is_asking.get() && self.registrations.borrow().is_empty()
     }
 
-    /// A stream was opened: callbacks are to be asked about it.
+    /// A stream was opened: somebody is to be asked about it.
     pub fn opened(&self, key: StreamKey, descriptor: LogStreamDescriptor) {
         self.opened.borrow_mut().push_back((key, descriptor));
     }
@@ -84,28 +140,46 @@ impl Hooks {
         let _running = Running::begin(&self.is_asking)?;
         loop {
             let (key, descriptor) = self.opened.borrow_mut().pop_front()?;
-            if let Some(watcher) = self.ask(&descriptor) {
-                self.watchers.borrow_mut().insert(key, watcher);
+            let watchers = self.ask(&descriptor);
+            if !watchers.is_empty() {
+                self.watchers.borrow_mut().insert(key, watchers);
                 return Some(key);
             }
         }
     }
 
-    /// Asks the callbacks in the order in which they were added.
-    fn ask(&self, descriptor: &LogStreamDescriptor) -> Option<Watcher> {
+    /// Asks in the order in which they were added: of the callbacks until one
+    /// watches it, and all queues.
+    fn ask(&self, descriptor: &LogStreamDescriptor) -> Watchers {
         let mut registrations = self.registrations.take();
-        let watcher = registrations.iter_mut().find_map(|registration| {
-            let callback = (registration.callback)(descriptor)?;
-            let kind = StreamType::from_proto(descriptor.stream_type());
-            Some(Watcher {
-                callback,
-                wrapper: registration.wrap.then(|| Wrapper::new(kind)),
-            })
+        let mut watchers = Watchers::new();
+        let mut has_callback = false;
+        registrations.retain_mut(|registration| match registration {
+            Registration::Callback { .. } if has_callback => true,
+            Registration::Callback { callback, wrap } => {
+                let asked = guarded(|| callback(descriptor));
+                if let Some(Some(callback)) = asked {
+                    has_callback = true;
+                    let whole = wrap.then(|| Whole::new(&self.budget));
+                    watchers.push(Watcher::Callback { callback, whole });
+                    return true;
+                }
+                asked.is_some()
+            }
+            Registration::Queue { queue, .. } if queue.is_closed() => false,
+            Registration::Queue { selects, queue } => {
+                let selected = guarded(|| selects(descriptor));
+                if selected == Some(true) {
+                    let name = StreamName::new(&*descriptor.name).expect("it is a stream's");
+                    watchers.push(Watcher::Queue(Watched::new(queue.clone(), name)));
+                }
+                selected.is_some()
+            }
         });
         // Those that a callback added come after those that were there.
         let added = self.registrations.replace(registrations);
         self.registrations.borrow_mut().extend(added);
-        watcher
+        watchers
     }
 
     /// Entries may be shown to watchers now: none is being shown.
@@ -114,27 +188,92 @@ impl Hooks {
     }
 
     /// A watched stream had an entry, or has ended.
-    pub fn entry(&self, key: StreamKey, entry: Option<LogEntry>) {
-        let Some(mut watcher) = self.watchers.borrow_mut().remove(&key) else {
+    pub fn entry(&self, key: StreamKey, logs: Option<Bytes>) {
+        let Some(mut watchers) = self.watchers.borrow_mut().remove(&key) else {
             return;
         };
-        match entry {
-            Some(entry) => {
-                let shown = match &mut watcher.wrapper {
-                    Some(wrapper) => wrapper.push(entry),
+        match logs {
+            Some(logs) => {
+                let logs = Shared::new(logs, &self.budget);
+                watchers.retain(|watcher| watcher.entry(&logs));
+                let full = watchers.iter().any(Watcher::holds_up);
+                self.holds_up.set(self.holds_up.get() || full);
+                self.watchers.borrow_mut().insert(key, watchers);
+            }
+            None => watchers.into_iter().for_each(Watcher::end),
+        }
+    }
+
+    /// Is the stream not to be read, as somebody who watches it is behind?
+    pub fn holds_up(&self, key: StreamKey) -> bool {
+        self.holds_up.get()
+            && self
+                .watchers
+                .borrow()
+                .get(&key)
+                .is_some_and(|watchers| watchers.iter().any(Watcher::holds_up))
+    }
+
+    /// Those who were behind may have caught up.
+    pub fn look_again(&self) {
+        if self.holds_up.get() {
+            let watchers = self.watchers.borrow();
+            let mut watchers = watchers.values().flatten();
+            self.holds_up.set(watchers.any(Watcher::holds_up));
+        }
+    }
+}
+
+impl Watcher {
+    /// False if it looks no more.
+    fn entry(&mut self, logs: &Shared) -> bool {
+        match self {
+            Self::Queue(watched) => {
+                watched.entry(logs);
+                !watched.queue.is_closed()
+            }
+            Self::Callback { callback, whole } => {
+                let entry = watch::decode(logs.bytes().clone());
+                let shown = match whole {
+                    Some(whole) => whole.push(entry),
                     None => Some(entry),
                 };
-                if let Some(entry) = shown {
-                    (watcher.callback)(Some(&entry));
-                }
-                self.watchers.borrow_mut().insert(key, watcher);
-            }
-            None => {
-                if let Some(entry) = watcher.wrapper.and_then(Wrapper::finish) {
-                    (watcher.callback)(Some(&entry));
-                }
-                (watcher.callback)(None);
+                shown.is_none_or(|entry| guarded(|| callback(Some(&entry))).is_some())
             }
         }
     }
+
+    fn end(self) {
+        // A queue is told when what it watched is dropped.
+        if let Self::Callback {
+            mut callback,
+            whole,
+        } = self
+        {
+            let last = whole.and_then(Whole::finish);
+            guarded(|| {
+                if let Some(entry) = last {
+                    callback(Some(&entry));
+                }
+                callback(None);
+            });
+        }
+    }
+
+    fn holds_up(&self) -> bool {
+        match self {
+            Self::Callback { .. } => false,
+            Self::Queue(watched) => watched.queue.holds_up(),
+        }
+    }
+}
+
+/// Runs what is not ours. `None`: it panicked, and is not to be run again.
+fn guarded<R>(callback: impl FnOnce() -> R) -> Option<R> {
+    // It is dropped now, so that nobody sees the state that it has left.
+    let returned = catch_unwind(AssertUnwindSafe(callback));
+    if returned.is_err() {
+        log::error!("a callback has panicked and is not called again; its streams go on");
+    }
+    returned.ok()
 }

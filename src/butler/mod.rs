@@ -36,6 +36,7 @@ use crate::output::Output;
 use crate::output::logdog::{self, LogdogSink, RegistrationError};
 use crate::output::sink::AnySink;
 use crate::secret::Secret;
+use crate::watch::queue::{Receiver, queue};
 use crate::wire::descriptor::StreamProperties;
 use crate::wire::name::{Namespace, StreamName};
 use engine::Engine;
@@ -67,6 +68,13 @@ pub enum Error {
     /// There is no runtime to be had.
     #[error("the runtime")]
     Runtime(#[source] io::Error),
+    /// The system has no thread for the butler.
+    #[error("a thread for the butler")]
+    Thread(#[source] io::Error),
+    /// A fault of butler's own: its thread is gone, and with it what it had
+    /// not delivered.
+    #[error("the butler's thread has panicked")]
+    Panicked,
     /// The kernel refused what must work to read streams. What was accepted by
     /// then is delivered or reported.
     #[error("reading streams")]
@@ -93,6 +101,9 @@ pub enum AddStreamReason {
     /// Nobody can read a stream of bytes from the descriptor.
     #[error("it can't be a stream")]
     Unfit(#[source] UnfitSource),
+    /// The butler has ended.
+    #[error("the butler has ended")]
+    Ended,
 }
 
 impl fmt::Display for AddStreamError {
@@ -388,6 +399,21 @@ impl Butler {
         self.engine.hooks.add(callback, wrap);
     }
 
+    /// Puts all that is seen of the streams that are selected, from now on
+    /// when they are opened, in a queue.
+    pub(crate) fn watch(&self, selects: hooks::Selects) -> Receiver {
+        let (queue, receiver) = queue(self.engine.hooks.budget());
+        if !self.is_over() {
+            self.engine.hooks.add_queue(selects, queue);
+        }
+        receiver
+    }
+
+    /// No stream is taken any more.
+    pub(crate) fn is_over(&self) -> bool {
+        self.engine.finished.get()
+    }
+
     /// From now on refuses new streams in the namespace, and waits until
     /// those that are open have ended. Returns the names of those still open
     /// after `timeout`. The empty namespace is everything.
@@ -396,7 +422,7 @@ impl Butler {
         namespace: &Namespace,
         timeout: Duration,
     ) -> Vec<StreamName> {
-        self.engine.core.borrow_mut().drain(namespace.clone());
+        self.close_namespace(namespace);
         let open = || {
             let core = self.engine.core.borrow();
             let mut names: Vec<_> = core
@@ -411,6 +437,11 @@ impl Butler {
         // That it timed out shows in what is open.
         let _ = tokio::time::timeout(timeout, drained).await;
         open()
+    }
+
+    /// From now on refuses new streams in the namespace.
+    pub(crate) fn close_namespace(&self, namespace: &Namespace) {
+        self.engine.core.borrow_mut().drain(namespace.clone());
     }
 
     /// Begins to end: whoever waits to be accepted is still taken, nobody
@@ -474,6 +505,12 @@ impl Butler {
             .filter_map(|key| core.name(key).cloned());
         *self.shared.cut.borrow_mut() = names.collect();
         drop(core);
+        self.end_all();
+    }
+
+    /// All streams are read to their end, whoever watches them.
+    fn end_all(&self) {
+        self.engine.hooks.budget().end();
         self.end_connections(Edge::end_all);
     }
 
@@ -555,7 +592,7 @@ impl Butler {
             && !failed(engine)
         {
             self.stop_accepting();
-            self.end_connections(Edge::end_all);
+            self.end_all();
             let read = engine.until(|engine| closed(engine) || failed(engine));
             // Those that can't be read to their end show below.
             let _ = tokio::time::timeout_at(aborted + LAST_OFFER_STEP, read).await;
@@ -575,6 +612,7 @@ impl Butler {
             self.give_up_on_output(flush_time);
             engine.until(done).await;
         }
+        engine.hooks.forget();
         match engine.failure.borrow().clone() {
             Some(error) => Err(Error::Reading(error)),
             None => {

@@ -155,7 +155,7 @@ fn watched_entries_and_the_end() {
     let mut seen = Vec::new();
     while let Some((key, entry)) = core.poll_watched() {
         assert_eq!(key, watched);
-        seen.push(entry.map(|entry| match entry.content {
+        seen.push(entry.map(|logs| match crate::watch::decode(logs).content {
             Some(Content::Text(text)) => text.lines[0].value.to_vec(),
             other => panic!("{other:?}"),
         }));

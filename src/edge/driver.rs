@@ -404,13 +404,19 @@ impl Edge {
         Ok(())
     }
 
-    /// Asks again for the reads that had to wait. Returns connections that
-    /// must end instead.
-    pub fn resume(&mut self, may_read: bool) -> io::Result<Vec<ClientKey>> {
+    /// Asks again for the reads that had to wait, but for those of streams
+    /// that are held up. Returns connections that must end instead.
+    pub fn resume(
+        &mut self,
+        may_read: bool,
+        held_up: impl Fn(StreamKey) -> bool,
+    ) -> io::Result<Vec<ClientKey>> {
         let mut ends = Vec::new();
         if may_read {
             for key in std::mem::take(&mut self.waiting) {
-                if self.read_on(key, NextRead::Unknown, may_read)? {
+                let phase = self.connections.get(key).map(|it| &it.phase);
+                let waits = matches!(phase, Some(Phase::Stream(stream)) if held_up(*stream));
+                if self.read_on(key, NextRead::Unknown, !waits)? {
                     ends.push(key);
                 }
             }

@@ -13,10 +13,12 @@ mod stage;
 #[cfg(test)]
 mod testing;
 mod text;
+mod watched;
 
 pub(crate) use carry::Carry;
 pub use datagram::FramingError;
 pub(crate) use stage::{Progress, Stage};
+pub(crate) use watched::WatchEvents;
 
 use crate::arena::Key;
 use crate::wire::descriptor::StreamType;

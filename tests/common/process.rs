@@ -19,11 +19,7 @@ use butler::wire::varint;
 /// The binary, with nothing set that a butler around the tests may have left;
 /// with `--io` as the variable `BUTLER_TEST_IO` says.
 pub fn command<S: AsRef<OsStr>>(args: impl IntoIterator<Item = S>) -> Command {
-    // Tests of the library have these helpers too, and need no binary.
-    let Some(binary) = option_env!("CARGO_BIN_EXE_butler") else {
-        panic!("without the feature cli there is no binary");
-    };
-    let mut command = Command::new(binary);
+    let mut command = Command::new(env!("CARGO_BIN_EXE_butler"));
     let mut args = args.into_iter().peekable();
     // Before the subcommand any of them may be given; cat has no such option.
     if let Ok(mode) = std::env::var("BUTLER_TEST_IO")
@@ -48,13 +44,18 @@ fn is_without_io(subcommand: &OsStr) -> bool {
         .any(|name| subcommand == *name)
 }
 
-/// Runs a butler as a library, as the environment says too.
-pub fn start<F: Future>(future: F) -> Result<F::Output, butler::Error> {
-    let mode = match std::env::var("BUTLER_TEST_IO") {
+/// How a butler as a library works with the kernel, as the environment says
+/// too.
+pub fn io_mode() -> butler::IoMode {
+    match std::env::var("BUTLER_TEST_IO") {
         Ok(mode) => mode.parse().expect("a mode"),
         Err(_) => butler::IoMode::Auto,
-    };
-    butler::start_with(mode, future)
+    }
+}
+
+/// Runs a butler as a library on this thread.
+pub fn start<F: Future>(future: F) -> Result<F::Output, butler::Error> {
+    butler::start_with(io_mode(), future)
 }
 
 /// Runs it to its end.

@@ -1,7 +1,6 @@
 //! Who gets in, what leaks, what the sandbox leaves, what a service manager
 //! hears, and what reaches a terminal.
 
-#![cfg(feature = "cli")]
 #![allow(clippy::unwrap_used)]
 
 mod activation;

@@ -1,6 +1,5 @@
 //! `butler cat` shows what outputs wrote, as it was written.
 
-#![cfg(feature = "cli")]
 #![allow(clippy::unwrap_used)]
 
 #[path = "../common/mod.rs"]

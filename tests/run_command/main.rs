@@ -1,6 +1,5 @@
 //! `butler run`: what of a command is captured, and what comes back.
 
-#![cfg(feature = "cli")]
 #![allow(clippy::unwrap_used)]
 
 #[path = "../common/mod.rs"]
