@@ -4,6 +4,7 @@ use std::time::Duration;
 
 use crate::limits;
 use crate::output::Output;
+use crate::random;
 use crate::wire::descriptor::Tags;
 use crate::wire::name::{ProjectName, StreamName};
 
@@ -68,7 +69,7 @@ impl Config {
         Self {
             output,
             project: ProjectName::new("local").expect("it is a valid name"),
-            prefix: StreamName::new(format!("butler/{}", random_segment()))
+            prefix: StreamName::new(format!("butler/{}", random::segment()))
                 .expect("it is a valid name"),
             global_tags: Tags::default(),
             buffer_logs: true,
@@ -102,15 +103,6 @@ impl Config {
             _ => Ok(()),
         }
     }
-}
-
-/// 32 random hexadecimal digits: a segment of a name that nobody else has.
-pub fn random_segment() -> String {
-    use std::hash::{BuildHasher, RandomState};
-    // The standard library seeds this from the kernel's random source; a
-    // second hash of the same seed fills the other half.
-    let state = RandomState::new();
-    format!("{:016x}{:016x}", state.hash_one(0), state.hash_one(1))
 }
 
 #[cfg(test)]

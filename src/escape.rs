@@ -15,6 +15,8 @@ pub(crate) struct Escaped<'a>(pub &'a [u8]);
 ///
 /// Text that comes in pieces may be cut anywhere but in an
 /// [unfinished tail](crate::utf8::unfinished_tail).
+// Only the command line has a screen.
+#[cfg_attr(not(feature = "cli"), allow(dead_code))]
 pub(crate) struct EscapedText<'a>(pub &'a [u8]);
 
 /// Whether people don't see the character but a terminal acts on it, or takes

@@ -65,6 +65,7 @@ pub mod arena;
 mod bundler;
 mod butler;
 mod chain;
+#[cfg(feature = "cli")]
 pub mod cli;
 mod config;
 pub mod core;
@@ -77,8 +78,10 @@ pub mod limits;
 mod memory;
 pub mod output;
 pub mod pairs;
+#[cfg(feature = "cli")]
 mod process;
 pub mod proto;
+mod random;
 pub mod read;
 mod secret;
 mod segments;

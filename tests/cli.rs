@@ -1,6 +1,7 @@
 //! The command line of the real binary: what it says, and how `serve` and
 //! `stream` begin and end.
 
+#![cfg(feature = "cli")]
 #![allow(clippy::unwrap_used)]
 
 mod common;

@@ -2,6 +2,7 @@
 //! bytes that a property test makes of them. `scripts/fuzz` runs them under
 //! cargo-fuzz where that works, and else this for longer.
 
+#![cfg(feature = "cli")]
 #![allow(clippy::unwrap_used)]
 
 #[path = "fuzz/bodies/mod.rs"]

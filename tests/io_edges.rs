@@ -1,5 +1,6 @@
 //! The two ways to work with the kernel, and how one of them is chosen.
 
+#![cfg(feature = "cli")]
 #![allow(clippy::unwrap_used)]
 
 mod common;

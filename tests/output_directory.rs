@@ -1,5 +1,6 @@
 //! The directory output has the very bytes that clients wrote.
 
+#![cfg(feature = "cli")]
 #![allow(clippy::unwrap_used)]
 
 mod common;

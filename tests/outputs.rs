@@ -1,5 +1,6 @@
 //! Every output gets what clients wrote, whatever becomes of its reader.
 
+#![cfg(feature = "cli")]
 #![allow(clippy::unwrap_used)]
 
 mod common;

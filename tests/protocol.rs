@@ -1,5 +1,6 @@
 //! What clients may do to a butler, and how it takes it.
 
+#![cfg(feature = "cli")]
 #![allow(clippy::unwrap_used)]
 
 mod common;

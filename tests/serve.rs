@@ -1,5 +1,6 @@
 //! `butler serve` as its clients see it.
 
+#![cfg(feature = "cli")]
 #![allow(clippy::unwrap_used)]
 
 mod common;

@@ -1,5 +1,6 @@
 //! What options make of streams while they run, and at the end.
 
+#![cfg(feature = "cli")]
 #![allow(clippy::unwrap_used)]
 
 mod common;

@@ -112,7 +112,7 @@ fn no_signals(error: &std::io::Error) -> ExitCode {
 }
 
 fn start(io: IoMode, subcommand: impl Future<Output = ExitCode>) -> ExitCode {
-    crate::edge::allocator::keep_no_large_holes();
+    crate::process::allocator::keep_no_large_holes();
     let logging = async {
         tokio::select! {
             code = subcommand => code,

@@ -191,7 +191,7 @@ fn directory(path: &Path) -> &Path {
 
 /// Writes a file beside `path` and moves it there.
 fn replace(path: &Path, mode: Option<u32>, line: &[u8]) -> io::Result<()> {
-    let name = crate::config::random_segment();
+    let name = crate::random::segment();
     let beside = directory(path).join(format!(".butler-{}", &name[..16]));
     let mut file = OpenOptions::new()
         .write(true)

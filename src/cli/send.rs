@@ -27,8 +27,8 @@ use super::advice::told;
 use super::options::Common;
 use super::sandbox::Needs;
 use super::session::{self, Asked, EXIT_FAILED, Signals};
-use crate::edge::unread::unread_by_peer;
 use crate::edge::wake;
+use crate::process::unread::unread_by_peer;
 use crate::wire::descriptor::StreamProperties;
 use crate::wire::header;
 

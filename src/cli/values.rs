@@ -10,8 +10,8 @@ use log::LevelFilter;
 
 use super::advice::told;
 use super::options::Sandbox;
-use crate::config::random_segment;
 use crate::limits;
+use crate::random;
 use crate::wire::descriptor::{TagError, Tags};
 use crate::wire::name::{NameError, ProjectName, StreamName};
 
@@ -137,7 +137,7 @@ pub fn command_of_json(path: &Path) -> Result<Vec<OsString>, String> {
 
 /// `butler/users/USER/RANDOM`, where USER is a name, or else the number.
 pub fn default_prefix(user: Option<OsString>) -> StreamName {
-    let random = random_segment();
+    let random = random::segment();
     user.filter(|user| !user.is_empty())
         .and_then(|user| prefix_of(&one_segment(&user), &random).ok())
         .or_else(|| {

@@ -111,7 +111,7 @@ impl StreamServer {
     /// Whatever the system reports.
     pub fn bind_private_for(users: Users) -> io::Result<Self> {
         let mut directory = temporary_directory()?;
-        let name = crate::config::random_segment();
+        let name = crate::random::segment();
         directory.push(format!("butler-{}", &name[..16]));
         fs::DirBuilder::new()
             .mode(0o700)
@@ -187,6 +187,7 @@ impl StreamServer {
 
     /// The directories in which something is to be removed at the end: the
     /// socket's, and that of its private directory.
+    #[cfg(feature = "cli")]
     pub(crate) fn directories(&self) -> impl Iterator<Item = &Path> {
         let made = self.made.as_ref();
         let socket = made.and_then(|_| self.path.parent());

@@ -5,10 +5,9 @@
 //!
 //! There is `unsafe` here, in small files: [`mapping`] (memory from the
 //! kernel), [`buffers`] (which side owns a read buffer), [`ring`] (operations
-//! and their descriptors), [`wake`], [`credentials`], [`rights`] and
-//! [`allocator`] (options of sockets, and of the allocator).
+//! and their descriptors), [`wake`], [`credentials`] and [`rights`] (options of
+//! sockets).
 
-pub(crate) mod allocator;
 mod buffers;
 pub(crate) mod clock;
 mod credentials;
@@ -31,6 +30,5 @@ mod system;
 pub(crate) mod tee;
 #[cfg(test)]
 mod testing;
-pub(crate) mod unread;
 pub(crate) mod wake;
 pub(crate) mod writer;

@@ -7,7 +7,7 @@ use std::os::unix::fs::OpenOptionsExt;
 
 use bytes::Bytes;
 use rustix::event::{PollFd, PollFlags, Timespec, poll};
-use rustix::fs::{FileType, OFlags, fcntl_getfl, fcntl_setfl, fstat};
+use rustix::fs::{OFlags, fcntl_getfl, fcntl_setfl};
 use rustix::io::{Errno, ReadWriteFlags};
 use smallvec::SmallVec;
 use tokio::io::Interest;
@@ -127,7 +127,9 @@ pub(crate) fn io_slices(slices: &[Bytes]) -> SmallVec<[IoSlice<'_>; 64]> {
 
 /// Writes what is taken at once, to a file that others have too. A regular
 /// file takes all.
+#[cfg(feature = "cli")]
 pub(crate) fn write_without_waiting(fd: impl AsFd, bytes: &[u8]) -> rustix::io::Result<usize> {
+    use rustix::fs::{FileType, fstat};
     let stat = fstat(&fd)?;
     if FileType::from_raw_mode(stat.st_mode) == FileType::RegularFile {
         return rustix::io::write(fd, bytes);

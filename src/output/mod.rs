@@ -98,8 +98,9 @@ impl Output {
         !matches!(self, Self::Directory { .. })
     }
 
-    /// Is somebody asked before the first bundle may be made?
-    pub(crate) fn must_register(&self) -> bool {
+    /// Is somebody asked before the first bundle may be made? A butler for it is
+    /// made by [`Butler::open`](crate::Butler::open).
+    pub fn must_register(&self) -> bool {
         match self {
             #[cfg(feature = "logdog")]
             Self::Logdog(_) => true,

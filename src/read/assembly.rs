@@ -14,7 +14,7 @@ use std::io;
 use thiserror::Error;
 
 use super::catalog::{Catalog, Located, OriginId, StreamId};
-use super::event::{Each, Event};
+use super::event::{Each, Entry, Event};
 use super::finding::Finding;
 use super::lanes::{Lanes, Turn};
 use super::origin::Origin;
@@ -416,7 +416,8 @@ impl Assembly {
     }
 
     fn give(&mut self, each: &mut Each<'_>, id: StreamId, log: &LogView<'_>) -> io::Result<()> {
-        each(&self.catalog, Event::Entry(id, *log))?;
+        let entry = Entry::logged(log, self.catalog.get(id).descriptor.timestamp);
+        each(&self.catalog, Event::Entry(id, entry))?;
         self.progress[id.0].given = log.stream_index.saturating_add(1);
         self.end_if_given(each, id)
     }

@@ -9,8 +9,8 @@ use memchr::memchr_iter;
 use prost_types::Timestamp;
 
 use super::catalog::StreamId;
-use super::event::{Event, Flow, Fragment};
-use super::finding::{Change, Finding};
+use super::event::{Body, Entry, Event, Flow};
+use super::finding::Finding;
 use super::trace::Trace;
 use super::tree::{FileId, Tree};
 use crate::limits::READ_LINE_MAX;
@@ -37,9 +37,6 @@ struct LineCutter {
     /// A line that is not complete.
     rest: Vec<u8>,
 }
-
-/// Takes fragments.
-type Take<'a> = dyn FnMut(Fragment<'_>) -> io::Result<()> + 'a;
 
 impl ContentFile {
     pub fn lines(path: String) -> Self {
@@ -69,7 +66,7 @@ impl ContentFile {
     pub fn read(
         &mut self,
         tree: &Tree,
-        flow: &mut Flow<'_, '_>,
+        flow: &mut Flow<'_>,
         stream: StreamId,
         follow: bool,
     ) -> io::Result<()> {
@@ -83,7 +80,7 @@ impl ContentFile {
             Err(error) => return self.fail(tree, flow, error),
         };
         if self.id.is_some_and(|known| known != id) {
-            self.begin_anew(Change::Replaced, tree, flow, stream)?;
+            self.begin_anew(Finding::Replaced(tree.shown(&self.path)), flow, stream)?;
         }
         self.id = Some(id);
         if follow && self.has_nothing_new(&file) {
@@ -96,7 +93,7 @@ impl ContentFile {
                 Ok(Some(0)) => break,
                 Ok(Some(read)) => &buffer[..read],
                 Ok(None) => {
-                    self.begin_anew(Change::Truncated, tree, flow, stream)?;
+                    self.begin_anew(Finding::Truncated(tree.shown(&self.path)), flow, stream)?;
                     continue;
                 }
                 Err(error) => {
@@ -104,10 +101,12 @@ impl ContentFile {
                     break;
                 }
             };
-            let mut give = |fragment: Fragment<'_>| flow.give(Event::Fragment(stream, fragment));
             match &mut self.lines {
-                Some(lines) => lines.push(data, &mut give)?,
-                None => give(Fragment::Binary { offset, data })?,
+                Some(lines) => lines.push(data, flow, stream)?,
+                None => {
+                    let entry = Entry::stored(offset, Body::Binary(data));
+                    flow.give(Event::Entry(stream, entry))?;
+                }
             }
         }
         self.flush_line(flow, stream)?;
@@ -133,13 +132,11 @@ impl ContentFile {
     /// What was given is over, and what comes begins with its first byte.
     fn begin_anew(
         &mut self,
-        change: Change,
-        tree: &Tree,
-        flow: &mut Flow<'_, '_>,
+        why: Finding,
+        flow: &mut Flow<'_>,
         stream: StreamId,
     ) -> io::Result<()> {
-        let path = tree.shown(&self.path);
-        flow.find(Finding::BegunAnew { path, change })?;
+        flow.find(why)?;
         self.flush_line(flow, stream)?;
         flow.give(Event::Restarted(stream))?;
         self.trace = Trace::default();
@@ -147,72 +144,60 @@ impl ContentFile {
         Ok(())
     }
 
-    fn flush_line(&mut self, flow: &mut Flow<'_, '_>, stream: StreamId) -> io::Result<()> {
+    fn flush_line(&mut self, flow: &mut Flow<'_>, stream: StreamId) -> io::Result<()> {
         match &mut self.lines {
-            Some(lines) => {
-                lines.flush(&mut |fragment| flow.give(Event::Fragment(stream, fragment)))
-            }
+            Some(lines) => lines.flush(flow, stream),
             None => Ok(()),
         }
     }
 
-    fn fail(&mut self, tree: &Tree, flow: &mut Flow<'_, '_>, source: io::Error) -> io::Result<()> {
+    fn fail(&mut self, tree: &Tree, flow: &mut Flow<'_>, source: io::Error) -> io::Result<()> {
         self.is_broken = true;
-        flow.find(Finding::Unreadable {
-            path: tree.shown(&self.path),
-            offset: self.trace.read(),
-            source,
-        })
+        let path = tree.shown(&self.path);
+        flow.find(Finding::Unreadable(path, self.trace.read(), source))
     }
 }
 
 impl LineCutter {
-    fn push(&mut self, data: &[u8], take: &mut Take<'_>) -> io::Result<()> {
+    fn push(&mut self, data: &[u8], flow: &mut Flow<'_>, stream: StreamId) -> io::Result<()> {
         let mut start = 0;
         for end in memchr_iter(b'\n', data) {
             let line = &data[start..=end];
             start = end + 1;
             if self.rest.is_empty() {
-                self.whole(line, take)?;
+                self.whole(line, flow, stream)?;
             } else {
                 let mut rest = std::mem::take(&mut self.rest);
                 rest.extend_from_slice(line);
-                self.whole(&rest, take)?;
+                self.whole(&rest, flow, stream)?;
                 rest.clear();
                 self.rest = rest;
             }
         }
         self.rest.extend_from_slice(&data[start..]);
         if self.rest.len() > READ_LINE_MAX {
-            self.flush(take)?;
+            self.flush(flow, stream)?;
         }
         Ok(())
     }
 
-    fn whole(&mut self, line: &[u8], take: &mut Take<'_>) -> io::Result<()> {
+    fn whole(&mut self, line: &[u8], flow: &mut Flow<'_>, stream: StreamId) -> io::Result<()> {
         let len = line.len() - if line.ends_with(b"\r\n") { 2 } else { 1 };
         let (value, delimiter) = line.split_at(len);
+        let entry = Entry::stored(self.count, Body::line(value, delimiter));
         self.count += 1;
-        take(Fragment::Line {
-            number: self.count,
-            value,
-            delimiter,
-        })
+        flow.give(Event::Entry(stream, entry))
     }
 
     /// Gives what there is of a line that is not complete.
-    fn flush(&mut self, take: &mut Take<'_>) -> io::Result<()> {
+    fn flush(&mut self, flow: &mut Flow<'_>, stream: StreamId) -> io::Result<()> {
         if self.rest.is_empty() {
             return Ok(());
         }
-        take(Fragment::Line {
-            number: self.count + 1,
-            value: &self.rest,
-            delimiter: b"",
-        })?;
         // Every stream has one, and most are read once.
-        self.rest = Vec::new();
-        Ok(())
+        let rest = std::mem::take(&mut self.rest);
+        let entry = Entry::stored(self.count, Body::line(&rest, b""));
+        flow.give(Event::Entry(stream, entry))
     }
 }
 
@@ -231,65 +216,55 @@ pub(super) fn modified(metadata: &Metadata) -> Timestamp {
 
 #[cfg(test)]
 mod tests {
+    use super::super::catalog::Catalog;
     use super::*;
     use proptest::prelude::*;
 
-    #[test]
-    fn lines_are_whole_up_to_a_limit() {
-        let mut lines = LineCutter::default();
-        let mut found = Vec::new();
-        let mut each = |fragment: Fragment<'_>| {
-            if let Fragment::Line {
-                number,
-                value,
-                delimiter,
-            } = fragment
-            {
-                let delimiter = String::from_utf8(delimiter.to_vec()).unwrap();
-                found.push((number, value.len(), delimiter));
+    /// What is given of that: the number of each line or part, and its bytes.
+    fn cut(parts: &[&[u8]]) -> Vec<(u64, Vec<u8>)> {
+        let mut given = Vec::new();
+        let mut each = |_: &Catalog, event: Event<'_>| {
+            if let Event::Entry(_, entry) = event {
+                let mut line = Vec::new();
+                entry.write_to(&mut line)?;
+                given.push((entry.sequence, line));
             }
             Ok(())
         };
-        for data in [&b"ab\r"[..], b"\nc", b"", b"d\n\n"] {
-            lines.push(data, &mut each).unwrap();
+        let mut lines = LineCutter::default();
+        let catalog = &mut Catalog::new(|_, _| true);
+        let each = &mut each;
+        let flow = &mut Flow { catalog, each };
+        for part in parts {
+            lines.push(part, flow, StreamId(0)).unwrap();
         }
-        for _ in 0..READ_LINE_MAX / READ + 1 {
-            lines.push(&vec![b'x'; READ], &mut each).unwrap();
-        }
-        lines.push(b"y", &mut each).unwrap();
-        lines.flush(&mut each).unwrap();
-        let none = String::new();
+        lines.flush(flow, StreamId(0)).unwrap();
+        given
+    }
+
+    #[test]
+    fn lines_are_whole_up_to_a_limit() {
+        let long = vec![b'x'; READ];
+        let mut parts = vec![&b"ab\r"[..], b"\nc", b"", b"d\n\n"];
+        parts.extend(std::iter::repeat_n(&long[..], READ_LINE_MAX / READ + 1));
+        parts.push(b"y");
+        let given = cut(&parts);
+        let found: Vec<_> = given
+            .iter()
+            .map(|(number, line)| (*number, line.len()))
+            .collect();
         assert_eq!(
             found,
-            [
-                (1, 2, "\r\n".into()),
-                (2, 2, "\n".into()),
-                (3, 0, "\n".into()),
-                (4, READ_LINE_MAX + READ, none.clone()),
-                (4, 1, none),
-            ]
+            [(0, 4), (1, 3), (2, 1), (3, READ_LINE_MAX + READ), (3, 1)]
         );
     }
 
     proptest! {
         #[test]
-        fn lines_are_exact_in_any_cuts(
-            parts in prop::collection::vec("[a\r\n]{0,9}", 0..9),
-        ) {
-            let mut out = Vec::new();
-            let mut lines = LineCutter::default();
-            let mut each = |fragment: Fragment<'_>| {
-                if let Fragment::Line { value, delimiter, .. } = fragment {
-                    out.extend_from_slice(value);
-                    out.extend_from_slice(delimiter);
-                }
-                Ok(())
-            };
-            for part in &parts {
-                lines.push(part.as_bytes(), &mut each).unwrap();
-            }
-            lines.flush(&mut each).unwrap();
-            prop_assert_eq!(out, parts.concat().into_bytes());
+        fn lines_are_exact_in_any_cuts(parts in prop::collection::vec("[a\r\n]{0,9}", 0..9)) {
+            let bytes: Vec<_> = parts.iter().map(|part| part.as_bytes()).collect();
+            let given: Vec<_> = cut(&bytes).into_iter().flat_map(|(_, line)| line).collect();
+            prop_assert_eq!(given, bytes.concat());
         }
     }
 }

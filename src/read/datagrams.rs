@@ -6,7 +6,7 @@ use std::io::{self, Read};
 
 use super::catalog::StreamId;
 use super::content::modified;
-use super::event::{Event, Flow, Fragment};
+use super::event::{Body, Entry, Event, Flow};
 use super::finding::Finding;
 use super::tree::{FileKind, Tree, join};
 use crate::layout;
@@ -35,19 +35,14 @@ impl DatagramFiles {
     }
 
     /// Gives all that there are, and tells which are missing.
-    pub fn read(
-        &mut self,
-        tree: &Tree,
-        flow: &mut Flow<'_, '_>,
-        stream: StreamId,
-    ) -> io::Result<()> {
+    pub fn read(&mut self, tree: &Tree, flow: &mut Flow<'_>, stream: StreamId) -> io::Result<()> {
         loop {
             self.follow(tree, flow, stream, || true)?;
             let later = match self.later(tree) {
                 Ok(later) => later,
                 Err(source) => {
                     let path = tree.shown(&self.directory);
-                    return flow.find(Finding::Datagram { path, source });
+                    return flow.find(Finding::Datagram(path, source));
                 }
             };
             if later.is_empty() {
@@ -72,7 +67,7 @@ impl DatagramFiles {
     pub fn follow(
         &mut self,
         tree: &Tree,
-        flow: &mut Flow<'_, '_>,
+        flow: &mut Flow<'_>,
         stream: StreamId,
         is_current: impl Fn() -> bool,
     ) -> io::Result<()> {
@@ -86,36 +81,24 @@ impl DatagramFiles {
             self.next = sequence.saturating_add(1);
             match read {
                 Ok((data, metadata)) => {
-                    let data = &data[..];
-                    flow.give(Event::Fragment(
-                        stream,
-                        Fragment::Datagram { sequence, data },
-                    ))?;
+                    let entry = Entry::stored(sequence, Body::Datagram(&data, None));
+                    flow.give(Event::Entry(stream, entry))?;
                     flow.give(Event::Modified(stream, modified(&metadata)))?;
                 }
                 Err(source) => {
                     let name = layout::datagram_file(&self.file, sequence, 0);
                     let path = tree.shown(&join(&self.directory, &name));
-                    flow.find(Finding::Datagram { path, source })?;
+                    flow.find(Finding::Datagram(path, source))?;
                 }
             }
         }
     }
 
-    fn skip_to(
-        &mut self,
-        number: u64,
-        flow: &mut Flow<'_, '_>,
-        stream: StreamId,
-    ) -> io::Result<()> {
+    fn skip_to(&mut self, number: u64, flow: &mut Flow<'_>, stream: StreamId) -> io::Result<()> {
         let stream = flow.catalog.get(stream).name().to_owned();
         let (first, last) = (self.next, number - 1);
         self.next = number;
-        flow.find(Finding::MissingDatagrams {
-            stream,
-            first,
-            last,
-        })
+        flow.find(Finding::MissingDatagrams(stream, first, last))
     }
 
     /// The first numbers from `next` on that there are, in order.

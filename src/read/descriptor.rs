@@ -34,15 +34,12 @@ pub enum DescriptorError {
     /// It is not of RFC 3339.
     #[error("{0:?} is not a timestamp")]
     Timestamp(String),
-    /// A field is not text.
+    /// A field, or a tag, is not text.
     #[error("{0} is not a string")]
-    NotText(&'static str),
+    NotText(String),
     /// The tags are not an object.
     #[error("tags is not an object")]
     Tags,
-    /// A tag's value is not text.
-    #[error("tag {0:?} is not a string")]
-    Tag(String),
 }
 
 /// Reads the descriptor in that file, or says what is wrong with it. `has_room`
@@ -95,13 +92,13 @@ fn parse(json: &[u8]) -> Result<LogStreamDescriptor, DescriptorError> {
 /// Protobuf's JSON may have either of two spellings.
 fn text<'a>(
     fields: &'a Map<String, Value>,
-    snake: &'static str,
+    snake: &str,
     camel: &str,
 ) -> Result<Option<&'a str>, DescriptorError> {
     match fields.get(snake).or_else(|| fields.get(camel)) {
         None | Some(Value::Null) => Ok(None),
         Some(Value::String(text)) => Ok(Some(text)),
-        Some(_) => Err(DescriptorError::NotText(snake)),
+        Some(_) => Err(DescriptorError::NotText(snake.into())),
     }
 }
 
@@ -113,7 +110,7 @@ fn tags(fields: &Map<String, Value>) -> Result<BTreeMap<String, String>, Descrip
     };
     let tag = |(key, value): (&String, &Value)| match value {
         Value::String(value) => Ok((key.clone(), value.clone())),
-        _ => Err(DescriptorError::Tag(key.clone())),
+        _ => Err(DescriptorError::NotText(format!("tag {key:?}"))),
     };
     tags.iter().map(tag).collect()
 }

@@ -107,7 +107,7 @@ impl DirectoryOutput {
 
     /// Finds streams that were not there before, and misses those that are
     /// gone.
-    pub fn walk(&mut self, flow: &mut Flow<'_, '_>) -> io::Result<()> {
+    pub fn walk(&mut self, flow: &mut Flow<'_>) -> io::Result<()> {
         // It may have been removed, and made again.
         let tree = match Tree::open(&self.path) {
             Ok(tree) => tree,
@@ -115,9 +115,9 @@ impl DirectoryOutput {
                 let path = self.path.clone();
                 let is_gone = source.kind() == io::ErrorKind::NotFound;
                 return match self.tree.take() {
-                    Some(_) if is_gone => flow.find(Finding::DirectoryGone { path }),
+                    Some(_) if is_gone => flow.find(Finding::DirectoryGone(path)),
                     None if is_gone => Ok(()),
-                    _ => flow.find(Finding::Directory { path, source }),
+                    _ => flow.find(Finding::Directory(path, source)),
                 };
             }
         };
@@ -135,7 +135,7 @@ impl DirectoryOutput {
     }
 
     /// Says whether it has seen all that there is.
-    fn walk_in(&mut self, tree: &Tree, flow: &mut Flow<'_, '_>) -> io::Result<bool> {
+    fn walk_in(&mut self, tree: &Tree, flow: &mut Flow<'_>) -> io::Result<bool> {
         let mut walk = Walk::new(tree, flow)?;
         while let Some(metas) = walk.next(flow)? {
             for meta in metas {
@@ -162,7 +162,7 @@ impl DirectoryOutput {
     fn found(
         &mut self,
         tree: &Tree,
-        flow: &mut Flow<'_, '_>,
+        flow: &mut Flow<'_>,
         meta: String,
         is_earlier: bool,
     ) -> io::Result<()> {
@@ -197,7 +197,7 @@ impl DirectoryOutput {
     fn stream(
         &self,
         tree: &Tree,
-        flow: &mut Flow<'_, '_>,
+        flow: &mut Flow<'_>,
         meta: &str,
         is_earlier: bool,
     ) -> io::Result<Option<StreamId>> {
@@ -208,7 +208,7 @@ impl DirectoryOutput {
         if flow.catalog.find(&self.origin, &name).is_some() {
             if !is_earlier {
                 let path = tree.shown(meta);
-                flow.find(Finding::DescribedTwice { path, stream: name })?;
+                flow.find(Finding::DescribedTwice(path, name))?;
             }
             return Ok(None);
         }
@@ -220,8 +220,7 @@ impl DirectoryOutput {
         if let (Some(id), true) = (id, is_earlier) {
             flow.catalog.set_earlier(id);
             if self.earlier == EarlierRuns::Told {
-                let (path, stream) = (self.path.clone(), name);
-                flow.find(Finding::OfEarlierRun { path, stream })?;
+                flow.find(Finding::OfEarlierRun(self.path.clone(), name))?;
             }
         }
         Ok(id)
@@ -232,7 +231,7 @@ impl DirectoryOutput {
     fn describe(
         &self,
         tree: &Tree,
-        flow: &mut Flow<'_, '_>,
+        flow: &mut Flow<'_>,
         meta: &str,
     ) -> io::Result<Option<LogStreamDescriptor>> {
         let read = tree.file(meta).map_err(DescriptorError::from);
@@ -240,14 +239,14 @@ impl DirectoryOutput {
             Ok(descriptor) => Ok(descriptor),
             Err(source) => {
                 let path = tree.shown(meta);
-                flow.find(Finding::NoDescriptor { path, source })?;
+                flow.find(Finding::NoDescriptor(path, source))?;
                 Ok(None)
             }
         }
     }
 
     /// Gives what is new of the streams, in the order of their names.
-    pub fn read(&mut self, flow: &mut Flow<'_, '_>) -> io::Result<()> {
+    pub fn read(&mut self, flow: &mut Flow<'_>) -> io::Result<()> {
         let Some(tree) = self.tree.take() else {
             return Ok(());
         };
@@ -262,7 +261,7 @@ impl DirectoryOutput {
         Ok(())
     }
 
-    fn read_stream(&mut self, tree: &Tree, flow: &mut Flow<'_, '_>, meta: &str) -> io::Result<()> {
+    fn read_stream(&mut self, tree: &Tree, flow: &mut Flow<'_>, meta: &str) -> io::Result<()> {
         if self.follows && !self.is_there(tree, flow, meta)? {
             return Ok(());
         }
@@ -287,7 +286,7 @@ impl DirectoryOutput {
 
     /// Is the stream there, to be read? If another run writes it by now, it
     /// begins anew.
-    fn is_there(&mut self, tree: &Tree, flow: &mut Flow<'_, '_>, meta: &str) -> io::Result<bool> {
+    fn is_there(&mut self, tree: &Tree, flow: &mut Flow<'_>, meta: &str) -> io::Result<bool> {
         let Some(stream) = self.streams.get(meta) else {
             return Ok(false);
         };
@@ -296,7 +295,7 @@ impl DirectoryOutput {
             // A new one is made after the old one was removed.
             if is_gone {
                 let stream = flow.catalog.label(id);
-                flow.find(Finding::StreamGone { stream })?;
+                flow.find(Finding::StreamGone(stream))?;
                 self.forget(flow, meta)?;
             }
             return Ok(false);
@@ -320,7 +319,7 @@ impl DirectoryOutput {
         Ok(true)
     }
 
-    fn forget(&mut self, flow: &mut Flow<'_, '_>, meta: &str) -> io::Result<()> {
+    fn forget(&mut self, flow: &mut Flow<'_>, meta: &str) -> io::Result<()> {
         if let Some(stream) = self.streams.remove(meta) {
             flow.give(Event::Restarted(stream.id))?;
             flow.catalog.retire(stream.id);
@@ -334,7 +333,7 @@ impl DirectoryStream {
     fn begin_anew(
         &mut self,
         tree: &Tree,
-        flow: &mut Flow<'_, '_>,
+        flow: &mut Flow<'_>,
         meta: &str,
         descriptor: LogStreamDescriptor,
     ) -> io::Result<()> {
@@ -342,7 +341,7 @@ impl DirectoryStream {
         let is_current = self.files.is_current(tree);
         if !is_current {
             let stream = flow.catalog.label(self.id);
-            flow.find(Finding::StreamBegunAnew { stream })?;
+            flow.find(Finding::StreamBegunAnew(stream))?;
             flow.give(Event::Restarted(self.id))?;
         }
         let old = flow.catalog.get(self.id).kind();

@@ -6,11 +6,10 @@ use std::os::unix::fs::MetadataExt;
 use std::path::{Path, PathBuf};
 
 use super::assembly::FeedError;
-use super::finding::{Change, Finding};
+use super::finding::Finding;
 use super::trace::Trace;
 use crate::wire::message::MessageError;
 use crate::wire::reader::MessageReader;
-use crate::wire::walk::Malformed;
 
 /// A file output that is open.
 #[derive(Debug)]
@@ -26,9 +25,6 @@ pub(super) struct FileOutput {
     is_broken: bool,
     inflated: Vec<u8>,
 }
-
-/// Takes what a file gives: the encoded bundle of a message, or a finding.
-pub(super) type TakeBundle<'a> = dyn FnMut(Result<&[u8], Finding>) -> Result<(), FeedError> + 'a;
 
 impl FileOutput {
     pub fn open(path: &Path) -> io::Result<Self> {
@@ -64,18 +60,29 @@ impl FileOutput {
         self.is_broken = false;
     }
 
-    /// Gives the bundle of every message that is there.
-    pub fn read(&mut self, take: &mut TakeBundle<'_>) -> io::Result<()> {
-        while !self.is_broken {
-            self.take_messages(take)?;
-            if self.is_broken || !self.read_more(take)? {
+    /// Gives the bundle of every message that is there, or up to something that
+    /// is to be told; `None` when there is nothing more. Errors are those of
+    /// `feed`.
+    pub fn read(
+        &mut self,
+        feed: &mut dyn FnMut(&[u8]) -> Result<(), FeedError>,
+    ) -> io::Result<Option<Finding>> {
+        let mut finding = None;
+        while finding.is_none() && !self.is_broken {
+            finding = self.take_messages(feed)?;
+            if finding.is_some() || self.is_broken {
                 break;
+            }
+            match self.read_more() {
+                Ok(true) => {}
+                Ok(false) => break,
+                Err(found) => finding = Some(found),
             }
         }
         // There may be many files, and a message is large.
         self.reader.shrink();
         self.inflated = Vec::new();
-        Ok(())
+        Ok(finding)
     }
 
     /// What is left of a message that the end of the file cuts.
@@ -86,61 +93,52 @@ impl FileOutput {
         let (path, offset) = (self.path.clone(), self.reader.offset());
         match self.reader.tail() {
             Ok(0) => None,
-            Ok(bytes) => Some(Finding::Torn {
-                path,
-                offset,
-                bytes,
-            }),
+            Ok(bytes) => Some(Finding::Torn(path, offset, bytes)),
             Err(why) => {
                 self.is_broken = true;
-                Some(Finding::Corrupt { path, offset, why })
+                Some(Finding::Corrupt(path, offset, why))
             }
         }
     }
 
     /// Was the file replaced or truncated since it was opened?
-    pub fn change(&self) -> Option<Change> {
+    pub fn change(&self) -> Option<Finding> {
+        let path = self.path.clone();
         // A path that is gone may come back.
         match fs::metadata(&self.path) {
-            Ok(found) if identity(&found) != self.identity => Some(Change::Replaced),
+            Ok(found) if identity(&found) != self.identity => Some(Finding::Replaced(path)),
             _ if self.trace.is_of(&self.file).unwrap_or(true) => None,
-            _ => Some(Change::Truncated),
+            _ => Some(Finding::Truncated(path)),
         }
     }
 
-    fn take_messages(&mut self, take: &mut TakeBundle<'_>) -> io::Result<()> {
+    fn take_messages(
+        &mut self,
+        feed: &mut dyn FnMut(&[u8]) -> Result<(), FeedError>,
+    ) -> io::Result<Option<Finding>> {
         loop {
             let offset = self.reader.offset();
-            let taken = match self.reader.message() {
-                Ok(None) => return Ok(()),
-                Ok(Some((_, view))) => match view.bundle_bytes(&mut self.inflated) {
-                    Ok(bundle) => take(Ok(bundle)),
-                    Err(_) => Err(Malformed.into()),
-                },
+            let bundle = match self.reader.message() {
+                Ok(None) => return Ok(None),
+                Ok(Some((_, view))) => view.bundle_bytes(&mut self.inflated),
                 Err(why) => {
                     self.is_broken = true;
-                    let path = self.path.clone();
-                    return tell(take, Finding::Corrupt { path, offset, why });
+                    return Ok(Some(Finding::Corrupt(self.path.clone(), offset, why)));
                 }
             };
-            match taken {
-                Ok(()) => {}
-                Err(FeedError::Refused(error)) => return Err(error),
-                // The frames hold, so what comes next can be read.
-                Err(FeedError::Malformed(_)) => tell(
-                    take,
-                    Finding::Malformed {
-                        path: self.path.clone(),
-                        offset,
-                        source: MessageError::Data,
-                    },
-                )?,
-            }
+            let why = match bundle.map(&mut *feed) {
+                Ok(Ok(())) => continue,
+                Ok(Err(FeedError::Refused(error))) => return Err(error),
+                Ok(Err(FeedError::Malformed(_))) => MessageError::Data,
+                Err(why) => why,
+            };
+            // The frames hold, so what comes next can be read.
+            return Ok(Some(Finding::Malformed(self.path.clone(), offset, why)));
         }
     }
 
     /// Reads once; says whether anything came.
-    fn read_more(&mut self, take: &mut TakeBundle<'_>) -> io::Result<bool> {
+    fn read_more(&mut self) -> Result<bool, Finding> {
         let offset = self.trace.read();
         if self
             .file
@@ -152,7 +150,7 @@ impl FileOutput {
         let left = self.end.map_or(u64::MAX, |end| end - offset);
         let space = self.reader.space();
         let len = space.len().min(usize::try_from(left).unwrap_or(usize::MAX));
-        let source = match self.trace.read_on(&self.file, &mut space[..len]) {
+        let why = match self.trace.read_on(&self.file, &mut space[..len]) {
             Ok(Some(read)) => {
                 self.reader.filled(read);
                 return Ok(read > 0);
@@ -163,24 +161,7 @@ impl FileOutput {
             Err(error) => error,
         };
         self.is_broken = true;
-        let path = self.path.clone();
-        tell(
-            take,
-            Finding::Unreadable {
-                path,
-                offset,
-                source,
-            },
-        )?;
-        Ok(false)
-    }
-}
-
-/// Findings are never malformed.
-fn tell(take: &mut TakeBundle<'_>, finding: Finding) -> io::Result<()> {
-    match take(Err(finding)) {
-        Err(FeedError::Refused(error)) => Err(error),
-        Ok(()) | Err(FeedError::Malformed(_)) => Ok(()),
+        Err(Finding::Unreadable(self.path.clone(), offset, why))
     }
 }
 

@@ -13,189 +13,85 @@ use crate::wire::message::MessageError;
 /// Something that was found while reading: content that can't be had, or what
 /// is good to know. None of it ends the reading.
 ///
-/// The text is to be followed by that of the sources.
+/// The text is to be followed by that of the source. Paths are those of files
+/// and directories, names those of streams.
 #[derive(Debug, Error)]
 #[non_exhaustive]
 pub enum Finding {
-    /// A file of messages, or of a stream, can't be read any further.
-    #[error("{}: can't be read at offset {offset}", path.display())]
-    Unreadable {
-        /// The file.
-        path: PathBuf,
-        /// Bytes that were read.
-        offset: u64,
-        /// Why not.
-        source: io::Error,
-    },
-    /// A file of messages goes on with what is none.
-    #[error("{}: at offset {offset}: {why}; nothing after it can be read", path.display())]
-    Corrupt {
-        /// The file.
-        path: PathBuf,
-        /// Where the last message ends.
-        offset: u64,
-        /// Why it is no message.
-        why: MessageError,
-    },
-    /// A message's frames hold, and what they hold is no bundle. The next one
-    /// is read.
-    #[error("{}: the message at offset {offset} is left out, or a part of it", path.display())]
-    Malformed {
-        /// The file.
-        path: PathBuf,
-        /// Where the message begins.
-        offset: u64,
-        /// What is wrong with it.
-        source: MessageError,
-    },
-    /// The last message of a file is cut by its end. No loss: a butler that
-    /// was killed had not counted it as delivered.
+    /// A file can't be read behind so many bytes.
+    #[error("{path}: can't be read at offset {1}", path = .0.display())]
+    Unreadable(PathBuf, u64, #[source] io::Error),
+    /// What begins there in a file of messages is none.
+    #[error("{path}: at offset {1}: {2}; nothing after it can be read", path = .0.display())]
+    Corrupt(PathBuf, u64, MessageError),
+    /// The frames of the message that begins there hold, and not what is in
+    /// them. The next one is read.
+    #[error("{path}: the message at offset {1} is left out, or a part of it", path = .0.display())]
+    Malformed(PathBuf, u64, #[source] MessageError),
+    /// The end of a file cuts the message that begins there: so many bytes of
+    /// it are there. No loss: its butler did not count it as delivered.
     #[error(
-        "{}: the file ends inside the message at offset {offset}: {bytes} bytes of it are there \
-         and are left out",
-        path.display()
+        "{path}: the file ends inside the message at offset {1}: {2} bytes of it are there and are \
+         left out",
+        path = .0.display()
     )]
-    Torn {
-        /// The file.
-        path: PathBuf,
-        /// Where the message begins.
-        offset: u64,
-        /// Bytes of it that are there.
-        bytes: usize,
-    },
+    Torn(PathBuf, u64, usize),
+    /// Another file has the path of one that is followed. No loss.
+    #[error("{path}: the file was replaced; it is read from its beginning", path = .0.display())]
+    Replaced(PathBuf),
     /// A file that is followed has not any more what was read. No loss.
-    #[error("{}: the file was {change}; it is read from its beginning", path.display())]
-    BegunAnew {
-        /// The file.
-        path: PathBuf,
-        /// What became of it.
-        change: Change,
-    },
-    /// Entries of a stream are not there.
-    #[error(
-        "stream {stream}: {} missing, {}stream_index {first}{}{}",
-        if *count == 1 { "1 entry is".into() } else { format!("{count} entries are") },
-        if *count == 1 { "" } else { "from " },
-        if *count == 1 { "" } else { " on" },
-        if *late { too_late() } else { String::new() }
-    )]
+    #[error("{path}: the file was truncated; it is read from its beginning", path = .0.display())]
+    Truncated(PathBuf),
+    /// Entries of the stream with that label, from that stream_index on, are
+    /// not there, or came when too much of others had waited for them.
+    #[error("stream {stream}: {}{}", missing(*first, *count), too_late(*late))]
+    #[allow(missing_docs)]
     Missing {
-        /// The stream's [label](super::Catalog::label).
         stream: String,
-        /// The first one that is missing.
         first: u64,
-        /// How many.
         count: u64,
-        /// They may have come when too much of others had waited for them.
         late: bool,
     },
-    /// Datagrams of a stream in a directory are not there.
-    #[error(
-        "{} of stream {stream} {} missing",
-        if first == last { format!("datagram {first}") } else { format!("datagrams {first} to {last}") },
-        if first == last { "is" } else { "are" }
-    )]
-    MissingDatagrams {
-        /// The stream's name.
-        stream: String,
-        /// The first one that is missing.
-        first: u64,
-        /// The last one in a row.
-        last: u64,
-    },
-    /// A datagram, or the directory of a stream's datagrams, can't be read.
-    #[error("{}", path.display())]
-    Datagram {
-        /// The file or directory.
-        path: PathBuf,
-        /// Why not.
-        source: io::Error,
-    },
-    /// A directory, or one in it, can't be read.
-    #[error("{}: can't be read", path.display())]
-    Directory {
-        /// The directory.
-        path: PathBuf,
-        /// Why not.
-        source: io::Error,
-    },
+    /// Datagrams of the stream with that name are not there: from the first to
+    /// the last number.
+    #[error("{text}", text = missing_datagrams(.0, *.1, *.2))]
+    MissingDatagrams(String, u64, u64),
+    /// A datagram, or what has all of a stream, can't be read.
+    #[error("{path}", path = .0.display())]
+    Datagram(PathBuf, #[source] io::Error),
+    /// A directory can't be read.
+    #[error("{path}: can't be read", path = .0.display())]
+    Directory(PathBuf, #[source] io::Error),
     /// A directory that is followed is not there any more. No loss.
-    #[error("{}: the directory is gone", path.display())]
-    DirectoryGone {
-        /// The directory.
-        path: PathBuf,
-    },
+    #[error("{path}: the directory is gone", path = .0.display())]
+    DirectoryGone(PathBuf),
     /// What has the name of a descriptor is none.
-    #[error("{}: is not a stream's descriptor", path.display())]
-    NoDescriptor {
-        /// The file.
-        path: PathBuf,
-        /// What is wrong with it.
-        source: DescriptorError,
-    },
-    /// Two files describe the same stream; this one is left out.
-    #[error("{}: describes stream {stream}, as another file does", path.display())]
-    DescribedTwice {
-        /// The file.
-        path: PathBuf,
-        /// The stream's name.
-        stream: String,
-    },
-    /// The stream is of an earlier run than the last. No loss.
-    #[error("{}: stream {stream} is of an earlier run", path.display())]
-    OfEarlierRun {
-        /// The directory output.
-        path: PathBuf,
-        /// The stream's name.
-        stream: String,
-    },
-    /// The files of a stream that is followed are not there any more. No loss.
-    #[error("stream {stream}: it is gone")]
-    StreamGone {
-        /// The stream's [label](super::Catalog::label).
-        stream: String,
-    },
-    /// Another run writes a stream of that name. No loss.
-    #[error("stream {stream}: it is written anew, and read from its beginning")]
-    StreamBegunAnew {
-        /// The stream's [label](super::Catalog::label).
-        stream: String,
-    },
+    #[error("{path}: is not a stream's descriptor", path = .0.display())]
+    NoDescriptor(PathBuf, #[source] DescriptorError),
+    /// That file describes a stream which another one describes too.
+    #[error("{path}: describes stream {1}, as another file does", path = .0.display())]
+    DescribedTwice(PathBuf, String),
+    /// The stream in that directory is of an earlier run than the last. No
+    /// loss.
+    #[error("{path}: stream {1} is of an earlier run", path = .0.display())]
+    OfEarlierRun(PathBuf, String),
+    /// The files of the stream with that label are not there any more. No loss.
+    #[error("stream {0}: it is gone")]
+    StreamGone(String),
+    /// Another run writes the stream with that label. No loss.
+    #[error("stream {0}: it is written anew, and read from its beginning")]
+    StreamBegunAnew(String),
     /// The list of what the last run wrote can't be read. No loss.
-    #[error("{MARK} can't be read, so streams of earlier runs are not told apart")]
-    NoMark {
-        /// Why not.
-        source: io::Error,
-    },
-    /// There are more streams than may be held, so some are not read. Told
-    /// once.
+    #[error("{mark} can't be read, so streams of earlier runs are not told apart", mark = MARK)]
+    NoMark(#[source] io::Error),
+    /// There are more streams than may be held, which are so many; the others
+    /// are not read.
     #[error(
-        "there are more streams than there is room for ({} MiB): {streams} are there, the others \
-         are left out; --stream selects",
-        READ_STREAMS_MAX >> 20
+        "there are more streams than there is room for ({room} MiB): {0} are there, the others are \
+         left out",
+        room = READ_STREAMS_MAX >> 20
     )]
-    LeftOut {
-        /// How many are held.
-        streams: usize,
-    },
-}
-
-/// What became of a file that is followed.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub enum Change {
-    /// Another file has its path now.
-    Replaced,
-    /// It has not any more what was read.
-    Truncated,
-}
-
-impl std::fmt::Display for Change {
-    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
-        f.write_str(match self {
-            Self::Replaced => "replaced",
-            Self::Truncated => "truncated",
-        })
-    }
+    LeftOut(usize),
 }
 
 impl Finding {
@@ -203,18 +99,36 @@ impl Finding {
     pub fn is_loss(&self) -> bool {
         !matches!(
             self,
-            Self::Torn { .. }
-                | Self::BegunAnew { .. }
-                | Self::DirectoryGone { .. }
-                | Self::OfEarlierRun { .. }
-                | Self::StreamGone { .. }
-                | Self::StreamBegunAnew { .. }
-                | Self::NoMark { .. }
+            Self::Torn(..)
+                | Self::Replaced(_)
+                | Self::Truncated(_)
+                | Self::DirectoryGone(_)
+                | Self::OfEarlierRun(..)
+                | Self::StreamGone(_)
+                | Self::StreamBegunAnew(_)
+                | Self::NoMark(_)
         )
     }
 }
 
-fn too_late() -> String {
+fn missing(first: u64, count: u64) -> String {
+    match count {
+        1 => format!("1 entry is missing, stream_index {first}"),
+        _ => format!("{count} entries are missing, from stream_index {first} on"),
+    }
+}
+
+fn too_late(late: bool) -> String {
     let waited = READ_HELD_MAX >> 20;
-    format!("; or they came too late: {waited} MiB of others had waited")
+    match late {
+        true => format!("; or they came too late: {waited} MiB of others had waited"),
+        false => String::new(),
+    }
+}
+
+fn missing_datagrams(stream: &str, first: u64, last: u64) -> String {
+    match first == last {
+        true => format!("datagram {first} of stream {stream} is missing"),
+        false => format!("datagrams {first} to {last} of stream {stream} are missing"),
+    }
 }

@@ -40,14 +40,12 @@
 //! fn contents(path: &Path) -> Result<BTreeMap<String, Vec<u8>>, Box<dyn Error>> {
 //!     let mut contents = BTreeMap::<String, Vec<u8>>::new();
 //!     let each = &mut |catalog: &Catalog, event: Event<'_>| match event {
+//!         Event::Entry(id, entry) => {
+//!             let name = catalog.get(id).name().to_owned();
+//!             entry.write_to(contents.entry(name).or_default())
+//!         }
 //!         Event::Finding(finding) if finding.is_loss() => Err(io::Error::other(finding)),
-//!         event => match event.stream() {
-//!             Some(id) => {
-//!                 let name = catalog.get(id).name().to_owned();
-//!                 event.write_content(contents.entry(name).or_default())
-//!             }
-//!             None => Ok(()),
-//!         },
+//!         _ => Ok(()),
 //!     };
 //!     let mut reader = Reader::new(|_origin, _name| true);
 //!     reader.open(path, each)?;
@@ -103,7 +101,7 @@ pub use assembly::{Assembly, FeedError};
 pub use catalog::{Catalog, StreamId, StreamRecord};
 pub use descriptor::DescriptorError;
 pub use directory::EarlierRuns;
-pub use event::{Each, Event, Fragment};
-pub use finding::{Change, Finding};
+pub use event::{Body, Each, Entry, Event, Logged, Text};
+pub use finding::Finding;
 pub use origin::{Origin, Unwanted};
 pub use reader::{OpenError, Opened, POLL, Reader};

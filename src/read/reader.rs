@@ -141,10 +141,8 @@ impl Reader {
     pub fn survey(&mut self, each: &mut Each<'_>) -> io::Result<()> {
         let assembly = &mut self.assembly;
         for file in &mut self.files {
-            file.read(&mut |found| match found {
-                Ok(bundle) => Ok(assembly.survey(bundle)?),
-                Err(_) => Ok(()),
-            })?;
+            let look = &mut |bundle: &[u8]| Ok(assembly.survey(bundle)?);
+            while file.read(look)?.is_some() {}
             file.rewind(self.follows);
         }
         assembly.surveyed();
@@ -205,13 +203,12 @@ impl Reader {
         let mut any = false;
         let assembly = &mut self.assembly;
         for (source, file) in self.files.iter_mut().enumerate() {
-            file.read(&mut |found| match found {
-                Ok(bundle) => {
-                    any = true;
-                    assembly.feed(source, bundle, each)
-                }
-                Err(finding) => Ok(each(assembly.catalog(), Event::Finding(finding))?),
-            })?;
+            while let Some(finding) = file.read(&mut |bundle| {
+                any = true;
+                assembly.feed(source, bundle, each)
+            })? {
+                each(assembly.catalog(), Event::Finding(finding))?;
+            }
         }
         Ok(any)
     }
@@ -230,7 +227,7 @@ impl Reader {
 
     fn restart_changed(&mut self, each: &mut Each<'_>) -> io::Result<()> {
         for (source, file) in self.files.iter_mut().enumerate() {
-            let Some(change) = file.change() else {
+            let Some(finding) = file.change() else {
                 continue;
             };
             // It may be replaced again this moment; then the next poll sees.
@@ -238,8 +235,6 @@ impl Reader {
                 continue;
             };
             *file = new;
-            let path = file.path().to_owned();
-            let finding = Finding::BegunAnew { path, change };
             each(self.assembly.catalog(), Event::Finding(finding))?;
             self.assembly.restart(source, each)?;
         }
@@ -253,6 +248,6 @@ impl Reader {
         }
         self.told_left_out = true;
         let streams = catalog.len();
-        each(catalog, Event::Finding(Finding::LeftOut { streams }))
+        each(catalog, Event::Finding(Finding::LeftOut(streams)))
     }
 }

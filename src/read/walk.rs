@@ -53,12 +53,12 @@ pub(super) fn described(meta: &str) -> (&str, &str) {
 }
 
 impl<'a> Walk<'a> {
-    pub fn new(tree: &'a Tree, flow: &mut Flow<'_, '_>) -> io::Result<Self> {
+    pub fn new(tree: &'a Tree, flow: &mut Flow<'_>) -> io::Result<Self> {
         let marked = match tree.file(MARK).and_then(Marked::read) {
             Ok(marked) => marked,
             Err(source) => {
                 if source.kind() != io::ErrorKind::NotFound {
-                    flow.find(Finding::NoMark { source })?;
+                    flow.find(Finding::NoMark(source))?;
                 }
                 Marked::default()
             }
@@ -76,7 +76,7 @@ impl<'a> Walk<'a> {
 
     /// Paths of the descriptors in the next directory that are of the last run;
     /// `None` when there is no directory left.
-    pub fn next(&mut self, flow: &mut Flow<'_, '_>) -> io::Result<Option<Vec<String>>> {
+    pub fn next(&mut self, flow: &mut Flow<'_>) -> io::Result<Option<Vec<String>>> {
         let Some(directory) = self.directories.pop() else {
             return Ok(None);
         };
@@ -114,14 +114,14 @@ impl<'a> Walk<'a> {
         Ok(Some(found))
     }
 
-    fn list(&mut self, directory: &str, flow: &mut Flow<'_, '_>) -> io::Result<Contents> {
+    fn list(&mut self, directory: &str, flow: &mut Flow<'_>) -> io::Result<Contents> {
         let mut contents = Contents::default();
         let room = READ_HELD_MAX.saturating_sub(self.held);
         let each = |name: &str, kind| contents.add(name, kind, room);
         if let Err(source) = self.tree.list(directory, each) {
             self.is_whole = false;
             let path = self.tree.shown(directory);
-            flow.find(Finding::Directory { path, source })?;
+            flow.find(Finding::Directory(path, source))?;
         }
         if contents.is_cut {
             self.cut(flow);
@@ -130,7 +130,7 @@ impl<'a> Walk<'a> {
     }
 
     /// There is no room for all that there is.
-    fn cut(&mut self, flow: &mut Flow<'_, '_>) {
+    fn cut(&mut self, flow: &mut Flow<'_>) {
         self.is_whole = false;
         flow.catalog.has_room(usize::MAX);
     }

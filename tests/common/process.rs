@@ -19,7 +19,11 @@ use butler::wire::varint;
 /// The binary, with nothing set that a butler around the tests may have left;
 /// with `--io` as the variable `BUTLER_TEST_IO` says.
 pub fn command<S: AsRef<OsStr>>(args: impl IntoIterator<Item = S>) -> Command {
-    let mut command = Command::new(env!("CARGO_BIN_EXE_butler"));
+    // Tests of the library have these helpers too, and need no binary.
+    let Some(binary) = option_env!("CARGO_BIN_EXE_butler") else {
+        panic!("without the feature cli there is no binary");
+    };
+    let mut command = Command::new(binary);
     let mut args = args.into_iter().peekable();
     // Before the subcommand any of them may be given; cat has no such option.
     if let Ok(mode) = std::env::var("BUTLER_TEST_IO")

@@ -4,6 +4,7 @@
 //! What needs more than a plain machine skips itself and says why. What is
 //! drawn by chance prints its seed; `BUTLER_FAULTS_SEED` repeats it.
 
+#![cfg(feature = "cli")]
 #![allow(clippy::unwrap_used)]
 
 #[path = "../common/mod.rs"]

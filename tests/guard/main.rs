@@ -1,6 +1,7 @@
 //! Who gets in, what leaks, what the sandbox leaves, what a service manager
 //! hears, and what reaches a terminal.
 
+#![cfg(feature = "cli")]
 #![allow(clippy::unwrap_used)]
 
 mod activation;

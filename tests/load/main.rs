@@ -1,6 +1,7 @@
 //! The real binary under load: bounds on memory and descriptors, and that
 //! nothing is lost, whoever writes how much.
 
+#![cfg(feature = "cli")]
 #![allow(clippy::unwrap_used)]
 
 #[path = "../common/mod.rs"]

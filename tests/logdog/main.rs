@@ -1,7 +1,7 @@
 //! The logdog output of the real binary, against a Coordinator, token servers
 //! and a Pub/Sub of our own that fail on demand, over real HTTP and gRPC; and
 //! against Google's emulator of Pub/Sub, where the machine has it.
-#![cfg(feature = "logdog")]
+#![cfg(all(feature = "cli", feature = "logdog"))]
 #![allow(clippy::unwrap_used)]
 
 #[path = "../common/mod.rs"]

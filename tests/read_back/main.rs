@@ -1,5 +1,6 @@
 //! `butler cat` shows what outputs wrote, as it was written.
 
+#![cfg(feature = "cli")]
 #![allow(clippy::unwrap_used)]
 
 #[path = "../common/mod.rs"]

@@ -1,5 +1,6 @@
 //! `butler run`: what of a command is captured, and what comes back.
 
+#![cfg(feature = "cli")]
 #![allow(clippy::unwrap_used)]
 
 #[path = "../common/mod.rs"]

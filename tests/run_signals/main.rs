@@ -1,6 +1,7 @@
 //! Signals, and what may go wrong at the end of `butler run`: background
 //! processes, outputs that take nothing.
 
+#![cfg(feature = "cli")]
 #![allow(clippy::unwrap_used)]
 
 #[path = "../common/mod.rs"]

@@ -1,6 +1,7 @@
 //! Runs do not get into each other's way: each has its directory, and what is
 //! in it is of this run.
 
+#![cfg(feature = "cli")]
 #![allow(clippy::unwrap_used)]
 
 #[path = "../common/mod.rs"]

@@ -7,9 +7,7 @@ use std::io::{self, BufWriter, Write};
 
 use super::Sink;
 use crate::escape::is_hidden;
-use crate::read::{Catalog, Event, Fragment, Origin, StreamId};
-use crate::wire::bundle_view::LogView;
-use crate::wire::walk::{ContentView, lines};
+use crate::read::{Body, Catalog, Entry, Event, Origin, StreamId};
 
 /// Shows entries as JSON.
 pub struct Json<'a> {
@@ -25,35 +23,45 @@ impl<'a> Json<'a> {
 }
 
 impl Json<'_> {
-    fn entry(&mut self, catalog: &Catalog, id: StreamId, log: &LogView<'_>) -> io::Result<()> {
+    fn entry(&mut self, catalog: &Catalog, id: StreamId, entry: &Entry<'_>) -> io::Result<()> {
         let out = &mut self.out;
         head(out, catalog, id)?;
-        let base = catalog.get(id).descriptor.timestamp.unwrap_or_default();
-        write!(
-            out,
-            ",\"stream_index\":{},\"prefix_index\":{},\"sequence\":{},\"timestamp\":\"{}\"",
-            log.stream_index,
-            log.prefix_index,
-            log.sequence,
-            log.time(base)
-        )?;
-        match log.content() {
-            None => {}
-            Some(ContentView::Text(text)) => {
+        if let Some(logged) = entry.logged {
+            write!(
+                out,
+                ",\"stream_index\":{},\"prefix_index\":{},\"sequence\":{},\"timestamp\":\"{}\"",
+                logged.stream_index, logged.prefix_index, entry.sequence, logged.time
+            )?;
+        }
+        match entry.body {
+            Body::Text(text) if entry.logged.is_some() => {
                 out.write_all(b",\"lines\":[")?;
-                for (at, (value, delimiter)) in lines(text).map_while(Result::ok).enumerate() {
+                for (at, (value, delimiter)) in text.lines().enumerate() {
                     out.write_all(if at == 0 { b"{" } else { b",{" })?;
                     line(out, value, delimiter)?;
                     out.write_all(b"}")?;
                 }
                 out.write_all(b"]")?;
             }
-            Some(ContentView::Binary(data) | ContentView::Datagram { data, .. }) => {
+            // In a directory it is one.
+            Body::Text(text) => {
+                for (value, delimiter) in text.lines() {
+                    write!(out, ",\"line\":{},", entry.sequence + 1)?;
+                    line(out, value, delimiter)?;
+                }
+            }
+            Body::Binary(data) | Body::Datagram(data, _) => {
+                match (entry.logged, entry.body) {
+                    (Some(_), _) => {}
+                    (None, Body::Binary(_)) => write!(out, ",\"offset\":{}", entry.sequence)?,
+                    (None, _) => write!(out, ",\"sequence\":{}", entry.sequence)?,
+                }
                 out.write_all(b",\"data\":")?;
                 base64(out, data)?;
             }
+            Body::Empty => {}
         }
-        if let Ok(Some(partial)) = log.partial() {
+        if let Body::Datagram(_, Some(partial)) = entry.body {
             write!(
                 out,
                 ",\"partial\":{{\"index\":{},\"size\":{},\"last\":{}}}",
@@ -62,42 +70,12 @@ impl Json<'_> {
         }
         out.write_all(b"}\n")
     }
-
-    fn fragment(
-        &mut self,
-        catalog: &Catalog,
-        id: StreamId,
-        fragment: Fragment<'_>,
-    ) -> io::Result<()> {
-        let out = &mut self.out;
-        head(out, catalog, id)?;
-        match fragment {
-            Fragment::Line {
-                number,
-                value,
-                delimiter,
-            } => {
-                write!(out, ",\"line\":{number},")?;
-                line(out, value, delimiter)?;
-            }
-            Fragment::Binary { offset, data } => {
-                write!(out, ",\"offset\":{offset},\"data\":")?;
-                base64(out, data)?;
-            }
-            Fragment::Datagram { sequence, data } => {
-                write!(out, ",\"sequence\":{sequence},\"data\":")?;
-                base64(out, data)?;
-            }
-        }
-        out.write_all(b"}\n")
-    }
 }
 
 impl Sink for Json<'_> {
     fn take(&mut self, catalog: &Catalog, event: &Event<'_>) -> io::Result<()> {
-        match *event {
-            Event::Entry(id, ref log) => self.entry(catalog, id, log),
-            Event::Fragment(id, fragment) => self.fragment(catalog, id, fragment),
+        match event {
+            Event::Entry(id, entry) => self.entry(catalog, *id, entry),
             _ => Ok(()),
         }
     }

@@ -56,6 +56,26 @@ struct Datagram {
     size: u64,
 }
 
+/// Where something is shown: behind the name of that stream, and its time.
+pub struct Spot<'s, 'a> {
+    pub screen: &'s mut Screen<'a>,
+    pub catalog: &'s Catalog,
+    pub id: StreamId,
+    pub time: Option<&'s str>,
+}
+
+impl<'s, 'a> Spot<'s, 'a> {
+    pub fn new(screen: &'s mut Screen<'a>, catalog: &'s Catalog, id: StreamId) -> Self {
+        let time = None;
+        Self {
+            screen,
+            catalog,
+            id,
+            time,
+        }
+    }
+}
+
 impl Labelled {
     pub fn new(color: bool) -> Self {
         Self {
@@ -70,44 +90,32 @@ impl Labelled {
     /// too long to be held.
     pub fn line(
         &mut self,
-        screen: &mut Screen<'_>,
-        catalog: &Catalog,
-        id: StreamId,
-        time: Option<&str>,
+        spot: &mut Spot<'_, '_>,
         value: &[u8],
         delimiter: &[u8],
     ) -> io::Result<()> {
-        let started = self
-            .unfinished
-            .get(&id)
-            .is_some_and(|found| !found.line.is_empty());
+        let unfinished = self.unfinished.get(&spot.id);
+        let started = unfinished.is_some_and(|found| !found.line.is_empty());
         if !delimiter.is_empty() && !started {
-            return self.print(screen, catalog, id, time, &[value, delimiter]);
+            return self.print(spot, spot.time, &[value, delimiter]);
         }
-        let unfinished = self.unfinished.entry(id).or_default();
+        let unfinished = self.unfinished.entry(spot.id).or_default();
         if unfinished.line.is_empty() {
-            unfinished.time = time.map(str::to_owned);
+            unfinished.time = spot.time.map(str::to_owned);
         }
         unfinished.line.extend_from_slice(value);
         self.held += value.len();
         let is_long = unfinished.line.len() > READ_LINE_MAX || self.held > READ_HELD_MAX;
         if !delimiter.is_empty() || is_long {
-            self.print_line(screen, catalog, id, delimiter)?;
+            self.print_line(spot, delimiter)?;
         }
         Ok(())
     }
 
     /// So many bytes that can't be shown.
-    pub fn binary(
-        &mut self,
-        screen: &mut Screen<'_>,
-        catalog: &Catalog,
-        id: StreamId,
-        time: Option<&str>,
-        len: u64,
-    ) -> io::Result<()> {
+    pub fn binary(&mut self, spot: &mut Spot<'_, '_>, len: u64) -> io::Result<()> {
         let text = format!("<binary, {len} bytes>\n");
-        self.print(screen, catalog, id, time, &[text.as_bytes()])
+        self.print(spot, spot.time, &[text.as_bytes()])
     }
 
     /// Like [`binary`](Self::binary), shown when no more comes for now.
@@ -116,132 +124,96 @@ impl Labelled {
     }
 
     /// A datagram, or a part of one, which is shown with its last.
-    #[allow(clippy::too_many_arguments)]
     pub fn datagram(
         &mut self,
-        screen: &mut Screen<'_>,
-        catalog: &Catalog,
-        id: StreamId,
-        time: Option<&str>,
+        spot: &mut Spot<'_, '_>,
         sequence: u64,
         len: u64,
         partial: Option<Partial>,
     ) -> io::Result<()> {
-        let unfinished = self.unfinished.entry(id).or_default();
-        let goes_on = |datagram: &Datagram| datagram.sequence == sequence;
-        if unfinished
-            .datagram
-            .as_ref()
-            .is_some_and(|found| !goes_on(found))
-        {
-            self.print_datagram(screen, catalog, id)?;
+        let unfinished = self.unfinished.entry(spot.id).or_default();
+        let is_other = |datagram: &Datagram| datagram.sequence != sequence;
+        if unfinished.datagram.as_ref().is_some_and(is_other) {
+            self.print_datagram(spot)?;
         }
-        let unfinished = self.unfinished.entry(id).or_default();
+        let unfinished = self.unfinished.entry(spot.id).or_default();
         let datagram = unfinished.datagram.get_or_insert_with(|| Datagram {
             sequence,
-            time: time.map(str::to_owned),
+            time: spot.time.map(str::to_owned),
             len: 0,
             size: partial.map_or(len, |partial| partial.size),
         });
         datagram.len += len;
         if partial.is_none_or(|partial| partial.last) {
-            self.print_datagram(screen, catalog, id)?;
+            self.print_datagram(spot)?;
         }
         Ok(())
     }
 
     /// All that is there for now was given.
-    pub fn caught_up(
-        &mut self,
-        screen: &mut Screen<'_>,
-        catalog: &Catalog,
-        id: StreamId,
-    ) -> io::Result<()> {
-        match self.unfinished.get_mut(&id) {
+    pub fn caught_up(&mut self, spot: &mut Spot<'_, '_>) -> io::Result<()> {
+        match self.unfinished.get_mut(&spot.id) {
             Some(found) if found.binary > 0 => {
                 let len = std::mem::take(&mut found.binary);
-                self.binary(screen, catalog, id, None, len)
+                self.binary(spot, len)
             }
             _ => Ok(()),
         }
     }
 
     /// Shows what will never be complete.
-    pub fn ended(
-        &mut self,
-        screen: &mut Screen<'_>,
-        catalog: &Catalog,
-        id: StreamId,
-    ) -> io::Result<()> {
-        self.caught_up(screen, catalog, id)?;
-        self.print_datagram(screen, catalog, id)?;
-        let line = |found: &Unfinished| !found.line.is_empty();
-        if self.unfinished.get(&id).is_some_and(line) {
-            self.print_line(screen, catalog, id, b"\n")?;
+    pub fn ended(&mut self, spot: &mut Spot<'_, '_>) -> io::Result<()> {
+        self.caught_up(spot)?;
+        self.print_datagram(spot)?;
+        let unfinished = self.unfinished.get(&spot.id);
+        if unfinished.is_some_and(|found| !found.line.is_empty()) {
+            self.print_line(spot, b"\n")?;
         }
-        self.unfinished.remove(&id);
+        self.unfinished.remove(&spot.id);
         Ok(())
     }
 
     /// Shows all that will never be complete.
     pub fn finish(&mut self, screen: &mut Screen<'_>, catalog: &Catalog) -> io::Result<()> {
         while let Some((&id, _)) = self.unfinished.first_key_value() {
-            self.ended(screen, catalog, id)?;
+            self.ended(&mut Spot::new(screen, catalog, id))?;
         }
         Ok(())
     }
 
-    fn print_line(
-        &mut self,
-        screen: &mut Screen<'_>,
-        catalog: &Catalog,
-        id: StreamId,
-        delimiter: &[u8],
-    ) -> io::Result<()> {
-        let Some(unfinished) = self.unfinished.get_mut(&id) else {
+    fn print_line(&mut self, spot: &mut Spot<'_, '_>, delimiter: &[u8]) -> io::Result<()> {
+        let Some(unfinished) = self.unfinished.get_mut(&spot.id) else {
             return Ok(());
         };
         let line = std::mem::take(&mut unfinished.line);
         let time = unfinished.time.take();
         self.held -= line.len();
-        self.print(screen, catalog, id, time.as_deref(), &[&line, delimiter])
+        self.print(spot, time.as_deref(), &[&line, delimiter])
     }
 
-    fn print_datagram(
-        &mut self,
-        screen: &mut Screen<'_>,
-        catalog: &Catalog,
-        id: StreamId,
-    ) -> io::Result<()> {
-        let unfinished = self.unfinished.get_mut(&id);
+    fn print_datagram(&mut self, spot: &mut Spot<'_, '_>) -> io::Result<()> {
+        let unfinished = self.unfinished.get_mut(&spot.id);
         let Some(datagram) = unfinished.and_then(|found| found.datagram.take()) else {
             return Ok(());
         };
-        let Datagram {
-            sequence,
-            len,
-            size,
-            ..
-        } = datagram;
+        let (sequence, len, size) = (datagram.sequence, datagram.len, datagram.size);
         let text = if len == size {
             format!("<datagram {sequence}, {len} bytes>\n")
         } else {
             format!("<datagram {sequence}, {len} of {size} bytes>\n")
         };
-        let time = datagram.time.as_deref();
-        self.print(screen, catalog, id, time, &[text.as_bytes()])
+        self.print(spot, datagram.time.as_deref(), &[text.as_bytes()])
     }
 
     /// Prints parts that make a line, and ends it if they do not.
     fn print(
         &mut self,
-        screen: &mut Screen<'_>,
-        catalog: &Catalog,
-        id: StreamId,
+        spot: &mut Spot<'_, '_>,
         time: Option<&str>,
         parts: &[&[u8]],
     ) -> io::Result<()> {
-        screen.ours(self.label.of(catalog, id, self.color))?;
+        let screen = &mut *spot.screen;
+        screen.ours(self.label.of(spot.catalog, spot.id, self.color))?;
         if let Some(time) = time {
             screen.ours(time.as_bytes())?;
             screen.ours(b" ")?;

@@ -8,10 +8,8 @@ use prost_types::Timestamp;
 use super::Sink;
 use super::json;
 use crate::escape::{Escaped, is_hidden};
-use crate::read::{Catalog, Event, Fragment, Origin, StreamId};
-use crate::wire::bundle_view::LogView;
+use crate::read::{Body, Catalog, Entry, Event, Origin, StreamId};
 use crate::wire::descriptor::StreamType;
-use crate::wire::walk::{ContentView, lines};
 
 /// How a list is written.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -196,39 +194,23 @@ impl Row {
 }
 
 impl List<'_> {
-    fn entry(&mut self, catalog: &Catalog, id: StreamId, log: &LogView<'_>) {
+    fn entry(&mut self, catalog: &Catalog, id: StreamId, entry: &Entry<'_>) {
         let row = self.rows.entry(id).or_default();
-        let base = catalog.get(id).descriptor.timestamp.unwrap_or_default();
-        let time = log.time(base);
-        row.first.get_or_insert(time);
-        row.last = Some(time);
-        match log.content() {
-            None => {}
-            Some(ContentView::Text(text)) => {
-                for (value, delimiter) in lines(text).map_while(Result::ok) {
-                    row.line(value, delimiter);
-                }
+        match entry.logged {
+            Some(logged) => {
+                row.first.get_or_insert(logged.time);
+                row.last = Some(logged.time);
             }
-            Some(ContentView::Binary(data)) => row.bytes += data.len() as u64,
-            Some(ContentView::Datagram { data, last, .. }) => {
+            None => row.first = catalog.get(id).descriptor.timestamp,
+        }
+        match entry.body {
+            Body::Empty => {}
+            Body::Text(text) => text.lines().for_each(|(value, end)| row.line(value, end)),
+            Body::Binary(data) => row.bytes += data.len() as u64,
+            Body::Datagram(data, partial) => {
                 row.bytes += data.len() as u64;
                 row.count += u64::from(!row.in_item);
-                row.in_item = !last;
-            }
-        }
-    }
-
-    fn fragment(&mut self, catalog: &Catalog, id: StreamId, fragment: &Fragment<'_>) {
-        let row = self.rows.entry(id).or_default();
-        row.first = catalog.get(id).descriptor.timestamp;
-        match fragment {
-            Fragment::Line {
-                value, delimiter, ..
-            } => row.line(value, delimiter),
-            Fragment::Binary { data, .. } => row.bytes += data.len() as u64,
-            Fragment::Datagram { data, .. } => {
-                row.bytes += data.len() as u64;
-                row.count += 1;
+                row.in_item = partial.is_some_and(|partial| !partial.last);
             }
         }
     }
@@ -245,8 +227,7 @@ impl List<'_> {
 impl Sink for List<'_> {
     fn take(&mut self, catalog: &Catalog, event: &Event<'_>) -> io::Result<()> {
         match event {
-            Event::Entry(id, log) => self.entry(catalog, *id, log),
-            Event::Fragment(id, fragment) => self.fragment(catalog, *id, fragment),
+            Event::Entry(id, entry) => self.entry(catalog, *id, entry),
             Event::Modified(id, time) => self.modified(*id, *time),
             Event::Ended(id) | Event::Restarted(id) => {
                 self.rows.entry(*id).or_default().ended = true;

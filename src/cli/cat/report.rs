@@ -24,9 +24,11 @@ impl<'a> Report<'a> {
 
     /// What the reader found.
     pub fn finding(&mut self, finding: &Finding) {
-        match finding.is_loss() {
-            true => self.error(Chain(finding)),
-            false => self.note(Chain(finding)),
+        let sentence = Chain(finding);
+        match finding {
+            Finding::LeftOut(_) => self.error(format_args!("{sentence}; --stream selects")),
+            _ if finding.is_loss() => self.error(sentence),
+            _ => self.note(sentence),
         }
     }
 

@@ -8,12 +8,10 @@
 use std::io;
 
 use super::Sink;
-use super::labelled::Labelled;
+use super::labelled::{Labelled, Spot};
 use super::screen::Screen;
-use crate::read::{Catalog, Event, Fragment, StreamId};
-use crate::wire::bundle_view::LogView;
+use crate::read::{Body, Catalog, Entry, Event, StreamId};
 use crate::wire::descriptor::StreamType;
-use crate::wire::walk::{ContentView, lines};
 
 /// Shows streams as text.
 pub struct Show<'a> {
@@ -73,78 +71,43 @@ impl<'a> Show<'a> {
 }
 
 impl Show<'_> {
-    fn entry(&mut self, catalog: &Catalog, id: StreamId, log: &LogView<'_>) -> io::Result<()> {
+    fn entry(&mut self, catalog: &Catalog, id: StreamId, entry: &Entry<'_>) -> io::Result<()> {
         let is_exact = self.is_exact(catalog)?;
-        let time = self.timestamps.then(|| {
-            let base = catalog.get(id).descriptor.timestamp.unwrap_or_default();
-            log.time(base).to_string()
-        });
+        let logged = entry.logged.filter(|_| self.timestamps);
+        let time = logged.map(|logged| logged.time.to_string());
         let time = time.as_deref();
-        let (screen, labelled) = (&mut self.screen, &mut self.labelled);
-        match log.content() {
-            None => {}
-            Some(ContentView::Text(text)) => {
-                for (value, delimiter) in lines(text).map_while(Result::ok) {
-                    if is_exact {
-                        self.exact_line(id, time, value, delimiter)?;
-                    } else {
-                        self.labelled.line(
-                            &mut self.screen,
-                            catalog,
-                            id,
-                            time,
-                            value,
-                            delimiter,
-                        )?;
-                    }
-                }
-            }
-            Some(ContentView::Binary(data) | ContentView::Datagram { data, .. }) if is_exact => {
-                self.exact_bytes(id, data)?;
-            }
-            Some(ContentView::Binary(data)) => {
-                labelled.binary(screen, catalog, id, time, data.len() as u64)?;
-            }
-            Some(ContentView::Datagram { data, .. }) => {
-                let partial = log.partial().ok().flatten();
-                let len = data.len() as u64;
-                labelled.datagram(screen, catalog, id, time, log.sequence, len, partial)?;
-            }
+        if is_exact {
+            return match entry.body {
+                Body::Empty => Ok(()),
+                Body::Text(text) => text
+                    .lines()
+                    .try_for_each(|(value, end)| self.exact_line(id, time, value, end)),
+                Body::Binary(data) | Body::Datagram(data, _) => self.exact_bytes(id, data),
+            };
         }
-        Ok(())
-    }
-
-    fn fragment(
-        &mut self,
-        catalog: &Catalog,
-        id: StreamId,
-        fragment: Fragment<'_>,
-    ) -> io::Result<()> {
-        let is_exact = self.is_exact(catalog)?;
-        let (screen, labelled) = (&mut self.screen, &mut self.labelled);
-        match fragment {
-            Fragment::Line {
-                value, delimiter, ..
-            } if is_exact => self.exact_line(id, None, value, delimiter),
-            Fragment::Binary { data, .. } | Fragment::Datagram { data, .. } if is_exact => {
-                self.exact_bytes(id, data)
+        let labelled = &mut self.labelled;
+        let spot = &mut Spot::new(&mut self.screen, catalog, id);
+        spot.time = time;
+        match entry.body {
+            Body::Empty => Ok(()),
+            Body::Text(text) => text
+                .lines()
+                .try_for_each(|(value, end)| labelled.line(spot, value, end)),
+            Body::Binary(data) if entry.logged.is_some() => {
+                labelled.binary(spot, data.len() as u64)
             }
-            Fragment::Line {
-                value, delimiter, ..
-            } => labelled.line(screen, catalog, id, None, value, delimiter),
-            Fragment::Binary { data, .. } => {
+            Body::Binary(data) => {
                 labelled.more_binary(id, data.len() as u64);
                 Ok(())
             }
-            Fragment::Datagram { sequence, data } => {
-                let len = data.len() as u64;
-                labelled.datagram(screen, catalog, id, None, sequence, len, None)
+            Body::Datagram(data, partial) => {
+                labelled.datagram(spot, entry.sequence, data.len() as u64, partial)
             }
         }
     }
 
-    fn restarted(&mut self, catalog: &Catalog, id: StreamId) -> io::Result<()> {
-        self.labelled.ended(&mut self.screen, catalog, id)?;
+    /// What was shown exactly ends where it stands.
+    fn end_exact(&mut self, catalog: &Catalog, id: StreamId) -> io::Result<()> {
         if self.in_line == Some(id) {
             self.in_line = None;
             self.screen.settle()?;
@@ -159,13 +122,15 @@ impl Show<'_> {
 
 impl Sink for Show<'_> {
     fn take(&mut self, catalog: &Catalog, event: &Event<'_>) -> io::Result<()> {
-        let screen = &mut self.screen;
-        match *event {
-            Event::Entry(id, ref log) => self.entry(catalog, id, log),
-            Event::Fragment(id, fragment) => self.fragment(catalog, id, fragment),
-            Event::CaughtUp(id) => self.labelled.caught_up(screen, catalog, id),
-            Event::Ended(id) => self.labelled.ended(screen, catalog, id),
-            Event::Restarted(id) => self.restarted(catalog, id),
+        let (screen, labelled) = (&mut self.screen, &mut self.labelled);
+        match event {
+            Event::Entry(id, entry) => self.entry(catalog, *id, entry),
+            Event::CaughtUp(id) => labelled.caught_up(&mut Spot::new(screen, catalog, *id)),
+            Event::Ended(id) => labelled.ended(&mut Spot::new(screen, catalog, *id)),
+            Event::Restarted(id) => {
+                labelled.ended(&mut Spot::new(screen, catalog, *id))?;
+                self.end_exact(catalog, *id)
+            }
             _ => Ok(()),
         }
     }

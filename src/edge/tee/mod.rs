@@ -149,25 +149,6 @@ impl Screen {
         self.end();
     }
 
-    /// The command has ended: what is left of its output is read at once, so
-    /// that it is delivered however long it takes to be shown.
-    pub fn command_ended(&self) {
-        self.at_end.set(true);
-        (self.has_room)();
-    }
-
-    /// From now on it ends when nothing is taken for `patience`.
-    pub fn lose_patience(&self, patience: Duration) {
-        self.patience.set(Some(patience));
-        self.changed.notify_one();
-    }
-
-    /// Ends now, and tells what is not shown.
-    pub fn give_up(&self) {
-        self.lose_patience(Duration::ZERO);
-        self.end();
-    }
-
     fn writer(&self, source: Source) -> Option<Rc<Writer>> {
         self.streams.borrow()[source].writer.clone()
     }
@@ -267,6 +248,29 @@ impl Screen {
         }
         drop(streams);
         (self.has_room)();
+    }
+}
+
+/// What becomes of it once the command of `run` has ended.
+#[cfg(feature = "cli")]
+impl Screen {
+    /// The command has ended: what is left of its output is read at once, so
+    /// that it is delivered however long it takes to be shown.
+    pub fn command_ended(&self) {
+        self.at_end.set(true);
+        (self.has_room)();
+    }
+
+    /// From now on it ends when nothing is taken for `patience`.
+    pub fn lose_patience(&self, patience: Duration) {
+        self.patience.set(Some(patience));
+        self.changed.notify_one();
+    }
+
+    /// Ends now, and tells what is not shown.
+    pub fn give_up(&self) {
+        self.lose_patience(Duration::ZERO);
+        self.end();
     }
 }
 

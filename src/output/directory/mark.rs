@@ -112,7 +112,7 @@ impl Mark {
 
     fn new(file: OwnedFd, list: List) -> Self {
         let mut head = json!({
-            "run": &crate::config::random_segment()[..16],
+            "run": &crate::random::segment()[..16],
             "pid": std::process::id(),
         });
         if list == List::Incomplete {

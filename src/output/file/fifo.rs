@@ -85,6 +85,7 @@ impl Fifo {
 }
 
 /// Is the path that of a FIFO that is opened whenever a reader comes?
+#[cfg(feature = "cli")]
 pub(crate) fn is_reopened(path: &Path) -> bool {
     std::fs::metadata(path).is_ok_and(|found| found.file_type().is_fifo()) && !is_descriptor(path)
 }
