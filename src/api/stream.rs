@@ -152,7 +152,7 @@ impl<W> NewStream<W> {
 /// stream.
 ///
 /// It is a socket in the end: as an [`OwnedFd`] it can be a command's stdout,
-/// or be written to in an async runtime.
+/// and as a [`UnixStream`] it can be given to an async runtime.
 #[derive(Debug)]
 pub struct StreamWriter(UnixStream);
 
@@ -173,6 +173,12 @@ impl Write for StreamWriter {
 impl AsFd for StreamWriter {
     fn as_fd(&self) -> BorrowedFd<'_> {
         self.0.as_fd()
+    }
+}
+
+impl From<StreamWriter> for UnixStream {
+    fn from(writer: StreamWriter) -> Self {
+        writer.0
     }
 }
 

@@ -7,6 +7,7 @@ mod common;
 
 mod callbacks;
 mod endings;
+mod examples;
 mod handles;
 mod streams;
 mod watchers;
