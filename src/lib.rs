@@ -85,6 +85,8 @@ mod random;
 pub mod read;
 mod secret;
 mod segments;
+#[cfg(test)]
+mod sources;
 pub mod stats;
 pub mod stream;
 pub mod time;

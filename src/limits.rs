@@ -2,6 +2,33 @@
 //!
 //! Sizes are bytes. What is "exact" here is a rule of the LogDog protocol;
 //! the rest was chosen by measurement or to bound memory.
+//!
+//! Those that are of use in one room only stand there, beside what they bound:
+//!
+//! * `bundler`: `NEARLY_FULL`, `PAYLOAD_MIN`, `SPARE_BYTES_MAX`, `SPARE_MAX`
+//! * `butler`: `ROUNDS`
+//! * `cli`: `BUFFER`, `CHUNK`, `HEAD`, `HOLD_NS`, `LOOK_INTERVAL`, `MEANT_MAX`,
+//!   `NAMED`, `OFFER_INTERVAL`, `ONE_DECISION_NS`, `PIPE_SIZE`, `WIDTH_MAX`
+//! * `delivery`: `COPY_MAX`, `ENTRY_OVERHEAD_MAX`
+//! * `edge`: `ACCEPTS`, `CLAIM_WAIT`, `CLAIM_WAITS`, `COMPLETIONS`,
+//!   `DESCRIPTORS_BACK_NS`, `EVENTS`, `GONE_WAIT`, `GONE_WAITS`,
+//!   `LAST_AT_A_TIME`, `LOOKED_AT`, `PART`, `READY_BATCH`, `ROUND`,
+//!   `SPARE_DESCRIPTORS`, `STALLED_LOOKS`, `SUBMISSIONS`, `TAKEN_AT_ONCE`,
+//!   `TELL_AGAIN_NS`
+//! * `memory`: `BESIDE`, `LEAST`
+//! * `output`: `ASSERTION_LIFETIME`, `ATTEMPTS`, `CHUNK`, `CLOCK_SKEW`,
+//!   `CREATE_ATTEMPTS`, `HEAD_MAX`, `LINKS_MAX`, `LOCK_TRIES`, `LOCK_WAIT`,
+//!   `PER_PIECE`, `PER_STREAM`, `PREVIEW`, `RUN`, `UNIX_SEND_BUFFER`
+//! * `process`: `ANSWER_TIMEOUT`
+//! * `read`: `KEPT`, `LATER_MAX`, `NAMED_MAX`, `NOT_READ_COST`, `OVERHEAD`,
+//!   `PATIENCE_POLLS`, `POLL`, `READ`, `STEP_MAX`, `WALK_POLLS`,
+//!   `WITHIN_TOLD_MAX`
+//! * `units`: `DURATION_MAX_NS`, `FRACTION_DIGITS_MAX`
+//! * `watch`: `EVENT_COST`
+//! * `wire`: `DATA_MAX`, `FRAMES_LEN_MAX`, `FRONT_LEN_MAX`, `HEAD_LEN_MAX`,
+//!   `HEAD_MAX`, `LEN_MAX`, `MESSAGE_LEN_MAX`, `METADATA_MAX`, `OVERHEAD_MAX`,
+//!   `PIECE`, `READ_MIN`, `SECONDS_MAX`, `SECONDS_MIN`, `SHORT_MAX`, `TAIL_MAX`,
+//!   `WINDOW`
 
 use std::time::Duration;
 
@@ -64,6 +91,12 @@ pub const STREAM_BUFFER_MAX: usize = 5 * 1024 * 1024;
 /// so that the next unfinished line costs no allocation. It does not count as
 /// buffered: nothing could make room by leaving.
 pub const IDLE_BUFFERS_MAX: usize = 4 * 1024 * 1024;
+/// Bytes of free segments, in which entries are staged, that are kept when
+/// nothing is staged any more. They do not count as buffered either.
+pub const SEGMENTS_KEPT_MAX: usize = 4 * 1024 * 1024;
+/// A longer line reaches a callback that sees whole lines in parts after all,
+/// so that its memory is bounded.
+pub const WHOLE_LINE_MAX: usize = 16 * 1024 * 1024;
 /// A page of memory.
 pub const PAGE: usize = 4096;
 /// Memory that a client makes us hold has pages of its own from this size on,
@@ -123,6 +156,9 @@ pub const CONNECT_TIMEOUT: Duration = Duration::from_secs(10);
 /// How long the peer of a TCP output may take at the end to close its half,
 /// which tells that it has read all.
 pub const CLOSE_TIMEOUT: Duration = Duration::from_secs(5);
+/// How long nothing may happen on a TCP connection until the kernel asks
+/// whether the peer is still there.
+pub const TCP_KEEPALIVE_IDLE: Duration = Duration::from_secs(60);
 /// How often a file output looks whether its path still leads to its file.
 pub const FILE_CHECK_INTERVAL: Duration = Duration::from_secs(1);
 
@@ -192,6 +228,9 @@ pub const COMPONENT_MAX: usize = 200;
 /// this bounds what a name of 4 KiB may cost: 33 inodes for a stream of one
 /// byte. Names of real jobs have ten at most.
 pub const DEPTH_MAX: usize = 32;
+/// How often the name of a stream's file may be taken by something else, so
+/// that the file stands beside it, before we wait for a better time.
+pub const DISPLACED_MAX: usize = 32;
 /// How often the directory output looks whether a stream's file that it writes
 /// to is still there. (Whether the directory itself is, it looks for each
 /// bundle.)
@@ -296,5 +335,70 @@ impl Resident {
             + self.descriptor_bytes * 2
             + self.names * RESIDENT_PER_NAME
             + self.name_bytes
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use std::collections::BTreeSet;
+
+    use crate::sources;
+
+    /// What the name of a bound ends with, as a rule.
+    const ENDS: [&str; 9] = [
+        "_MAX",
+        "_MIN",
+        "_TIMEOUT",
+        "_WAIT",
+        "_WAITS",
+        "_INTERVAL",
+        "_TRIES",
+        "ATTEMPTS",
+        "_IDLE",
+    ];
+
+    /// The rooms and bounds of the list at the top: `* `room`: `BOUND`, ...`.
+    fn listed() -> BTreeSet<(String, String)> {
+        let mut listed = BTreeSet::new();
+        let mut room = "";
+        for line in include_str!("limits.rs").lines() {
+            let Some(line) = line.strip_prefix("//! ") else {
+                continue;
+            };
+            for word in line.split('`').skip(1).step_by(2) {
+                if line.starts_with(&format!("* `{word}`:")) {
+                    room = word;
+                } else if !room.is_empty() {
+                    listed.insert((room.to_owned(), word.to_owned()));
+                }
+            }
+        }
+        listed
+    }
+
+    /// Every bound stands here, or is listed here and stands in its room.
+    #[test]
+    fn the_list_is_complete() {
+        let listed = listed();
+        let mut found = BTreeSet::new();
+        sources::each(|path, source| {
+            let room = path.split(['/', '.']).next().unwrap();
+            let in_tests = path.contains("tests") || path == "limits.rs";
+            let product = source.split("#[cfg(test)]\nmod ").next().unwrap();
+            for rest in product.split("const ").skip(1).filter(|_| !in_tests) {
+                let Some((name, _)) = rest.split_once(": ") else {
+                    continue;
+                };
+                let it = (room.to_owned(), name.to_owned());
+                let is_named_so = ENDS.iter().any(|end| name.ends_with(end));
+                assert!(
+                    !is_named_so || listed.contains(&it),
+                    "{it:?} of {path} is not listed"
+                );
+                found.insert(it);
+            }
+        });
+        let gone: Vec<_> = listed.difference(&found).collect();
+        assert!(gone.is_empty(), "{gone:?}");
     }
 }

@@ -2,9 +2,7 @@
 
 use bytes::{Bytes, BytesMut};
 
-/// Bytes of free segments that are kept when nothing is staged any more. They
-/// do not count as buffered.
-const KEPT: usize = 4 * 1024 * 1024;
+use crate::limits::SEGMENTS_KEPT_MAX;
 
 /// Free segments, all of whose bytes are initialized.
 #[derive(Debug)]
@@ -47,7 +45,7 @@ impl SegmentPool {
     /// free ones would take more than `max` bytes. Up to 4 MiB they always
     /// may.
     pub fn put(&mut self, segment: Bytes, max: usize) {
-        if self.bytes + segment.len() <= max.max(KEPT)
+        if self.bytes + segment.len() <= max.max(SEGMENTS_KEPT_MAX)
             && let Ok(segment) = segment.try_into_mut()
         {
             self.bytes += segment.len();
@@ -57,7 +55,7 @@ impl SegmentPool {
 
     /// Nothing is staged: gives back what a busy time needed.
     pub fn rest(&mut self) {
-        self.shrink(KEPT);
+        self.shrink(SEGMENTS_KEPT_MAX);
     }
 
     /// Bytes of free segments.
@@ -75,12 +73,12 @@ impl SegmentPool {
     /// Gives back what takes more than `max` bytes, and more than is always
     /// kept.
     pub fn shrink(&mut self, max: usize) {
-        if self.bytes <= max.max(KEPT) {
+        if self.bytes <= max.max(SEGMENTS_KEPT_MAX) {
             return;
         }
         let mut gone = 0;
         while let Some(segment) = self.free.get(gone)
-            && self.bytes > max.max(KEPT)
+            && self.bytes > max.max(SEGMENTS_KEPT_MAX)
         {
             self.bytes -= segment.len();
             gone += 1;
@@ -118,7 +116,7 @@ mod tests {
         assert_eq!((large.len(), pool.bytes), (2 << 20, 18 << 20));
         pool.put(large.freeze(), 64 << 20);
         pool.rest();
-        assert_eq!(pool.bytes, KEPT);
+        assert_eq!(pool.bytes, SEGMENTS_KEPT_MAX);
         assert_eq!(pool.take(1, 0).len(), 1 << 20);
     }
 

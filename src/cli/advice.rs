@@ -52,11 +52,9 @@ fn registration_advice(error: &RegistrationError, cause: &str) -> Option<String>
 
 #[cfg(test)]
 mod tests {
-    use std::fs;
-    use std::path::Path;
-
     use super::*;
     use crate::cli::table::OPTIONS;
+    use crate::sources;
 
     #[test]
     fn causes_and_options_are_told() {
@@ -76,30 +74,17 @@ mod tests {
         );
     }
 
-    /// Every `.rs` file below, but for those of the command line.
-    fn library(directory: &Path, each: &mut dyn FnMut(&Path, &str)) {
-        for found in fs::read_dir(directory).unwrap() {
-            let path = found.unwrap().path();
-            if path.ends_with("src/cli") {
-                continue;
-            }
-            if path.is_dir() {
-                library(&path, each);
-            } else if path.extension().is_some_and(|it| it == "rs") {
-                each(&path, &fs::read_to_string(&path).unwrap());
-            }
-        }
-    }
-
     #[test]
     fn the_library_names_no_option() {
-        let src = Path::new(env!("CARGO_MANIFEST_DIR")).join("src");
         let mut count = 0;
-        library(&src, &mut |path, source| {
+        sources::each(|path, source| {
+            if path.starts_with("cli/") {
+                return;
+            }
             count += 1;
             for option in &OPTIONS {
                 let name = format!("--{}", option.name);
-                assert!(!source.contains(&name), "{name} in {}", path.display());
+                assert!(!source.contains(&name), "{name} in {path}");
             }
         });
         assert!(count > 50, "{count}");

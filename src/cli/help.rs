@@ -321,6 +321,7 @@ Examples:
 mod tests {
     use super::*;
     use crate::cli::table::{OPTIONS, Takes};
+    use crate::sources;
 
     #[test]
     fn fits_a_terminal() {
@@ -343,23 +344,11 @@ mod tests {
         assert_eq!(named("x"), None);
     }
 
-    /// Every `.rs` file below, but for tests.
-    fn sources(directory: &std::path::Path, each: &mut dyn FnMut(&str)) {
-        for found in std::fs::read_dir(directory).unwrap() {
-            let path = found.unwrap().path();
-            if path.is_dir() {
-                sources(&path, each);
-            } else if path.extension().is_some_and(|it| it == "rs") {
-                each(&std::fs::read_to_string(&path).unwrap());
-            }
-        }
-    }
-
     #[test]
     fn explains_every_variable() {
         let help = named("environment").unwrap();
         let mut count = 0;
-        let mut check = |source: &str| {
+        sources::each(|_, source| {
             for call in ["var(\"", "var_os(\"", "variable(\""] {
                 for after in source.split(call).skip(1) {
                     let name = after.split('"').next().unwrap();
@@ -368,9 +357,7 @@ mod tests {
                     assert!(is_known, "{name} is not in the help");
                 }
             }
-        };
-        let src = std::path::Path::new(env!("CARGO_MANIFEST_DIR")).join("src");
-        sources(&src, &mut check);
+        });
         assert!(count > 5, "{count}");
     }
 

@@ -10,12 +10,10 @@ use super::event::{Body, Entry, Event, Flow};
 use super::finding::Finding;
 use super::tree::{FileKind, Tree, join};
 use crate::layout;
-use crate::limits::DATAGRAM_MAX;
+use crate::limits::{DATAGRAM_MAX, DISPLACED_MAX};
 
 /// How many numbers are found at a time behind one that is missing.
 const LATER_MAX: usize = 65_536;
-/// How often a directory may stand in a datagram's place.
-const DISPLACED_MAX: usize = 32;
 
 /// The files of a datagram stream.
 #[derive(Debug)]

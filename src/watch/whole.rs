@@ -9,13 +9,9 @@ use std::sync::Arc;
 use prost_types::Duration;
 
 use super::budget::{Budget, Unfinished};
-use crate::limits::DATAGRAM_MAX;
+use crate::limits::{DATAGRAM_MAX, WHOLE_LINE_MAX};
 use crate::proto::logpb::datagram::Partial;
 use crate::proto::logpb::{self, LogEntry, log_entry, text};
-
-/// A longer line reaches a callback in parts after all, so that its memory is
-/// bounded.
-pub const WHOLE_LINE_MAX: usize = 16 * 1024 * 1024;
 
 /// Makes the entries of one stream whole.
 #[derive(Debug)]

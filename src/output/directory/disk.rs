@@ -16,12 +16,9 @@ use super::open_files::{Handle, OpenFiles};
 use crate::delivery::message::StreamInfo;
 use crate::delivery::outcome::{Fate, Later};
 use crate::layout;
-use crate::limits::{BACKOFF_FIRST, DIRECTORY_SPARE, LINK_CHECK_INTERVAL};
+use crate::limits::{BACKOFF_FIRST, DIRECTORY_SPARE, DISPLACED_MAX, LINK_CHECK_INTERVAL};
 use crate::wire::descriptor::StreamType;
 use crate::wire::name::StreamName;
-
-/// How often a name may be displaced before we wait for a better time.
-pub(super) const DISPLACED_MAX: usize = 32;
 
 /// A stream, as it is on disk. Its size does not depend on its name: paths are
 /// made of that when they are needed.

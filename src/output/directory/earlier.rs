@@ -13,8 +13,9 @@ use rustix::fs::{Dir, Mode, OFlags, openat};
 use rustix::io::Errno;
 
 use super::beneath::{Directory, Obstacle, Root};
-use super::disk::{DISPLACED_MAX, remove_datagrams};
+use super::disk::remove_datagrams;
 use crate::layout::{self, MARK};
+use crate::limits::DISPLACED_MAX;
 use crate::wire::name::StreamName;
 
 /// A directory in which something was when this run began.

@@ -10,7 +10,6 @@ use std::net::{Shutdown, TcpStream};
 use std::os::fd::{AsFd, BorrowedFd, OwnedFd};
 use std::os::unix::net::UnixStream;
 use std::path::Path;
-use std::time::Duration;
 
 use bytes::Bytes;
 use rustix::event::{PollFd, PollFlags, Timespec, poll};
@@ -24,16 +23,12 @@ use super::Address;
 use crate::edge::runtime::{self, Kind};
 use crate::edge::wake;
 use crate::edge::writer::{io_slices, when_ready};
-use crate::limits::{BUNDLE_TARGET, CONNECT_TIMEOUT};
+use crate::limits::{BUNDLE_TARGET, CONNECT_TIMEOUT, TCP_KEEPALIVE_IDLE};
 use crate::output::resolve::resolve;
 
 /// So that a bundle finds room while its reader has another one still; the
 /// kernel may allow less.
 const UNIX_SEND_BUFFER: usize = 2 * BUNDLE_TARGET;
-
-/// How long nothing may happen on a TCP connection until the kernel asks
-/// whether the peer is still there.
-const KEEPALIVE_IDLE: Duration = Duration::from_secs(60);
 
 /// Waits until a socket takes more.
 pub(super) enum Room<R> {
@@ -126,7 +121,7 @@ impl Connection {
         socket.set_nonblocking(false)?;
         socket.set_nodelay(true)?;
         sockopt::set_socket_keepalive(&socket, true)?;
-        sockopt::set_tcp_keepidle(&socket, KEEPALIVE_IDLE)?;
+        sockopt::set_tcp_keepidle(&socket, TCP_KEEPALIVE_IDLE)?;
         let room = Room::new(&socket, tokio_uring::net::TcpStream::from_std)?;
         Ok(Self::Tcp(room, socket))
     }

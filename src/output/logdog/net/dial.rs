@@ -8,7 +8,6 @@ use std::fmt;
 use std::io;
 use std::net::SocketAddr;
 use std::sync::{Arc, Mutex, PoisonError};
-use std::time::Duration;
 
 use rustix::net::sockopt;
 use rustls::pki_types::ServerName;
@@ -18,7 +17,7 @@ use tokio_rustls::TlsConnector;
 
 use super::origin::Origin;
 use super::tls::{self, CertificateError, Protocol};
-use crate::limits::CONNECT_TIMEOUT;
+use crate::limits::{CONNECT_TIMEOUT, TCP_KEEPALIVE_IDLE};
 use crate::output::logdog::peer_text::PeerText;
 use crate::output::resolve::resolve;
 
@@ -26,10 +25,6 @@ use crate::output::resolve::resolve;
 pub trait Io: AsyncRead + AsyncWrite + Send + Unpin {}
 
 impl<T: AsyncRead + AsyncWrite + Send + Unpin> Io for T {}
-
-/// How long nothing may happen on a connection until the kernel asks whether
-/// the peer is still there.
-const KEEPALIVE_IDLE: Duration = Duration::from_secs(60);
 
 /// Why there is no connection.
 #[derive(Debug)]
@@ -175,6 +170,6 @@ impl Dialer {
 fn prepare(socket: &TcpStream) -> io::Result<()> {
     socket.set_nodelay(true)?;
     sockopt::set_socket_keepalive(socket, true)?;
-    sockopt::set_tcp_keepidle(socket, KEEPALIVE_IDLE)?;
+    sockopt::set_tcp_keepidle(socket, TCP_KEEPALIVE_IDLE)?;
     Ok(())
 }
