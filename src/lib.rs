@@ -14,7 +14,8 @@
 //! [`core`] holds `stream` and `bundler` together and is sans-IO: it is told
 //! what happened and when, and asked what to do next. [`Butler`] ties it to
 //! the edge, on one thread. [`ledger`] accounts for every byte on the way,
-//! [`limits`] has every bound in one place.
+//! [`limits`] has every bound in one place. [`read`] gives back what outputs have
+//! written.
 //!
 //! An error says its own part; what caused it is its `source()`.
 //!

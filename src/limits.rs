@@ -184,25 +184,29 @@ pub const ROUND_MAX: usize = 1024;
 /// How long to wait before accepting again when descriptors have run out.
 pub const ACCEPT_RETRY: Duration = Duration::from_millis(100);
 
-/// What `cat` holds of what it knows of streams, by [`READ_STREAM_COST`]: some
-/// 400,000 of them with short names, 50,000 with the longest. With what follows
-/// it needs less than 512 MiB, whatever it reads.
-pub const READ_STREAMS_MAX: usize = 256 * 1024 * 1024;
-/// What a stream costs `cat`, besides its names and tags, about.
-pub const READ_STREAM_COST: usize = 640;
+/// What a reader holds of what it knows of streams, by [`READER_STREAM_COST`]:
+/// some 400,000 of them with short names, 50,000 with the longest. With what
+/// follows, and with what `cat` holds, it needs less than 512 MiB, whatever it
+/// reads.
+pub const READER_STREAMS_MAX: usize = 256 * 1024 * 1024;
+/// What a stream costs it, besides its names and tags, about; what `cat` has of
+/// a stream is in it.
+pub const READER_STREAM_COST: usize = 640;
 /// What a tag costs it besides key and value, about.
-pub const READ_TAG_COST: usize = 160;
-/// Runs with the same prefix, in files, that `cat` tells apart.
-pub const READ_RUNS_MAX: u32 = 1000;
-/// What `cat` holds of entries that came before their turn: so much of those
+pub const READER_TAG_COST: usize = 160;
+/// Runs with the same prefix, in files, that it tells apart.
+pub const READER_RUNS_MAX: u32 = 1000;
+/// What it holds of entries that came before their turn: so much of those
 /// early in their own stream, and as much of those early among the streams.
-/// Our own outputs are in order, or out of it by a bundle or two.
-pub const READ_HELD_MAX: usize = 64 * 1024 * 1024;
-/// A longer line is shown in pieces where it can't be passed through.
-pub const READ_LINE_MAX: usize = 1024 * 1024;
+/// Our own outputs are in order, or out of it by a bundle or two. `cat` holds
+/// as much of lines that are not complete.
+pub const READER_HELD_MAX: usize = 64 * 1024 * 1024;
+/// A longer line is given, and shown, in pieces where it can't be passed
+/// through.
+pub const READER_LINE_MAX: usize = 1024 * 1024;
 /// A descriptor's JSON file at most: a header's, with a good many global tags.
 pub const META_JSON_MAX: u64 = 8 * 1024 * 1024;
-/// The list of a directory's streams at most, as `cat` reads it: a million
+/// The list of a directory's streams at most, as it is read: a million
 /// names, or fewer long ones.
 pub const RUN_MARK_MAX: u64 = 64 * 1024 * 1024;
 /// As many at most, which take 32 MiB there.

@@ -3,7 +3,7 @@
 //! of a prefix.
 //!
 //! What is in order passes through. What is early waits in one of two stages,
-//! in each up to [`READ_HELD_MAX`](crate::limits::READ_HELD_MAX); then what it
+//! in each up to [`READER_HELD_MAX`](crate::limits::READER_HELD_MAX); then what it
 //! waits for is given up. In the first stage, by stream_index, that is content
 //! which is missing, and told. In the second, by prefix_index, it costs nothing
 //! but the order among streams; every index has its turn there, those too of
@@ -18,7 +18,7 @@ use super::event::{Each, Entry, Event};
 use super::finding::Finding;
 use super::lanes::{Lanes, Turn};
 use super::origin::Origin;
-use crate::limits::{READ_STREAM_COST, READ_TAG_COST};
+use crate::limits::{READER_STREAM_COST, READER_TAG_COST};
 use crate::wire::bundle_view::{BundleView, EntryView, LogView};
 use crate::wire::name::StreamName;
 use crate::wire::walk::Malformed;
@@ -158,7 +158,7 @@ impl Assembly {
             let entry = entry?;
             let Some(id) = self.stream(&bundle, &entry, Begins::AtZero)? else {
                 for log in entry.logs() {
-                    self.pass(each, origin, log?.prefix_index)?;
+                    self.offer(each, origin, None, &log?)?;
                 }
                 continue;
             };
@@ -285,7 +285,7 @@ impl Assembly {
         let (bytes, tags) = entry.descriptor_size();
         if !self
             .catalog
-            .has_room(READ_STREAM_COST + bytes + tags * READ_TAG_COST)
+            .has_room(READER_STREAM_COST + bytes + tags * READER_TAG_COST)
         {
             return Ok(None);
         }
@@ -354,46 +354,40 @@ impl Assembly {
     /// The entry is the next of its stream.
     fn in_order(&mut self, each: &mut Each<'_>, id: StreamId, log: &LogView<'_>) -> io::Result<()> {
         let origin = self.catalog.get(id).origin;
-        if self.catalog.len() <= 1 {
-            self.give(each, id, log)?;
-            return self.pass(each, origin, log.prefix_index);
+        if self.catalog.len() > 1 {
+            return self.offer(each, origin, Some(id), log);
         }
+        self.give(each, id, log)?;
+        self.offer(each, origin, None, log)
+    }
+
+    /// Gives the entry in its turn, if it is one that is still to be given.
+    fn offer(
+        &mut self,
+        each: &mut Each<'_>,
+        origin: OriginId,
+        id: Option<StreamId>,
+        log: &LogView<'_>,
+    ) -> io::Result<()> {
         match self.turns.arrive(origin.0, log.prefix_index) {
             Turn::Early => {
-                let entry = Some((id, log.bytes.into()));
-                self.wait(each, origin, log.prefix_index, entry)
+                let entry = id.map(|id| (id, log.bytes.into()));
+                let len = id.map_or(0, |_| log.bytes.len());
+                self.turns.hold(origin.0, log.prefix_index, entry, len);
+                for origin in self.turns.overfull().into_iter().map(OriginId) {
+                    while !self.turns.is_relieved() && self.give_up_turn(each, origin)? {}
+                }
+                Ok(())
             }
             // If its turn is over, or somebody else has it: better out of order
             // than not at all.
             Turn::Due | Turn::Past => {
-                self.give(each, id, log)?;
+                if let Some(id) = id {
+                    self.give(each, id, log)?;
+                }
                 self.take_turns(each, origin)
             }
         }
-    }
-
-    /// The index is that of an entry which is not given in its turn.
-    fn pass(&mut self, each: &mut Each<'_>, origin: OriginId, index: u64) -> io::Result<()> {
-        match self.turns.arrive(origin.0, index) {
-            Turn::Due => self.take_turns(each, origin),
-            Turn::Early => self.wait(each, origin, index, None),
-            Turn::Past => Ok(()),
-        }
-    }
-
-    fn wait(
-        &mut self,
-        each: &mut Each<'_>,
-        origin: OriginId,
-        index: u64,
-        entry: Option<(StreamId, Box<[u8]>)>,
-    ) -> io::Result<()> {
-        let len = entry.as_ref().map_or(0, |(_, bytes)| bytes.len());
-        self.turns.hold(origin.0, index, entry, len);
-        for origin in self.turns.overfull().into_iter().map(OriginId) {
-            while !self.turns.is_relieved() && self.give_up_turn(each, origin)? {}
-        }
-        Ok(())
     }
 
     /// Gives the turn to the first that waits; says whether there was one.

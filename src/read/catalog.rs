@@ -1,7 +1,7 @@
 //! Which streams there are that are wanted, and what is known of them.
 //!
 //! What is not wanted is not held. What is known of the others is bounded by
-//! [`READ_STREAMS_MAX`]: an output may have more streams than memory has room
+//! [`READER_STREAMS_MAX`]: an output may have more streams than memory has room
 //! for, and then some are left out, which is told.
 
 use std::collections::HashMap;
@@ -11,7 +11,7 @@ use std::sync::Arc;
 use prost_types::Timestamp;
 
 use super::origin::{Origin, Unwanted};
-use crate::limits::{READ_RUNS_MAX, READ_STREAM_COST, READ_STREAMS_MAX, READ_TAG_COST};
+use crate::limits::{READER_RUNS_MAX, READER_STREAM_COST, READER_STREAMS_MAX, READER_TAG_COST};
 use crate::proto::logpb::LogStreamDescriptor;
 use crate::wire::descriptor::StreamType;
 
@@ -136,7 +136,7 @@ impl Catalog {
         let mut origin = Origin::Prefix(prefix.to_owned(), 0);
         let mut last_has_name = true;
         let mut runs = 0;
-        for run in current.into_iter().chain(0..READ_RUNS_MAX) {
+        for run in current.into_iter().chain(0..READER_RUNS_MAX) {
             origin.set_run(run);
             let Some(known) = self.origin(&origin) else {
                 if Some(run) == current {
@@ -155,7 +155,7 @@ impl Catalog {
             runs = runs.max(run + 1);
         }
         let run = if last_has_name { runs } else { runs - 1 };
-        if run >= READ_RUNS_MAX {
+        if run >= READER_RUNS_MAX {
             self.left_out = true;
             return Located::OneRunMore;
         }
@@ -192,7 +192,7 @@ impl Catalog {
     /// Is there room for something more? If not, it is left out, which
     /// [`left_out`](Self::left_out) remembers.
     pub(super) fn has_room(&mut self, cost: usize) -> bool {
-        let has_room = self.held.saturating_add(cost) <= READ_STREAMS_MAX;
+        let has_room = self.held.saturating_add(cost) <= READER_STREAMS_MAX;
         self.left_out |= !has_room;
         has_room
     }
@@ -369,8 +369,8 @@ impl Catalog {
 /// What holding a stream costs, about: what the heap adds, and what shows the
 /// stream has of it, is in the constants.
 fn cost(descriptor: &LogStreamDescriptor) -> usize {
-    let tag = |(key, value): (&String, &String)| READ_TAG_COST + key.len() + value.len();
-    READ_STREAM_COST
+    let tag = |(key, value): (&String, &String)| READER_TAG_COST + key.len() + value.len();
+    READER_STREAM_COST
         + descriptor.name.len()
         + descriptor.content_type.len()
         + descriptor.tags.iter().map(tag).sum::<usize>()
@@ -404,7 +404,7 @@ mod tests {
             ids.push(id);
         }
         let count = ids.len();
-        assert!(count > READ_STREAMS_MAX / 1_100_000 && count < READ_STREAMS_MAX / 1_000_000);
+        assert!(count > READER_STREAMS_MAX / 1_100_000 && count < READER_STREAMS_MAX / 1_000_000);
         assert!(catalog.left_out());
         for id in ids {
             catalog.retire(id);

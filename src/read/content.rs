@@ -13,7 +13,7 @@ use super::event::{Body, Entry, Event, Flow};
 use super::finding::Finding;
 use super::trace::Trace;
 use super::tree::{FileId, Tree};
-use crate::limits::READ_LINE_MAX;
+use crate::limits::READER_LINE_MAX;
 
 const READ: usize = 64 * 1024;
 
@@ -175,7 +175,7 @@ impl LineCutter {
             }
         }
         self.rest.extend_from_slice(&data[start..]);
-        if self.rest.len() > READ_LINE_MAX {
+        if self.rest.len() > READER_LINE_MAX {
             self.flush(flow, stream)?;
         }
         Ok(())
@@ -246,7 +246,7 @@ mod tests {
     fn lines_are_whole_up_to_a_limit() {
         let long = vec![b'x'; READ];
         let mut parts = vec![&b"ab\r"[..], b"\nc", b"", b"d\n\n"];
-        parts.extend(std::iter::repeat_n(&long[..], READ_LINE_MAX / READ + 1));
+        parts.extend(std::iter::repeat_n(&long[..], READER_LINE_MAX / READ + 1));
         parts.push(b"y");
         let given = cut(&parts);
         let found: Vec<_> = given
@@ -255,7 +255,7 @@ mod tests {
             .collect();
         assert_eq!(
             found,
-            [(0, 4), (1, 3), (2, 1), (3, READ_LINE_MAX + READ), (3, 1)]
+            [(0, 4), (1, 3), (2, 1), (3, READER_LINE_MAX + READ), (3, 1)]
         );
     }
 

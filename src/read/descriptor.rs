@@ -7,7 +7,7 @@ use std::io::{self, Read};
 use serde_json::{Map, Value};
 use thiserror::Error;
 
-use crate::limits::{META_JSON_MAX, READ_STREAM_COST, READ_TAG_COST};
+use crate::limits::{META_JSON_MAX, READER_STREAM_COST, READER_TAG_COST};
 use crate::proto::logpb::{LogStreamDescriptor, StreamType};
 use crate::wire::name::{NameError, StreamName};
 use crate::wire::timestamp::parse_rfc3339;
@@ -55,7 +55,7 @@ pub(super) fn read(
     }
     // Whatever there are more of is behind a comma.
     let parts = memchr::memchr_iter(b',', &json).count();
-    if !has_room(READ_STREAM_COST + json.len() + parts * READ_TAG_COST) {
+    if !has_room(READER_STREAM_COST + json.len() + parts * READER_TAG_COST) {
         return Ok(None);
     }
     parse(&json).map(Some)

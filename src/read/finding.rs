@@ -7,7 +7,7 @@ use thiserror::Error;
 
 use super::descriptor::DescriptorError;
 use crate::layout::MARK;
-use crate::limits::{READ_HELD_MAX, READ_STREAMS_MAX};
+use crate::limits::{READER_HELD_MAX, READER_STREAMS_MAX};
 use crate::wire::message::MessageError;
 
 /// Something that was found while reading: content that can't be had, or what
@@ -89,7 +89,7 @@ pub enum Finding {
     #[error(
         "there are more streams than there is room for ({room} MiB): {0} are there, the others are \
          left out",
-        room = READ_STREAMS_MAX >> 20
+        room = READER_STREAMS_MAX >> 20
     )]
     LeftOut(usize),
 }
@@ -119,7 +119,7 @@ fn missing(first: u64, count: u64) -> String {
 }
 
 fn too_late(late: bool) -> String {
-    let waited = READ_HELD_MAX >> 20;
+    let waited = READER_HELD_MAX >> 20;
     match late {
         true => format!("; or they came too late: {waited} MiB of others had waited"),
         false => String::new(),

@@ -2,14 +2,14 @@
 //! itself.
 //!
 //! What comes early waits in its lane. In all lanes together no more than
-//! [`READ_HELD_MAX`] waits; whoever holds more gives up on what is missing,
+//! [`READER_HELD_MAX`] waits; whoever holds more gives up on what is missing,
 //! first in the lane where most waits.
 
 use std::cmp::{Ordering, Reverse};
 use std::collections::BTreeMap;
 use std::ops::Range;
 
-use crate::limits::READ_HELD_MAX;
+use crate::limits::READER_HELD_MAX;
 
 /// What a thing that waits takes besides its bytes, about.
 const OVERHEAD: usize = 128;
@@ -157,7 +157,7 @@ impl<T> Lanes<T> {
     /// first. Giving up may stop at [half](Self::is_relieved) of what may wait,
     /// so that this is rare.
     pub fn overfull(&self) -> Vec<usize> {
-        if self.held <= READ_HELD_MAX {
+        if self.held <= READER_HELD_MAX {
             return Vec::new();
         }
         let holds = |lane: &usize| self.lanes[*lane].held > 0;
@@ -168,7 +168,7 @@ impl<T> Lanes<T> {
 
     /// No more waits than half of what may.
     pub fn is_relieved(&self) -> bool {
-        self.held <= READ_HELD_MAX / 2
+        self.held <= READER_HELD_MAX / 2
     }
 }
 
@@ -215,7 +215,12 @@ mod tests {
     #[test]
     fn the_fullest_lane_gives_up_first() {
         let mut lanes = Lanes::default();
-        for (lane, len) in [(0, 1), (1, 0), (2, READ_HELD_MAX / 2), (3, READ_HELD_MAX)] {
+        for (lane, len) in [
+            (0, 1),
+            (1, 0),
+            (2, READER_HELD_MAX / 2),
+            (3, READER_HELD_MAX),
+        ] {
             assert!(lanes.overfull().is_empty());
             lanes.begin(lane, 0);
             if len > 0 {

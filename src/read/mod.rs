@@ -20,11 +20,11 @@
 //! there.
 //!
 //! Memory is bounded, whatever there is in the outputs: what is known of streams
-//! ([`READ_STREAMS_MAX`](crate::limits::READ_STREAMS_MAX)), twice what may wait
-//! for its turn ([`READ_HELD_MAX`](crate::limits::READ_HELD_MAX)), one message
-//! with its bundle, and a line. That is less than 448 MiB, and leaves room in
-//! 512 for what whoever shows it holds. Where a bound is reached that is a
-//! finding too.
+//! ([`READER_STREAMS_MAX`](crate::limits::READER_STREAMS_MAX)), twice what may
+//! wait for its turn ([`READER_HELD_MAX`](crate::limits::READER_HELD_MAX)), a
+//! message with its bundle, and a line; before, the paths in a directory that
+//! are still to be looked at, as much as may wait. Where a bound is reached that
+//! is a finding too.
 //!
 //! The bytes of every stream, from a file and from a directory:
 //!
@@ -91,6 +91,8 @@ mod finding;
 mod lanes;
 mod origin;
 mod reader;
+#[cfg(test)]
+pub(crate) mod testing;
 #[cfg(test)]
 mod tests;
 mod trace;

@@ -1,103 +1,84 @@
-//! Entries from bundles, without any files.
+//! What is read of outputs, and what is found.
 
-use prost::Message;
+mod assembling;
+mod directories;
+mod files;
+mod following;
 
+use std::fs;
+use std::io;
+use std::path::Path;
+
+use super::testing::*;
 use super::*;
-use crate::limits::READ_HELD_MAX;
-use crate::proto::logpb::{
-    ButlerLogBundle, LogEntry, LogStreamDescriptor, Text, butler_log_bundle, log_entry, text,
-};
+use crate::proto::logpb::StreamType;
+use crate::wire::message::Compression;
 
-fn log(index: u64, line: &str) -> LogEntry {
-    let line = text::Line {
-        value: line.to_owned().into(),
-        delimiter: "\n".into(),
-    };
-    LogEntry {
-        prefix_index: index,
-        stream_index: index,
-        content: Some(log_entry::Content::Text(Text { lines: vec![line] })),
-        ..Default::default()
-    }
+/// What was read.
+#[derive(Debug, Default, PartialEq)]
+struct Told {
+    /// All content, in the order in which it came.
+    content: Vec<u8>,
+    /// Findings that are losses, and those that are none.
+    losses: Vec<String>,
+    notes: Vec<String>,
 }
 
-fn bundle(logs: Vec<LogEntry>) -> Vec<u8> {
-    let entry = butler_log_bundle::Entry {
-        desc: Some(LogStreamDescriptor {
-            name: "s".into(),
-            ..Default::default()
-        }),
-        logs,
-        ..Default::default()
-    };
-    ButlerLogBundle {
-        prefix: "p".into(),
-        entries: vec![entry],
-        ..Default::default()
+impl Told {
+    /// What is read when nothing is found.
+    fn only(content: impl Into<Vec<u8>>) -> Self {
+        let content = content.into();
+        Self {
+            content,
+            ..Self::default()
+        }
     }
-    .encode_to_vec()
-}
 
-#[test]
-fn what_is_held_is_bounded_and_nothing_is_lost() {
-    // Far more comes early than may be held, and the beginning never comes.
-    let mut assembly = Assembly::new(|_, _| true);
-    let line = "x".repeat(999_999);
-    let (mut len, mut findings) = (0, Vec::new());
-    let mut each = |_: &Catalog, event: Event<'_>| {
+    fn take(&mut self, event: Event<'_>) -> io::Result<()> {
         match event {
-            Event::Entry(_, entry) => {
-                let mut content = Vec::new();
-                entry.write_to(&mut content)?;
-                len += content.len();
+            Event::Entry(_, entry) => entry.write_to(&mut self.content)?,
+            Event::Finding(finding) => {
+                let kind = match finding.is_loss() {
+                    true => &mut self.losses,
+                    false => &mut self.notes,
+                };
+                kind.push(crate::chain::Chain(&finding).to_string());
             }
-            Event::Finding(finding) => findings.push(finding.to_string()),
             _ => {}
         }
         Ok(())
-    };
-    for n in 1..=100 {
-        let bundle = bundle(vec![log(n, &line)]);
-        assembly.feed(0, &bundle, &mut each).unwrap();
-        assert!(assembly.held() <= READ_HELD_MAX);
     }
-    assert_eq!(assembly.held(), 0);
-    assembly.finish(&mut each).unwrap();
-    assert_eq!(len, 100_000_000);
-    assert_eq!(
-        findings,
-        [
-            "stream s: 1 entry is missing, stream_index 0; or they came too late: 64 MiB of others \
-          had waited"
-        ]
-    );
+
+    fn content(&self) -> String {
+        String::from_utf8(self.content.clone()).unwrap()
+    }
 }
 
-/// A bundle that begins a prefix and is cut is left out; the next one begins
-/// it.
-#[test]
-fn a_prefix_may_begin_with_a_malformed_bundle() {
-    let mut assembly = Assembly::new(|_, _| true);
-    let good = bundle(vec![log(0, "one"), log(1, "two")]);
-    // Behind its first entry there is one whose descriptor is cut.
-    let cut = [&good[..], b"\x1a\x02\x0a\x05"].concat();
-    let mut out = Vec::new();
-    let mut each = |_: &Catalog, event: Event<'_>| match event {
-        Event::Entry(_, entry) => entry.write_to(&mut out),
-        _ => Ok(()),
-    };
-    for (bundle, is_good) in [(&cut, false), (&good, true)] {
-        let fed = assembly.feed(0, bundle, &mut each);
-        assert_eq!(fed.is_ok(), is_good);
+/// All that is there of the streams of that name, or of all.
+fn read(paths: &[&Path], wanted: Option<&'static str>) -> Told {
+    let mut told = Told::default();
+    let mut each = |_: &Catalog, event: Event<'_>| told.take(event);
+    let mut reader = Reader::new(move |_, name| wanted.is_none_or(|wanted| wanted == name));
+    for path in paths {
+        reader.open(path, &mut each).unwrap();
     }
-    assembly.finish(&mut each).unwrap();
-    assert_eq!(out, b"one\ntwo\n");
+    reader.read(&mut each).unwrap();
+    told
 }
 
-#[test]
-fn who_takes_entries_may_refuse() {
-    let mut assembly = Assembly::new(|_, _| true);
-    let refuses = &mut |_: &Catalog, _: Event<'_>| Err(std::io::Error::other("enough"));
-    let fed = assembly.feed(0, &bundle(vec![log(0, "one")]), refuses);
-    assert!(matches!(fed, Err(FeedError::Refused(error)) if error.to_string() == "enough"));
+/// All that comes while `step` is called between polls, and says to go on.
+fn follow(path: &Path, mut step: impl FnMut(usize) -> bool) -> Told {
+    let mut told = Told::default();
+    let mut each = |_: &Catalog, event: Event<'_>| told.take(event);
+    let mut reader = Reader::new(|_, _| true).following();
+    reader.open(path, &mut each).unwrap();
+    for polls in 1.. {
+        assert!(polls < 1000, "it should have ended");
+        reader.poll(&mut each).unwrap();
+        if reader.is_over() || !step(polls) {
+            break;
+        }
+    }
+    reader.finish(&mut each).unwrap();
+    told
 }

@@ -3,21 +3,15 @@
 //!
 //! A path here is relative to the directory, with `/` between its parts; the
 //! empty one is the directory itself. The kernel takes paths of less than
-//! 4,096 bytes, and an output's may be longer: they are walked in steps.
+//! 4,096 bytes, and an output's may be longer: they are walked part by part.
 
 use std::fs::File;
 use std::io;
 use std::os::fd::{AsFd, OwnedFd};
 use std::path::{Path, PathBuf};
 
-use rustix::fs::{
-    AtFlags, CWD, Dir, FileType, Mode, OFlags, ResolveFlags, Statx, StatxFlags, openat, openat2,
-    statx,
-};
+use rustix::fs::{AtFlags, CWD, Dir, FileType, Mode, OFlags, Statx, StatxFlags, openat, statx};
 use rustix::io::Errno;
-
-/// The longest step, which the kernel takes.
-const STEP_MAX: usize = 4000;
 
 const DIRECTORY: OFlags = OFlags::RDONLY
     .union(OFlags::DIRECTORY)
@@ -132,24 +126,17 @@ impl Tree {
         Ok(kind_of(FileType::from_raw_mode(mode)))
     }
 
+    /// Opens what has the path, step by step, without following any link.
     fn open_at(&self, path: &str, flags: OFlags) -> Result<OwnedFd, Errno> {
+        let way = OFlags::PATH | OFlags::DIRECTORY | OFlags::NOFOLLOW | OFlags::CLOEXEC;
         let mut at = None;
-        let mut rest = path;
-        loop {
+        let mut parts = path.split('/').peekable();
+        while let Some(part) = parts.next() {
+            let flags = if parts.peek().is_some() { way } else { flags };
             let from = at.as_ref().unwrap_or(&self.root);
-            if rest.len() <= STEP_MAX {
-                return open_beneath(from, rest, flags);
-            }
-            let step = rest.as_bytes()[..STEP_MAX]
-                .iter()
-                .rposition(|&it| it == b'/');
-            let Some(step) = step else {
-                return Err(Errno::NAMETOOLONG);
-            };
-            let way = OFlags::PATH | OFlags::DIRECTORY | OFlags::NOFOLLOW | OFlags::CLOEXEC;
-            at = Some(open_beneath(from, &rest[..step], way)?);
-            rest = &rest[step + 1..];
+            at = Some(openat(from, part, flags, Mode::empty())?);
         }
+        at.ok_or(Errno::NOENT)
     }
 }
 
@@ -167,25 +154,6 @@ fn kind_of(file_type: FileType) -> FileKind {
         FileType::Directory => FileKind::Directory,
         _ => FileKind::Other,
     }
-}
-
-/// Opens what has the path without following any link.
-fn open_beneath(from: &OwnedFd, path: &str, flags: OFlags) -> Result<OwnedFd, Errno> {
-    let resolve = ResolveFlags::BENEATH | ResolveFlags::NO_SYMLINKS | ResolveFlags::NO_MAGICLINKS;
-    match openat2(from, path, flags, Mode::empty(), resolve) {
-        // A kernel older than 5.6, or a filter that does not know the call.
-        Err(Errno::NOSYS | Errno::PERM) => {}
-        opened => return opened,
-    }
-    let mut at = None;
-    let mut parts = path.split('/').peekable();
-    while let Some(part) = parts.next() {
-        let way = OFlags::PATH | OFlags::DIRECTORY | OFlags::NOFOLLOW | OFlags::CLOEXEC;
-        let flags = if parts.peek().is_some() { way } else { flags };
-        let from = at.as_ref().unwrap_or(from);
-        at = Some(openat(from, part, flags, Mode::empty())?);
-    }
-    at.ok_or(Errno::NOENT)
 }
 
 #[cfg(test)]

@@ -8,7 +8,7 @@ use super::finding::Finding;
 use super::tree::{FileKind, Tree, join};
 use crate::layout::mark::Marked;
 use crate::layout::{self, MARK};
-use crate::limits::READ_HELD_MAX;
+use crate::limits::READER_HELD_MAX;
 
 /// Outputs in another one that are told by name.
 const WITHIN_TOLD_MAX: usize = 10;
@@ -106,7 +106,7 @@ impl<'a> Walk<'a> {
             } else {
                 found.push(meta);
             }
-            if self.held > READ_HELD_MAX {
+            if self.held > READER_HELD_MAX {
                 self.cut(flow);
                 break;
             }
@@ -116,7 +116,7 @@ impl<'a> Walk<'a> {
 
     fn list(&mut self, directory: &str, flow: &mut Flow<'_>) -> io::Result<Contents> {
         let mut contents = Contents::default();
-        let room = READ_HELD_MAX.saturating_sub(self.held);
+        let room = READER_HELD_MAX.saturating_sub(self.held);
         let each = |name: &str, kind| contents.add(name, kind, room);
         if let Err(source) = self.tree.list(directory, each) {
             self.is_whole = false;

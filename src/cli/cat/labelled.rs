@@ -6,7 +6,7 @@ use std::io;
 
 use super::screen::Screen;
 use crate::escape::Escaped;
-use crate::limits::{READ_HELD_MAX, READ_LINE_MAX};
+use crate::limits::{READER_HELD_MAX, READER_LINE_MAX};
 use crate::read::{Catalog, StreamId};
 use crate::wire::entry::Partial;
 
@@ -105,7 +105,7 @@ impl Labelled {
         }
         unfinished.line.extend_from_slice(value);
         self.held += value.len();
-        let is_long = unfinished.line.len() > READ_LINE_MAX || self.held > READ_HELD_MAX;
+        let is_long = unfinished.line.len() > READER_LINE_MAX || self.held > READER_HELD_MAX;
         if !delimiter.is_empty() || is_long {
             self.print_line(spot, delimiter)?;
         }

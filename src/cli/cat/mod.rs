@@ -21,7 +21,7 @@
 //!
 //! [`read`](crate::read) reads; what is here shows it, in one of three ways
 //! ([`Sink`]): `show`, `json` and `list`. What is held here is lines that are
-//! not complete, [`READ_HELD_MAX`](crate::limits::READ_HELD_MAX) at most, and
+//! not complete, [`READER_HELD_MAX`](crate::limits::READER_HELD_MAX) at most, and
 //! what `--list` has of each stream.
 
 mod json;
@@ -62,7 +62,7 @@ trait Sink {
 
 /// How it went.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub enum Outcome {
+pub enum Completeness {
     /// All that was asked for was shown.
     Complete,
     /// Something could not be read, is corrupt or is missing; stderr says
@@ -70,7 +70,7 @@ pub enum Outcome {
     Incomplete,
 }
 
-impl Outcome {
+impl Completeness {
     /// The exit status.
     pub const fn exit_status(self) -> u8 {
         match self {
@@ -103,44 +103,31 @@ impl Terminal {
 
 /// `butler cat` on this process's stdout and stderr.
 ///
-/// An error is one of writing to stdout. A reader that went away is none.
-pub fn run(options: &CatOptions) -> io::Result<Outcome> {
-    let mut out = io::stdout().lock();
-    let mut err = io::stderr();
-    cat(options, &mut out, &mut err, Terminal::of_stdout())
-}
-
-/// `butler cat` on any writers; `terminal` says what is behind `out`.
-///
-/// With `--follow` it returns when the selected streams have ended. An error
-/// is one of writing to `out`; a broken pipe is none.
-pub fn cat(
-    options: &CatOptions,
-    out: &mut dyn Write,
-    err: &mut dyn Write,
-    terminal: Terminal,
-) -> io::Result<Outcome> {
-    let wait = || {
+/// With `--follow` it returns when the selected streams have ended. An error is
+/// one of writing to stdout; a reader that went away is none.
+pub fn run(options: &CatOptions) -> io::Result<Completeness> {
+    let (mut out, mut err) = (io::stdout().lock(), io::stderr());
+    cat(options, &mut out, &mut err, Terminal::of_stdout(), || {
         std::thread::sleep(POLL);
         true
-    };
-    cat_while(options, out, err, terminal, wait)
+    })
 }
 
-/// `wait` is called between polls, and says whether to go on.
-fn cat_while(
+/// The same on any writers; `terminal` says what is behind `out`. `wait` is
+/// called between polls, and says whether to go on.
+fn cat(
     options: &CatOptions,
     out: &mut dyn Write,
     err: &mut dyn Write,
     terminal: Terminal,
     wait: impl FnMut() -> bool,
-) -> io::Result<Outcome> {
+) -> io::Result<Completeness> {
     let mut report = Report::new(err);
     let selector = match Selector::new(options.stream.as_deref()) {
         Ok(selector) => selector,
         Err(sentence) => {
             report.error(sentence);
-            return Ok(report.outcome());
+            return Ok(report.completeness());
         }
     };
     let follows = options.follow && !options.list;
@@ -149,7 +136,7 @@ fn cat_while(
     if let Some(sentence) = asked.and_then(|it| nothing_selected(it, reader.catalog())) {
         if !follows || reader.is_over() {
             report.error(sentence);
-            return Ok(report.outcome());
+            return Ok(report.completeness());
         }
         report.note(format_args!("{sentence}; waiting for one"));
     }
@@ -160,9 +147,9 @@ fn cat_while(
     };
     match done {
         // Whoever read it has seen enough.
-        Err(error) if error.kind() == io::ErrorKind::BrokenPipe => Ok(Outcome::Complete),
+        Err(error) if error.kind() == io::ErrorKind::BrokenPipe => Ok(Completeness::Complete),
         Err(error) => Err(error),
-        Ok(()) => Ok(report.outcome()),
+        Ok(()) => Ok(report.completeness()),
     }
 }
 

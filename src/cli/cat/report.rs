@@ -3,7 +3,7 @@
 use std::fmt::Display;
 use std::io::Write;
 
-use super::Outcome;
+use super::Completeness;
 use crate::chain::Chain;
 use crate::escape::Escaped;
 use crate::read::Finding;
@@ -11,14 +11,14 @@ use crate::read::Finding;
 /// Says things on stderr and remembers whether one was an error.
 pub struct Report<'a> {
     err: &'a mut dyn Write,
-    outcome: Outcome,
+    completeness: Completeness,
 }
 
 impl<'a> Report<'a> {
     pub fn new(err: &'a mut dyn Write) -> Self {
         Self {
             err,
-            outcome: Outcome::Complete,
+            completeness: Completeness::Complete,
         }
     }
 
@@ -34,7 +34,7 @@ impl<'a> Report<'a> {
 
     /// Something can't be shown.
     pub fn error(&mut self, sentence: impl Display) {
-        self.outcome = Outcome::Incomplete;
+        self.completeness = Completeness::Incomplete;
         self.note(sentence);
     }
 
@@ -48,7 +48,7 @@ impl<'a> Report<'a> {
         let _ = self.err.write_all(line.as_bytes());
     }
 
-    pub fn outcome(&self) -> Outcome {
-        self.outcome
+    pub fn completeness(&self) -> Completeness {
+        self.completeness
     }
 }

@@ -58,3 +58,34 @@ impl Selector {
         }
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn names_paths_and_globs_select() {
+        for (wanted, expected) in [
+            ("stdout", &["stdout"][..]),
+            ("std", &[]),
+            ("*", &["stdout"]),
+            ("std*", &["stdout"]),
+            ("step/*", &["step/log"]),
+            ("step/*/log", &["step/1/log", "step/2/log"]),
+            ("step/**", &["step/1/log", "step/2/log", "step/log"]),
+            ("**/log", &["step/1/log", "step/2/log", "step/log"]),
+            ("{stdout,step/[2-9]/log}", &["stdout", "step/2/log"]),
+            ("p/2/+/stdout", &["stdout"]),
+            ("p/1/+/stdout", &[]),
+            ("p/*/+/std*", &["stdout"]),
+        ] {
+            let selector = Selector::new(Some(wanted)).unwrap();
+            let origin = Origin::Prefix("p/2".into(), 0);
+            let mut names = vec!["stdout", "step/1/log", "step/2/log", "step/log"];
+            names.retain(|name| selector.matches(&origin, name));
+            assert_eq!(names, expected, "{wanted}");
+        }
+        let error = Selector::new(Some("a[")).unwrap_err();
+        assert!(error.contains("a["), "{error}");
+    }
+}

@@ -5,20 +5,10 @@ mod files;
 mod following;
 mod hostile;
 
-use std::fs;
-use std::io::Write as _;
-use std::path::{Path, PathBuf};
-
-use prost::Message;
-
 use super::*;
-use crate::proto::logpb::{
-    self, Binary, ButlerLogBundle, Datagram, LogEntry, LogStreamDescriptor, StreamType, Text,
-    butler_log_bundle, datagram, log_entry,
-};
-use crate::wire::message::{Compression, frames_len, put_frames};
-
-const BASE: i64 = 1_700_000_000;
+use crate::proto::logpb::{StreamType, log_entry};
+use crate::read::testing::*;
+use crate::wire::message::Compression;
 
 /// `cat` of these paths, with no option.
 fn options(paths: &[&Path]) -> CatOptions {
@@ -37,12 +27,12 @@ fn options(paths: &[&Path]) -> CatOptions {
 struct Ran {
     out: String,
     err: String,
-    outcome: Outcome,
+    outcome: Completeness,
 }
 
-fn run_bytes(options: &CatOptions, terminal: Terminal) -> (Vec<u8>, String, Outcome) {
+fn run_bytes(options: &CatOptions, terminal: Terminal) -> (Vec<u8>, String, Completeness) {
     let (mut out, mut err) = (Vec::new(), Vec::new());
-    let outcome = cat(options, &mut out, &mut err, terminal).unwrap();
+    let outcome = cat(options, &mut out, &mut err, terminal, || false).unwrap();
     (out, String::from_utf8(err).unwrap(), outcome)
 }
 
@@ -55,7 +45,10 @@ fn run(options: &CatOptions) -> Ran {
 /// What `cat` shows when all is well.
 fn shown(options: &CatOptions) -> String {
     let ran = run(options);
-    assert_eq!((ran.err.as_str(), ran.outcome), ("", Outcome::Complete));
+    assert_eq!(
+        (ran.err.as_str(), ran.outcome),
+        ("", Completeness::Complete)
+    );
     ran.out
 }
 
@@ -64,122 +57,4 @@ fn selecting(paths: &[&Path], stream: &str) -> CatOptions {
         stream: Some(stream.into()),
         ..options(paths)
     }
-}
-
-/// Writes file outputs as a butler would.
-struct Writer {
-    prefix: &'static str,
-    prefix_index: u64,
-}
-
-impl Writer {
-    fn new(prefix: &'static str) -> Self {
-        Self {
-            prefix,
-            prefix_index: 0,
-        }
-    }
-
-    /// An entry read so many tenths of a second after the beginning as there
-    /// were entries before it.
-    fn log(&mut self, stream_index: u64, content: log_entry::Content) -> LogEntry {
-        let prefix_index = self.prefix_index;
-        self.prefix_index += 1;
-        LogEntry {
-            time_offset: Some(prost_types::Duration {
-                seconds: 0,
-                nanos: (prefix_index % 10) as i32 * 100_000_000,
-            }),
-            prefix_index,
-            stream_index,
-            sequence: stream_index,
-            content: Some(content),
-        }
-    }
-
-    fn bundle(&self, entries: Vec<butler_log_bundle::Entry>) -> Vec<u8> {
-        self.compressed(entries, Compression::None)
-    }
-
-    fn compressed(&self, entries: Vec<butler_log_bundle::Entry>, how: Compression) -> Vec<u8> {
-        let mut data = ButlerLogBundle {
-            prefix: self.prefix.into(),
-            entries,
-            ..Default::default()
-        }
-        .encode_to_vec();
-        if how == Compression::Zlib {
-            let mut encoder =
-                flate2::write::ZlibEncoder::new(Vec::new(), flate2::Compression::fast());
-            encoder.write_all(&data).unwrap();
-            data = encoder.finish().unwrap();
-        }
-        let mut message = vec![0; frames_len(how, data.len())];
-        put_frames(&mut message, how, data.len());
-        message.extend(data);
-        message
-    }
-}
-
-/// Lines split at `\n` and `\r\n`; what comes after the last goes on.
-fn text(text: &str) -> log_entry::Content {
-    let lines = text.split_inclusive('\n').map(|line| {
-        let value = match line.strip_suffix('\n') {
-            Some(value) => value.strip_suffix('\r').unwrap_or(value),
-            None => line,
-        };
-        logpb::text::Line {
-            value: value.to_owned().into(),
-            delimiter: line[value.len()..].into(),
-        }
-    });
-    log_entry::Content::Text(Text {
-        lines: lines.collect(),
-    })
-}
-
-fn binary(data: &'static [u8]) -> log_entry::Content {
-    log_entry::Content::Binary(Binary { data: data.into() })
-}
-
-fn datagram(data: &'static [u8], partial: Option<(u32, u64, bool)>) -> log_entry::Content {
-    log_entry::Content::Datagram(Datagram {
-        data: data.into(),
-        partial: partial.map(|(index, size, last)| datagram::Partial { index, size, last }),
-    })
-}
-
-fn entry(name: &str, kind: StreamType, logs: &[&LogEntry]) -> butler_log_bundle::Entry {
-    butler_log_bundle::Entry {
-        desc: Some(LogStreamDescriptor {
-            name: name.into(),
-            stream_type: kind.into(),
-            content_type: "c/t".into(),
-            timestamp: Some(prost_types::Timestamp {
-                seconds: BASE,
-                nanos: 0,
-            }),
-            tags: [("k".to_owned(), "v w".to_owned())].into(),
-            ..Default::default()
-        }),
-        logs: logs.iter().map(|&log| log.clone()).collect(),
-        ..Default::default()
-    }
-}
-
-/// The stream ends with that entry.
-fn terminal(mut entry: butler_log_bundle::Entry, index: u64) -> butler_log_bundle::Entry {
-    entry.terminal = true;
-    entry.terminal_index = index;
-    entry
-}
-
-fn file(directory: &tempfile::TempDir, name: &str, content: &[&[u8]]) -> PathBuf {
-    let path = directory.path().join(name);
-    fs::write(&path, content.concat()).unwrap();
-    path
-}
-
-fn scratch() -> tempfile::TempDir {
-    tempfile::tempdir().unwrap()
 }

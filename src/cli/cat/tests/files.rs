@@ -34,29 +34,6 @@ fn several_in(directory: &tempfile::TempDir) -> PathBuf {
 }
 
 #[test]
-fn one_stream_is_exact() {
-    let scratch = scratch();
-    let path = several_in(&scratch);
-    for (name, expected) in [
-        ("a/out", &b"out 1\nout 2\nout 3\nthe end"[..]),
-        ("a/err", b"err 1\r\n"),
-        ("bin", b"\0\x01\xff"),
-        ("grams", b"onetwo"),
-        ("gr*", b"onetwo"),
-        ("p/1/+/bin", b"\0\x01\xff"),
-    ] {
-        let (out, err, outcome) = run_bytes(&selecting(&[&path], name), Terminal::default());
-        assert_eq!((&*out, &*err, outcome), (expected, "", Outcome::Complete));
-    }
-
-    let mut writer = Writer::new("p");
-    let log = writer.log(0, text("no end"));
-    let alone = writer.bundle(vec![entry("s", StreamType::Text, &[&log])]);
-    let alone = file(&scratch, "alone", &[&alone]);
-    assert_eq!(shown(&options(&[&alone])), "no end");
-}
-
-#[test]
 fn several_streams_are_interleaved_by_line() {
     let scratch = scratch();
     let path = several_in(&scratch);
@@ -125,129 +102,6 @@ fn times_stand_before_lines() {
         "{out}"
     );
     assert!(out.contains("a/out | 2023-11-14T22:13:20Z out 2\n"));
-}
-
-#[test]
-fn a_torn_tail_is_tolerated_at_every_cut() {
-    let scratch = scratch();
-    let mut writer = Writer::new("p");
-    let logs: Vec<_> = (0..3)
-        .map(|n| writer.log(n, text(&format!("line {n}\n"))))
-        .collect();
-    let messages: Vec<_> = logs
-        .iter()
-        .map(|log| writer.bundle(vec![entry("s", StreamType::Text, &[log])]))
-        .collect();
-    let all = messages.concat();
-    for cut in 0..all.len() {
-        let path = file(&scratch, "log", &[&all[..cut]]);
-        let mut whole = 0;
-        let mut expected = String::new();
-        for (n, message) in messages.iter().enumerate() {
-            if whole + message.len() > cut {
-                break;
-            }
-            whole += message.len();
-            expected.push_str(&format!("line {n}\n"));
-        }
-        let ran = run(&options(&[&path]));
-        assert_eq!((ran.out, ran.outcome), (expected, Outcome::Complete));
-        if cut == whole {
-            assert_eq!(ran.err, "");
-        } else {
-            let (at, there) = (format!("offset {whole}:"), format!("{} bytes", cut - whole));
-            assert!(ran.err.contains(&at), "{}", ran.err);
-            assert!(ran.err.contains(&there), "{}", ran.err);
-        }
-    }
-}
-
-#[test]
-fn corruption_is_an_error_and_what_came_before_is_shown() {
-    let scratch = scratch();
-    let mut writer = Writer::new("p");
-    let logs = [writer.log(0, text("one\n")), writer.log(1, text("two\n"))];
-    let one = writer.bundle(vec![entry("s", StreamType::Text, &[&logs[0]])]);
-    let two = writer.compressed(
-        vec![entry("s", StreamType::Text, &[&logs[1]])],
-        Compression::Zlib,
-    );
-    let path = file(&scratch, "log", &[&one, &[0; 40], &two]);
-    let ran = run(&options(&[&path]));
-    assert_eq!((&*ran.out, ran.outcome), ("one\n", Outcome::Incomplete));
-    let at = format!("log: at offset {}: the metadata", one.len());
-    assert!(ran.err.contains(&at), "{}", ran.err);
-
-    // A frame that holds, around what does not: the next one is read.
-    let mut broken = two.clone();
-    let len = broken.len();
-    broken[len / 2..].fill(7);
-    let path = file(&scratch, "log", &[&one, &broken, &two]);
-    let ran = run(&options(&[&path]));
-    assert_eq!(
-        (&*ran.out, ran.outcome),
-        ("one\ntwo\n", Outcome::Incomplete)
-    );
-    assert!(ran.err.contains(&format!("offset {}", one.len())));
-}
-
-#[test]
-fn duplicates_and_disorder_do_not_show() {
-    let scratch = scratch();
-    let mut writer = Writer::new("p");
-    let mut messages = Vec::new();
-    for n in 0..4 {
-        let (a, b) = (
-            writer.log(n, text(&format!("a{n}\n"))),
-            writer.log(n, text(&format!("b{n}\n"))),
-        );
-        messages.push(writer.bundle(vec![
-            entry("b", StreamType::Text, &[&b]),
-            entry("a", StreamType::Text, &[&a]),
-        ]));
-    }
-    let [m0, m1, m2, m3] = &messages[..] else {
-        panic!()
-    };
-    let in_order: String = (0..4).map(|n| format!("a | a{n}\nb | b{n}\n")).collect();
-    for order in [
-        &[m0, m1, m2, m3][..],
-        &[m3, m2, m1, m0],
-        &[m0, m0, m2, m2, m1, m1, m3, m0],
-    ] {
-        let content: Vec<_> = order.iter().map(|message| &message[..]).collect();
-        let path = file(&scratch, "log", &content);
-        assert_eq!(shown(&options(&[&path])), in_order);
-        assert_eq!(shown(&selecting(&[&path], "b")), "b0\nb1\nb2\nb3\n");
-    }
-    let (one, two) = (
-        file(&scratch, "one", &[m2, m3]),
-        file(&scratch, "two", &[m0, m1, m2]),
-    );
-    assert_eq!(shown(&options(&[&one, &two])), in_order);
-}
-
-#[test]
-fn what_is_missing_is_reported() {
-    let scratch = scratch();
-    let mut writer = Writer::new("p");
-    let logs: Vec<_> = (0..6)
-        .map(|n| writer.log(n, text(&format!("{n}\n"))))
-        .collect();
-    let path = file(
-        &scratch,
-        "log",
-        &[&writer.bundle(vec![terminal(
-            entry("s", StreamType::Text, &[&logs[1], &logs[2], &logs[4]]),
-            5,
-        )])],
-    );
-    let ran = run(&options(&[&path]));
-    assert_eq!((&*ran.out, ran.outcome), ("1\n2\n4\n", Outcome::Incomplete));
-    assert_eq!(
-        ran.err,
-        "butler cat: stream s: 3 entries are missing, from stream_index 0 on\n"
-    );
 }
 
 #[test]
@@ -387,17 +241,20 @@ fn errors_name_what_is_wrong() {
     let scratch = scratch();
     let path = several_in(&scratch);
     let ran = run(&selecting(&[&path], "none/*"));
-    assert_eq!((&*ran.out, ran.outcome), ("", Outcome::Incomplete));
+    assert_eq!((&*ran.out, ran.outcome), ("", Completeness::Incomplete));
     assert_eq!(
         ran.err,
         "butler cat: no stream matches \"none/*\"; there are a/err, a/out, bin, grams\n"
     );
     let missing = scratch.path().join("missing");
     let ran = run(&selecting(&[&missing, &path], "a/err"));
-    assert_eq!((&*ran.out, ran.outcome), ("err 1\r\n", Outcome::Incomplete));
+    assert_eq!(
+        (&*ran.out, ran.outcome),
+        ("err 1\r\n", Completeness::Incomplete)
+    );
     assert!(ran.err.contains("missing: can't be opened: No such file"));
     let ran = run(&selecting(&[&path], "a["));
-    assert_eq!(ran.outcome, Outcome::Incomplete);
+    assert_eq!(ran.outcome, Completeness::Incomplete);
     let ran = run(&options(&[Path::new("/dev/null")]));
     assert!(ran.err.contains("/dev/null: is neither"), "{}", ran.err);
 }
@@ -419,7 +276,7 @@ fn a_reader_that_went_away_is_no_error() {
         let mut wanted = options(&[&path]);
         (wanted.json, wanted.list) = (json, list);
         let mut err = Vec::new();
-        let done = cat(&wanted, &mut Gone, &mut err, Terminal::default());
-        assert_eq!((done.unwrap(), err), (Outcome::Complete, Vec::new()));
+        let done = cat(&wanted, &mut Gone, &mut err, Terminal::default(), || false);
+        assert_eq!((done.unwrap(), err), (Completeness::Complete, Vec::new()));
     }
 }
