@@ -216,7 +216,7 @@ impl Hooks {
 
     /// Those who were behind may have caught up.
     pub fn look_again(&self) {
-        if self.holds_up.get() {
+        if self.holds_up.get() && self.budget.has_news() {
             let watchers = self.watchers.borrow();
             let mut watchers = watchers.values().flatten();
             self.holds_up.set(watchers.any(Watcher::holds_up));

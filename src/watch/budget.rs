@@ -27,7 +27,9 @@ pub(crate) struct Budget {
     ending: AtomicBool,
     /// Somebody wants to know when less is held.
     wanted: AtomicBool,
-    /// Tells him.
+    /// What held streams up may not do so any more.
+    news: AtomicBool,
+    /// Tells of it.
     wake: Arc<Notify>,
 }
 
@@ -41,6 +43,7 @@ impl Budget {
             shares: AtomicUsize::new(0),
             ending: AtomicBool::new(false),
             wanted: AtomicBool::new(false),
+            news: AtomicBool::new(false),
             wake,
         })
     }
@@ -65,6 +68,18 @@ impl Budget {
     /// From now on no stream waits for those who watch it.
     pub fn end(&self) {
         self.ending.store(true, Ordering::SeqCst);
+        self.tell();
+    }
+
+    /// May streams that were held up go on, for all that is known since this
+    /// was asked last?
+    pub fn has_news(&self) -> bool {
+        self.news.swap(false, Ordering::SeqCst)
+    }
+
+    fn tell(&self) {
+        self.news.store(true, Ordering::SeqCst);
+        self.wake.notify_one();
     }
 
     pub fn hold(&self, bytes: usize) {
@@ -74,7 +89,7 @@ impl Budget {
     pub fn release(&self, bytes: usize) {
         self.held.fetch_sub(bytes, Ordering::SeqCst);
         if self.wanted.swap(false, Ordering::SeqCst) {
-            self.wake.notify_one();
+            self.tell();
         }
     }
 }
@@ -100,6 +115,7 @@ impl Share {
 
     /// Adds that much, which others may hold too.
     pub fn hold(self: &Arc<Self>, bytes: usize) -> Held {
+        let bytes = bytes + EVENT_COST;
         self.held.fetch_add(bytes, Ordering::SeqCst);
         self.budget.hold(EVENT_COST);
         Held {
@@ -108,10 +124,14 @@ impl Share {
         }
     }
 
-    /// Does it hold all that it may, or do all watchers together? (What came
-    /// last may go beyond, or nothing large would come.)
+    /// Does it hold all that it may? What came last may go beyond, or nothing
+    /// large would come. So, when all watchers together hold too much, whoever
+    /// has nothing may still have one read; but only up to half as much again.
     fn is_full(&self) -> bool {
-        self.held.load(Ordering::SeqCst) >= self.max() || !self.budget.has_room()
+        let held = self.held.load(Ordering::SeqCst);
+        let all = self.budget.held();
+        let limit = self.budget.limit;
+        held >= self.max() || (all >= limit && held > 0) || all >= limit.saturating_add(limit / 2)
     }
 
     /// Are the streams that it watches not to be read? If so, it is told when
@@ -122,9 +142,9 @@ impl Share {
         }
         // In this order room that is made after the look is told.
         self.awaited.store(true, Ordering::SeqCst);
-        self.budget
-            .wanted
-            .store(!self.budget.has_room(), Ordering::SeqCst);
+        if !self.budget.has_room() {
+            self.budget.wanted.store(true, Ordering::SeqCst);
+        }
         self.is_full()
     }
 
@@ -144,7 +164,7 @@ impl Share {
         self.budget.release(EVENT_COST);
         // Not for each entry: who watches takes a good many at a time.
         if before - bytes <= self.max() / 2 && self.awaited.swap(false, Ordering::SeqCst) {
-            self.budget.wake.notify_one();
+            self.budget.tell();
         }
     }
 }
@@ -252,5 +272,88 @@ impl Unfinished {
 impl Drop for Unfinished {
     fn drop(&mut self) {
         self.budget.release(self.counted);
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    /// One with room for `limit` bytes.
+    fn budget(limit: usize) -> Arc<Budget> {
+        let wake = Arc::new(Notify::new());
+        Budget::new(limit as u64 * WATCHED_SHARE, wake)
+    }
+
+    /// Holds so many bytes of its own.
+    fn holds(share: &Arc<Share>, bytes: usize) -> (Held, Shared) {
+        let shared = Shared::new(Bytes::from(vec![0; bytes]), &share.budget);
+        (share.hold(bytes), shared)
+    }
+
+    #[test]
+    fn each_queue_has_its_share() {
+        let budget = budget(100_000);
+        let slow = Share::new(&budget);
+        let quick = Share::new(&budget);
+        let first = holds(&slow, 20_000);
+        assert!(!slow.holds_up(), "a quarter is its own");
+        let second = holds(&slow, 6_000);
+        assert!(slow.holds_up() && !quick.holds_up());
+        assert!(!budget.has_news());
+        drop(second);
+        assert!(!budget.has_news(), "nobody goes on for a little");
+        drop(first);
+        assert!(budget.has_news() && !slow.holds_up());
+        assert_eq!(budget.held(), 0);
+        // Whoever is alone has the share of both.
+        drop(quick);
+        let _held = holds(&slow, 49_000);
+        assert!(!slow.holds_up());
+    }
+
+    #[test]
+    fn all_together_are_bounded() {
+        let budget = budget(100_000);
+        let shares: [_; 3] = std::array::from_fn(|_| Share::new(&budget));
+        let large = holds(&shares[0], 100_000);
+        let small = holds(&shares[1], 1);
+        assert!(shares[1].holds_up(), "it has something to take");
+        assert!(!shares[2].holds_up());
+        let more = holds(&shares[0], 50_000);
+        assert!(shares[2].holds_up(), "nobody has room");
+        assert!(!budget.has_news());
+        drop(more);
+        assert!(budget.has_news());
+        assert!(!shares[2].holds_up() && shares[1].holds_up());
+        drop((large, small));
+        assert!(budget.has_news() && !shares[1].holds_up());
+    }
+
+    #[test]
+    fn an_end_waits_for_nobody() {
+        let budget = budget(1000);
+        let share = Share::new(&budget);
+        let _held = holds(&share, 1000);
+        assert!(share.holds_up() && !share.must_miss());
+        budget.end();
+        assert!(budget.has_news() && !share.holds_up() && share.must_miss());
+    }
+
+    #[test]
+    fn what_many_hold_counts_once() {
+        let budget = budget(100_000);
+        let shares: [_; 3] = std::array::from_fn(|_| Share::new(&budget));
+        let shared = Shared::new(Bytes::from(vec![0; 1000]), &budget);
+        let held: Vec<_> = shares
+            .iter()
+            .map(|share| (share.hold(1000), shared.clone()))
+            .collect();
+        drop(shared);
+        assert_eq!(budget.held(), 1000 + 3 * EVENT_COST);
+        assert_eq!(budget.held_until_told(), budget.held());
+        drop(held);
+        assert!(budget.has_news());
+        assert_eq!(budget.held(), 0);
     }
 }

@@ -6,7 +6,7 @@ use std::rc::Rc;
 use std::time::Duration;
 
 use butler::output::{MemoryOutput, Output};
-use butler::proto::logpb::{LogEntry, log_entry};
+use butler::proto::logpb::LogEntry;
 use butler::wire::descriptor::{StreamProperties, StreamType};
 use butler::wire::name::Namespace;
 use butler::{Butler, Config, Report};
@@ -90,69 +90,6 @@ fn callbacks_see_what_is_sent() {
         assert_eq!(of(&second, "t"), [], "the first that wants it wins");
         assert_eq!(of(&second, "other"), sent("other"));
         assert_eq!(first.borrow().len() + second.borrow().len(), 2 + 3 + 1);
-    })
-    .unwrap();
-}
-
-#[test]
-fn wrapped_callbacks_see_what_is_whole() {
-    let memory = MemoryOutput::default();
-    start(async {
-        // Without buffering every piece is an entry of its own.
-        let mut config = config(&memory);
-        config.buffer_logs = false;
-        let butler = Butler::new(config).unwrap();
-        let seen = watch(&butler, true, &["t", "d"]);
-        let mut t = pipe(&butler, &text("t"));
-        let datagrams = StreamProperties::new("d".parse().unwrap(), StreamType::Datagram);
-        let mut d = pipe(&butler, &datagrams);
-        for (to_t, to_d) in [
-            (&b"on"[..], &b"\x04"[..]),
-            (b"e\ntw", b"ab"),
-            (b"o\nend", b"cd\x03x"),
-        ] {
-            t.write_all(to_t).unwrap();
-            d.write_all(to_d).unwrap();
-            tokio::time::sleep(Duration::from_millis(20)).await;
-        }
-        drop((t, d));
-        end(&butler).await;
-        assert!(memory.bundles().len() > 2);
-
-        let seen = seen.borrow();
-        let mut index = 0;
-        let mut lines = Vec::new();
-        for (_, entry) in seen.iter().filter(|(name, _)| name == "t") {
-            let Some(entry) = entry else {
-                lines.push(("end of stream".to_string(), String::new()));
-                continue;
-            };
-            assert_eq!((entry.stream_index, entry.prefix_index), (index, 0));
-            index += 1;
-            let Some(log_entry::Content::Text(text)) = &entry.content else {
-                panic!()
-            };
-            lines.extend(text.lines.iter().map(|line| {
-                let value = String::from_utf8(line.value.to_vec()).unwrap();
-                (value, line.delimiter.clone())
-            }));
-        }
-        let want = [
-            ("one", "\n"),
-            ("two", "\n"),
-            ("end", ""),
-            ("end of stream", ""),
-        ];
-        assert_eq!(lines, want.map(|(a, b)| (a.to_string(), b.to_string())));
-
-        let datagrams: Vec<_> = seen.iter().filter(|(name, _)| name == "d").collect();
-        assert_eq!(datagrams.len(), 2, "the unfinished one is not seen");
-        let Some(log_entry::Content::Datagram(whole)) = &datagrams[0].1.as_ref().unwrap().content
-        else {
-            panic!()
-        };
-        assert_eq!((&whole.data[..], &whole.partial), (&b"abcd"[..], &None));
-        assert_eq!(datagrams[1].1, None);
     })
     .unwrap();
 }

@@ -203,7 +203,7 @@ fn writes(handle: &Handle, name: &str, lines: u32) -> std::thread::JoinHandle<()
 /// no others; and what waits for him counts as buffered.
 #[test]
 fn a_slow_watcher_holds_up_what_it_watches() {
-    const LINES: u32 = 100_000;
+    const LINES: u32 = 30_000;
     const MAX: u64 = 4 << 20;
     let memory = MemoryOutput::default();
     let handle = builder(&memory).max_buffered(MAX).start().unwrap();
@@ -219,7 +219,7 @@ fn a_slow_watcher_holds_up_what_it_watches() {
     until(|| memory.stream_bytes("other").len() as u64 == expected);
     let snapshot = handle.snapshot().unwrap();
     assert_eq!(snapshot.streams_open, 2);
-    assert!(snapshot.bytes_in < 2 * expected + 2 * MAX, "{snapshot}");
+    assert!(snapshot.bytes_in < 2 * expected + MAX, "{snapshot}");
     assert!(snapshot.peak_buffered < MAX + (1 << 20), "{snapshot}");
 
     let watched = std::thread::spawn(move || all(watcher));
@@ -284,17 +284,17 @@ fn a_watcher_that_is_dropped() {
     let memory = MemoryOutput::default();
     let handle = builder(&memory).max_buffered(4 << 20).start().unwrap();
     let watcher = handle.watch(Selector::All, Watch::Whole);
-    let writer = writes(&handle, "t", 100_000);
+    let writer = writes(&handle, "t", 30_000);
     let mut seen = 0;
     until(|| {
         let read = handle.snapshot().unwrap().bytes_in;
         std::mem::replace(&mut seen, read) == read && read > 0
     });
-    assert!(seen < 10_100_000, "it is held up");
+    assert!(seen < 3_030_000, "it is held up");
     drop(watcher);
     writer.join().unwrap();
     end(&handle);
-    assert_eq!(memory.stream_bytes("t").len(), 10_100_000);
+    assert_eq!(memory.stream_bytes("t").len(), 3_030_000);
 }
 
 /// It is not called again, and nothing else happens.
