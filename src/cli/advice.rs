@@ -53,7 +53,7 @@ fn registration_advice(error: &RegistrationError, cause: &str) -> Option<String>
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::cli::table::OPTIONS;
+    use crate::cli::args::option::OPTIONS;
     use crate::sources;
 
     #[test]

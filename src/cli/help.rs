@@ -320,7 +320,7 @@ Examples:
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::cli::table::{OPTIONS, Takes};
+    use crate::cli::args::option::{OPTIONS, Takes};
     use crate::sources;
 
     #[test]
@@ -371,7 +371,7 @@ mod tests {
             };
             let value = match option.takes {
                 Takes::Value(_) => " ",
-                Takes::Switch(_) => "",
+                Takes::Switch(_) | Takes::Answer(_) => "",
             };
             for topic in topics {
                 let name = format!("--{}{}", option.name, value);

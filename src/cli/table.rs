@@ -1,9 +1,9 @@
-//! The options that there are, and how they may be spelled.
+//! The subcommands, and how options may be spelled.
 
 use std::ffi::{OsStr, OsString};
 use std::os::unix::ffi::{OsStrExt, OsStringExt};
 
-use Subcommand::{Cat, Run, Serve, Stream};
+use super::args::option::{OPTIONS, Opt, Takes, find};
 
 /// What butler can be told to do.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -58,126 +58,6 @@ impl Subcommand {
     }
 }
 
-/// Options that take a value.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-#[allow(missing_docs)]
-pub enum Valued {
-    StreamServer,
-    Output,
-    Project,
-    Prefix,
-    CoordinatorHost,
-    Tag,
-    MaxBufferAge,
-    DrainTimeout,
-    FlushTimeout,
-    MaxBuffered,
-    MaxStreamSize,
-    StatsPath,
-    Io,
-    LogLevel,
-    ServiceAccount,
-    Realm,
-    AllowUid,
-    Sandbox,
-    Stdout,
-    Stderr,
-    Chdir,
-    ResultPath,
-    JsonArgsPath,
-    Source,
-    Stream,
-}
-
-/// Options that are on or off.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-#[allow(missing_docs)]
-pub enum Switch {
-    Help,
-    Version,
-    NoBuffer,
-    FailOnLoss,
-    Tee,
-    Attach,
-    ForwardStdin,
-    List,
-    Timestamps,
-    Json,
-    Follow,
-    Raw,
-    Quiet,
-}
-
-/// What may follow an option.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub enum Takes {
-    /// A value, after `=` or as the next argument.
-    Value(Valued),
-    /// Nothing, or a boolean after `=`.
-    Switch(Switch),
-}
-
-/// An option.
-#[derive(Debug, PartialEq, Eq)]
-pub struct Opt {
-    /// Its name, without dashes.
-    pub name: &'static str,
-    /// What may follow.
-    pub takes: Takes,
-    /// The subcommands that know it.
-    pub of: &'static [Subcommand],
-}
-
-const EVERY: &[Subcommand] = &Subcommand::ALL;
-const COMMON: &[Subcommand] = &[Serve, Run, Stream];
-const LOGGING: &[Subcommand] = &[Serve, Run, Stream, Cat];
-const RUN: &[Subcommand] = &[Run];
-const STREAM: &[Subcommand] = &[Stream];
-const CAT: &[Subcommand] = &[Cat];
-
-/// Every option, an alias as one of its own.
-pub static OPTIONS: [Opt; 39] = [
-    switch("help", Switch::Help, EVERY),
-    switch("version", Switch::Version, EVERY),
-    valued("stream-server", Valued::StreamServer, COMMON),
-    valued("streamserver-uri", Valued::StreamServer, COMMON),
-    valued("output", Valued::Output, COMMON),
-    valued("project", Valued::Project, COMMON),
-    valued("prefix", Valued::Prefix, COMMON),
-    valued("coordinator-host", Valued::CoordinatorHost, COMMON),
-    valued("tag", Valued::Tag, COMMON),
-    valued("output-max-buffer-age", Valued::MaxBufferAge, COMMON),
-    switch("output-no-buffer", Switch::NoBuffer, COMMON),
-    valued("drain-timeout", Valued::DrainTimeout, COMMON),
-    valued("flush-timeout", Valued::FlushTimeout, COMMON),
-    valued("max-buffered", Valued::MaxBuffered, COMMON),
-    valued("max-stream-size", Valued::MaxStreamSize, COMMON),
-    valued("stats-path", Valued::StatsPath, COMMON),
-    valued("io", Valued::Io, COMMON),
-    valued("log-level", Valued::LogLevel, LOGGING),
-    valued("service-account-json", Valued::ServiceAccount, COMMON),
-    valued("realm", Valued::Realm, COMMON),
-    valued("allow-uid", Valued::AllowUid, COMMON),
-    valued("sandbox", Valued::Sandbox, COMMON),
-    switch("fail-on-loss", Switch::FailOnLoss, COMMON),
-    valued("stdout", Valued::Stdout, RUN),
-    valued("stderr", Valued::Stderr, RUN),
-    switch("tee", Switch::Tee, RUN),
-    switch("attach", Switch::Attach, RUN),
-    switch("forward-stdin", Switch::ForwardStdin, RUN),
-    valued("chdir", Valued::Chdir, RUN),
-    valued("result-path", Valued::ResultPath, RUN),
-    valued("json-args-path", Valued::JsonArgsPath, RUN),
-    valued("source", Valued::Source, STREAM),
-    valued("stream", Valued::Stream, &[Stream, Cat]),
-    switch("list", Switch::List, CAT),
-    switch("timestamps", Switch::Timestamps, CAT),
-    switch("json", Switch::Json, CAT),
-    switch("follow", Switch::Follow, CAT),
-    switch("raw", Switch::Raw, LOGGING),
-    switch("quiet", Switch::Quiet, COMMON),
-];
-
 /// Options that are refused with a sentence of their own: those of the
 /// reference, in any of its versions, that have no meaning here, and some that
 /// its users may expect.
@@ -197,21 +77,6 @@ pub static NOT_SUPPORTED: [&str; 14] = [
     "profile-trace",
     "stdin",
 ];
-
-const fn valued(name: &'static str, value: Valued, of: &'static [Subcommand]) -> Opt {
-    let takes = Takes::Value(value);
-    Opt { name, takes, of }
-}
-
-const fn switch(name: &'static str, switch: Switch, of: &'static [Subcommand]) -> Opt {
-    let takes = Takes::Switch(switch);
-    Opt { name, takes, of }
-}
-
-/// The option of that name.
-pub fn find(name: &str) -> Option<&'static Opt> {
-    OPTIONS.iter().find(|option| option.name == name)
-}
 
 /// Makes of Go's spellings the usual ones: `-name` and `-name=value` become
 /// `--name…`, and what begins COMMAND gets `--` before it. Values, and all that
@@ -240,7 +105,7 @@ pub fn normalise(args: impl IntoIterator<Item = OsString>) -> Vec<OsString> {
         if !is_option {
             match &subcommand {
                 None => subcommand = Some(Subcommand::from_name(&arg.to_string_lossy())),
-                Some(Some(Run)) => {
+                Some(Some(Subcommand::Run)) => {
                     out.extend(["--".into(), arg]);
                     break;
                 }
@@ -329,6 +194,7 @@ fn distance(a: &str, b: &str) -> usize {
 
 #[cfg(test)]
 mod tests {
+    use super::Subcommand::{Cat, Run, Serve, Stream};
     use super::*;
 
     fn normalised(args: &[&str]) -> Vec<String> {

@@ -4,9 +4,8 @@ use std::path::{Path, PathBuf};
 
 use log::Level;
 
-#[cfg(feature = "logdog")]
-use super::parsed;
-use super::{CommandLine, Problem, add_flags, refused, text};
+use super::option::Given;
+use super::{CommandLine, Problem};
 use crate::cli::options::{CatOptions, Invocation, Outlet, Remark, RunOptions, StreamOptions};
 use crate::cli::table::Subcommand;
 use crate::cli::{flags, help, values};
@@ -99,7 +98,7 @@ impl CommandLine {
                 Some(path) => Credentials::KeyFile(path.into()),
             };
             if let Some(realm) = &self.realm {
-                settings.realm = parsed("realm", realm, str::parse::<Realm>)?;
+                settings.realm = realm.parsed(str::parse::<Realm>)?;
             }
             return Ok(());
         }
@@ -181,14 +180,15 @@ impl CommandLine {
     fn finish_stream(self) -> Result<Invocation, Problem> {
         let mut stream = None;
         for given in &self.streams {
-            add_flags("stream", &mut stream, given)?;
+            given.add_to(&mut stream)?;
         }
         let mut stream = stream.unwrap_or_default();
         if stream.name.is_none() {
             let path = self.source.as_deref().unwrap_or(Path::new("stdin"));
             let name = values::name_of_file(path).map_err(|error| {
                 let reason = format!("it makes no stream name ({error}); give --stream name=NAME");
-                refused("source", path.as_os_str(), reason)
+                let (option, value) = ("source", path.into());
+                Given { option, value }.refused(reason)
             })?;
             stream.name = Some(name);
         }
@@ -203,7 +203,7 @@ impl CommandLine {
 
     fn finish_cat(self) -> Result<Invocation, Problem> {
         let stream = match self.streams.last() {
-            Some(stream) => Some(text("stream", stream)?.to_owned()),
+            Some(stream) => Some(stream.text()?.to_owned()),
             None => None,
         };
         Ok(Invocation::Cat(CatOptions {

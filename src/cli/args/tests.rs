@@ -417,7 +417,7 @@ fn help_and_version() {
 
 #[test]
 fn every_option_is_read() {
-    for option in &table::OPTIONS {
+    for option in &option::OPTIONS {
         for dashes in ["-", "--"] {
             let name = format!("{dashes}{}", option.name);
             if let Takes::Value(_) = option.takes {
