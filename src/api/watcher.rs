@@ -7,7 +7,7 @@ use ahash::AHashMap;
 use super::reply::block_on;
 use crate::proto::logpb::{LogEntry, LogStreamDescriptor};
 use crate::watch;
-use crate::watch::queue::{Event, Receiver, Seen};
+use crate::watch::queue::{Receiver, Seen, Sighting};
 use crate::watch::whole::Whole;
 use crate::wire::name::{Namespace, StreamName};
 
@@ -140,8 +140,8 @@ impl Watcher {
         }
     }
 
-    fn see(&mut self, event: Event) -> Option<WatchEvent> {
-        let Event { stream, seen, .. } = event;
+    fn see(&mut self, event: Sighting) -> Option<WatchEvent> {
+        let Sighting { stream, seen, .. } = event;
         match seen {
             Seen::Entry(logs) => {
                 let entry = watch::decode(logs.bytes().clone());

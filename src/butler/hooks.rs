@@ -14,8 +14,8 @@ use tokio::sync::Notify;
 use crate::proto::logpb::{LogEntry, LogStreamDescriptor};
 use crate::stream::StreamKey;
 use crate::watch;
-use crate::watch::budget::{Budget, Shared};
-use crate::watch::queue::{Sender, Watched};
+use crate::watch::budget::{Budget, SharedEntry};
+use crate::watch::queue::{Sender, StreamWatch};
 use crate::watch::whole::Whole;
 use crate::wire::name::StreamName;
 
@@ -29,7 +29,7 @@ pub type RegistrationCallback = Box<dyn FnMut(&LogStreamDescriptor) -> Option<Ch
 pub(crate) type Selects = Box<dyn FnMut(&LogStreamDescriptor) -> bool>;
 
 /// Who is asked about new streams.
-enum Registration {
+enum Asked {
     Callback {
         callback: RegistrationCallback,
         wrap: bool,
@@ -41,25 +41,25 @@ enum Registration {
 }
 
 /// Who looks at one stream.
-enum Watcher {
+enum Viewer {
     Callback {
         callback: ChunkCallback,
         whole: Option<Whole>,
     },
-    Queue(Watched),
+    Queue(StreamWatch),
 }
 
-type Watchers = SmallVec<[Watcher; 1]>;
+type Viewers = SmallVec<[Viewer; 1]>;
 
 /// Callbacks are run with nothing borrowed: they may use the butler. What that
 /// brings about for other callbacks, or for themselves, comes after they return.
 /// One that panics is not called again; the stream goes on.
 pub(super) struct Hooks {
-    registrations: RefCell<Vec<Registration>>,
+    registrations: RefCell<Vec<Asked>>,
     /// New streams that are still to be asked about.
     opened: RefCell<VecDeque<(StreamKey, LogStreamDescriptor)>>,
     is_asking: Cell<bool>,
-    watchers: RefCell<AHashMap<StreamKey, Watchers>>,
+    viewers: RefCell<AHashMap<StreamKey, Viewers>>,
     is_showing: Cell<bool>,
     /// Some queue is full.
     holds_up: Cell<bool>,
@@ -96,7 +96,7 @@ impl Hooks {
             registrations: RefCell::default(),
             opened: RefCell::default(),
             is_asking: Cell::new(false),
-            watchers: RefCell::default(),
+            viewers: RefCell::default(),
             is_showing: Cell::new(false),
             holds_up: Cell::new(false),
             budget: Budget::new(buffered_max, wake),
@@ -109,13 +109,13 @@ impl Hooks {
     }
 
     pub fn add(&self, callback: RegistrationCallback, wrap: bool) {
-        let registration = Registration::Callback { callback, wrap };
+        let registration = Asked::Callback { callback, wrap };
         self.registrations.borrow_mut().push(registration);
     }
 
     /// Puts all that is seen of the streams that are selected in `queue`.
     pub fn add_queue(&self, selects: Selects, queue: Sender) {
-        let registration = Registration::Queue { selects, queue };
+        let registration = Asked::Queue { selects, queue };
         self.registrations.borrow_mut().push(registration);
     }
 
@@ -140,9 +140,9 @@ impl Hooks {
         let _running = Running::begin(&self.is_asking)?;
         loop {
             let (key, descriptor) = self.opened.borrow_mut().pop_front()?;
-            let watchers = self.ask(&descriptor);
-            if !watchers.is_empty() {
-                self.watchers.borrow_mut().insert(key, watchers);
+            let viewers = self.ask(&descriptor);
+            if !viewers.is_empty() {
+                self.viewers.borrow_mut().insert(key, viewers);
                 return Some(key);
             }
         }
@@ -150,28 +150,28 @@ impl Hooks {
 
     /// Asks in the order in which they were added: of the callbacks until one
     /// watches it, and all queues.
-    fn ask(&self, descriptor: &LogStreamDescriptor) -> Watchers {
+    fn ask(&self, descriptor: &LogStreamDescriptor) -> Viewers {
         let mut registrations = self.registrations.take();
-        let mut watchers = Watchers::new();
+        let mut viewers = Viewers::new();
         let mut has_callback = false;
         registrations.retain_mut(|registration| match registration {
-            Registration::Callback { .. } if has_callback => true,
-            Registration::Callback { callback, wrap } => {
+            Asked::Callback { .. } if has_callback => true,
+            Asked::Callback { callback, wrap } => {
                 let asked = guarded(|| callback(descriptor));
                 if let Some(Some(callback)) = asked {
                     has_callback = true;
                     let whole = wrap.then(|| Whole::new(&self.budget));
-                    watchers.push(Watcher::Callback { callback, whole });
+                    viewers.push(Viewer::Callback { callback, whole });
                     return true;
                 }
                 asked.is_some()
             }
-            Registration::Queue { queue, .. } if queue.is_closed() => false,
-            Registration::Queue { selects, queue } => {
+            Asked::Queue { queue, .. } if queue.is_closed() => false,
+            Asked::Queue { selects, queue } => {
                 let selected = guarded(|| selects(descriptor));
                 if selected == Some(true) {
                     let name = StreamName::new(&*descriptor.name).expect("it is a stream's");
-                    watchers.push(Watcher::Queue(Watched::new(queue.clone(), name)));
+                    viewers.push(Viewer::Queue(StreamWatch::new(queue.clone(), name)));
                 }
                 selected.is_some()
             }
@@ -179,28 +179,28 @@ impl Hooks {
         // Those that a callback added come after those that were there.
         let added = self.registrations.replace(registrations);
         self.registrations.borrow_mut().extend(added);
-        watchers
+        viewers
     }
 
-    /// Entries may be shown to watchers now: none is being shown.
+    /// Entries may be shown to viewers now: none is being shown.
     pub fn begin_to_show(&self) -> Option<Running<'_>> {
         Running::begin(&self.is_showing)
     }
 
     /// A watched stream had an entry, or has ended.
     pub fn entry(&self, key: StreamKey, logs: Option<Bytes>) {
-        let Some(mut watchers) = self.watchers.borrow_mut().remove(&key) else {
+        let Some(mut viewers) = self.viewers.borrow_mut().remove(&key) else {
             return;
         };
         match logs {
             Some(logs) => {
-                let logs = Shared::new(logs, &self.budget);
-                watchers.retain(|watcher| watcher.entry(&logs));
-                let full = watchers.iter().any(Watcher::holds_up);
+                let logs = SharedEntry::new(logs, &self.budget);
+                viewers.retain(|viewer| viewer.entry(&logs));
+                let full = viewers.iter().any(Viewer::holds_up);
                 self.holds_up.set(self.holds_up.get() || full);
-                self.watchers.borrow_mut().insert(key, watchers);
+                self.viewers.borrow_mut().insert(key, viewers);
             }
-            None => watchers.into_iter().for_each(Watcher::end),
+            None => viewers.into_iter().for_each(Viewer::end),
         }
     }
 
@@ -208,25 +208,25 @@ impl Hooks {
     pub fn holds_up(&self, key: StreamKey) -> bool {
         self.holds_up.get()
             && self
-                .watchers
+                .viewers
                 .borrow()
                 .get(&key)
-                .is_some_and(|watchers| watchers.iter().any(Watcher::holds_up))
+                .is_some_and(|viewers| viewers.iter().any(Viewer::holds_up))
     }
 
     /// Those who were behind may have caught up.
     pub fn look_again(&self) {
         if self.holds_up.get() && self.budget.has_news() {
-            let watchers = self.watchers.borrow();
-            let mut watchers = watchers.values().flatten();
-            self.holds_up.set(watchers.any(Watcher::holds_up));
+            let viewers = self.viewers.borrow();
+            let mut viewers = viewers.values().flatten();
+            self.holds_up.set(viewers.any(Viewer::holds_up));
         }
     }
 }
 
-impl Watcher {
+impl Viewer {
     /// False if it looks no more.
-    fn entry(&mut self, logs: &Shared) -> bool {
+    fn entry(&mut self, logs: &SharedEntry) -> bool {
         match self {
             Self::Queue(watched) => {
                 watched.entry(logs);

@@ -385,14 +385,17 @@ impl Butler {
     /// returns one watches the stream: it gets each LogEntry, and `None` once
     /// at the stream's end, also of a stream without data.
     ///
-    /// With `wrap` a watcher sees text in whole lines only (a line of more
-    /// than 16 MiB comes in parts, and the last may lack its end) and
-    /// datagrams whole only (one that is never completed is not seen); the
-    /// time offset and prefix index are then 0, and stream indices and sequences
-    /// count what is seen. Binary streams are shown as they are.
+    /// With `wrap` a watcher sees text in whole lines only (the last may lack
+    /// its end) and datagrams whole only (one that is never completed is not
+    /// seen); the time offset and prefix index are then 0, and stream indices
+    /// and sequences count what is seen. What is larger than 16 MiB comes in
+    /// parts, as does what there is no memory for: what is not whole yet counts
+    /// as buffered, and may be half of `max_buffered`. Binary streams are shown
+    /// as they are.
     ///
     /// Callbacks may use the butler. What they bring about for callbacks, a new
-    /// stream or another entry, is told when they have returned.
+    /// stream or another entry, is told when they have returned. One that panics
+    /// is not called again, and the stream goes on.
     ///
     /// A stream that nobody watches pays nothing for this.
     pub fn add_stream_registration_callback(&self, callback: RegistrationCallback, wrap: bool) {

@@ -114,11 +114,11 @@ impl Share {
     }
 
     /// Adds that much, which others may hold too.
-    pub fn hold(self: &Arc<Self>, bytes: usize) -> Held {
+    pub fn hold(self: &Arc<Self>, bytes: usize) -> Portion {
         let bytes = bytes + EVENT_COST;
         self.held.fetch_add(bytes, Ordering::SeqCst);
         self.budget.hold(EVENT_COST);
-        Held {
+        Portion {
             share: Arc::clone(self),
             bytes,
         }
@@ -177,12 +177,12 @@ impl Drop for Share {
 
 /// What all who hold it hold once.
 #[derive(Debug, Clone)]
-pub(crate) struct Shared {
+pub(crate) struct SharedEntry {
     bytes: Bytes,
     _counted: Arc<Counted>,
 }
 
-impl Shared {
+impl SharedEntry {
     pub fn new(bytes: Bytes, budget: &Arc<Budget>) -> Self {
         budget.hold(bytes.len());
         Self {
@@ -213,26 +213,26 @@ impl Drop for Counted {
 
 /// Counts in a share until it is dropped.
 #[derive(Debug)]
-pub(crate) struct Held {
+pub(crate) struct Portion {
     share: Arc<Share>,
     bytes: usize,
 }
 
-impl Drop for Held {
+impl Drop for Portion {
     fn drop(&mut self) {
         self.share.release(self.bytes);
     }
 }
 
-/// Bytes that are not whole yet, and count as held.
+/// Bytes of a line or datagram that is not whole yet; they count as held.
 #[derive(Debug)]
-pub(crate) struct Unfinished {
+pub(crate) struct Incomplete {
     bytes: Vec<u8>,
     counted: usize,
     budget: Arc<Budget>,
 }
 
-impl Unfinished {
+impl Incomplete {
     pub fn new(budget: &Arc<Budget>) -> Self {
         Self {
             bytes: Vec::new(),
@@ -269,7 +269,7 @@ impl Unfinished {
     }
 }
 
-impl Drop for Unfinished {
+impl Drop for Incomplete {
     fn drop(&mut self) {
         self.budget.release(self.counted);
     }
@@ -286,8 +286,8 @@ mod tests {
     }
 
     /// Holds so many bytes of its own.
-    fn holds(share: &Arc<Share>, bytes: usize) -> (Held, Shared) {
-        let shared = Shared::new(Bytes::from(vec![0; bytes]), &share.budget);
+    fn holds(share: &Arc<Share>, bytes: usize) -> (Portion, SharedEntry) {
+        let shared = SharedEntry::new(Bytes::from(vec![0; bytes]), &share.budget);
         (share.hold(bytes), shared)
     }
 
@@ -344,7 +344,7 @@ mod tests {
     fn what_many_hold_counts_once() {
         let budget = budget(100_000);
         let shares: [_; 3] = std::array::from_fn(|_| Share::new(&budget));
-        let shared = Shared::new(Bytes::from(vec![0; 1000]), &budget);
+        let shared = SharedEntry::new(Bytes::from(vec![0; 1000]), &budget);
         let held: Vec<_> = shares
             .iter()
             .map(|share| (share.hold(1000), shared.clone()))

@@ -4,37 +4,37 @@ use std::sync::Arc;
 
 use tokio::sync::mpsc::{UnboundedReceiver, UnboundedSender, unbounded_channel};
 
-use super::budget::{Budget, Held, Share, Shared};
+use super::budget::{Budget, Portion, Share, SharedEntry};
 use crate::wire::name::StreamName;
 
 /// Something of a watched stream.
 #[derive(Debug)]
 pub(crate) enum Seen {
     /// An entry, encoded as a `logs` field.
-    Entry(Shared),
+    Entry(SharedEntry),
     /// The stream's end. So many entries found no room.
     End { missed: u64 },
 }
 
 /// One thing that was seen, and is held until it is taken.
 #[derive(Debug)]
-pub(crate) struct Event {
+pub(crate) struct Sighting {
     pub stream: StreamName,
     pub seen: Seen,
-    _held: Held,
+    _held: Portion,
 }
 
 /// Where events of streams are put. Clones put them in the same queue.
 #[derive(Debug, Clone)]
 pub(crate) struct Sender {
-    events: UnboundedSender<Event>,
+    events: UnboundedSender<Sighting>,
     share: Arc<Share>,
 }
 
 /// Where they are taken. Dropped, it holds nothing up any more.
 #[derive(Debug)]
 pub(crate) struct Receiver {
-    events: UnboundedReceiver<Event>,
+    events: UnboundedReceiver<Sighting>,
     budget: Arc<Budget>,
 }
 
@@ -65,7 +65,7 @@ impl Sender {
     }
 
     fn send(&self, stream: &StreamName, seen: Seen, bytes: usize) {
-        let event = Event {
+        let event = Sighting {
             stream: stream.clone(),
             seen,
             _held: self.share.hold(bytes),
@@ -77,13 +77,13 @@ impl Sender {
 
 /// One stream, on its way into a queue. At its end it is told once.
 #[derive(Debug)]
-pub(crate) struct Watched {
+pub(crate) struct StreamWatch {
     pub queue: Sender,
     stream: StreamName,
     missed: u64,
 }
 
-impl Watched {
+impl StreamWatch {
     pub fn new(queue: Sender, stream: StreamName) -> Self {
         Self {
             queue,
@@ -93,7 +93,7 @@ impl Watched {
     }
 
     /// The stream has put out an entry.
-    pub fn entry(&mut self, logs: &Shared) {
+    pub fn entry(&mut self, logs: &SharedEntry) {
         match self.queue.share.must_miss() {
             true => self.missed += 1,
             false => {
@@ -105,7 +105,7 @@ impl Watched {
     }
 }
 
-impl Drop for Watched {
+impl Drop for StreamWatch {
     /// However it comes about that nothing more is to be seen of the stream.
     fn drop(&mut self) {
         let missed = self.missed;
@@ -115,7 +115,7 @@ impl Drop for Watched {
 
 impl Receiver {
     /// The next event; `None` when the butler has ended.
-    pub async fn recv(&mut self) -> Option<Event> {
+    pub async fn recv(&mut self) -> Option<Sighting> {
         self.events.recv().await
     }
 

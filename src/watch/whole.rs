@@ -8,7 +8,7 @@ use std::sync::Arc;
 
 use prost_types::Duration;
 
-use super::budget::{Budget, Unfinished};
+use super::budget::{Budget, Incomplete};
 use crate::limits::{DATAGRAM_MAX, WHOLE_LINE_MAX};
 use crate::proto::logpb::datagram::Partial;
 use crate::proto::logpb::{self, LogEntry, log_entry, text};
@@ -20,7 +20,7 @@ pub(crate) struct Whole {
     /// Lines or datagrams that were complete so far.
     completed: u64,
     /// The one that is not yet.
-    unfinished: Unfinished,
+    unfinished: Incomplete,
     /// It is a datagram, of which so many parts came out already.
     parts: Option<u32>,
 }
@@ -30,7 +30,7 @@ impl Whole {
         Self {
             next_index: 0,
             completed: 0,
-            unfinished: Unfinished::new(budget),
+            unfinished: Incomplete::new(budget),
             parts: None,
         }
     }

@@ -9,7 +9,7 @@ use std::time::Duration;
 use butler::OpenStreamError;
 use butler::output::MemoryOutput;
 use butler::wire::name::Namespace;
-use butler::{AddStreamReason, UnfitSource};
+use butler::{AddStreamReason, Selector, UnfitSource, Watch};
 
 use crate::common::reassemble;
 use crate::{LONG, end, started, text};
@@ -175,6 +175,8 @@ fn what_is_wrong_with_a_stream_is_told_when_it_is_opened() {
     drop(x);
     end(&handle);
     assert_eq!(refused("y"), AddStreamReason::Ended);
+    let mut watcher = handle.watch(Selector::All, Watch::Whole);
+    assert!(watcher.next().is_none());
 }
 
 /// Its writer is told, and not by a signal.

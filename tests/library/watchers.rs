@@ -6,7 +6,7 @@ use std::sync::{Arc, Mutex};
 use std::time::Duration;
 
 use butler::output::MemoryOutput;
-use butler::proto::logpb::{LogEntry, log_entry};
+use butler::proto::logpb::{LogEntry, LogStreamDescriptor, log_entry};
 use butler::wire::name::Namespace;
 use butler::{Handle, Selector, Watch, WatchEvent, Watcher};
 
@@ -237,6 +237,49 @@ fn a_slow_watcher_holds_up_what_it_watches() {
         bytes(&quick.join().unwrap().entries["quick/1"]).len() as u64,
         expected
     );
+}
+
+/// Of lines that are not whole yet there is no more than may be buffered: some
+/// come in parts.
+#[test]
+fn lines_without_an_end_share_what_there_is() {
+    const MAX: u64 = 4 << 20;
+    let long = builder(&MemoryOutput::default()).max_buffered(MAX);
+    let handle = long.buffer_logs(false).start().unwrap();
+    let parts = Arc::new(Mutex::new(BTreeMap::<String, Vec<usize>>::new()));
+    let noted = parts.clone();
+    let callback = move |descriptor: &LogStreamDescriptor| {
+        let (noted, name) = (noted.clone(), descriptor.name.clone());
+        let note = move |entry: Option<&LogEntry>| {
+            if let Some(entry) = entry {
+                let mut noted = noted.lock().unwrap();
+                let parts = noted.entry(name.clone()).or_default();
+                parts.push(bytes(std::slice::from_ref(entry)).len());
+            }
+        };
+        Some(Box::new(note) as butler::ChunkCallback)
+    };
+    handle
+        .add_stream_registration_callback(Box::new(callback), true)
+        .unwrap();
+    let mut writers: Vec<_> = (0..50)
+        .map(|at| handle.stream(&format!("s/{at}")).open().unwrap())
+        .collect();
+    for written in 1..=4 {
+        for writer in &mut writers {
+            writer.write_all(&[b'x'; 50_000]).unwrap();
+        }
+        until_read(&handle, written * 50 * 50_000);
+    }
+    drop(writers);
+    let report = end(&handle);
+    let peak = report.snapshot.peak_buffered;
+    assert!((1 << 20..MAX + (1 << 20)).contains(&peak), "{peak}");
+    let parts = parts.lock().unwrap();
+    assert_eq!(parts.len(), 50);
+    assert!(parts.values().all(|of| of.iter().sum::<usize>() == 200_000));
+    assert!(parts.values().any(|of| of.len() > 1));
+    assert!(parts.values().any(|of| of.len() == 1));
 }
 
 /// A butler that ends delivers all, whoever watches; and the watcher knows.
