@@ -7,8 +7,8 @@ use std::path::{Path, PathBuf};
 use prost::Message;
 
 use crate::proto::logpb::{
-    self, Binary, ButlerLogBundle, Datagram, LogEntry, LogStreamDescriptor, StreamType, Text,
-    butler_log_bundle, datagram, log_entry,
+    self, ButlerLogBundle, LogEntry, LogStreamDescriptor, StreamType, Text, butler_log_bundle,
+    log_entry,
 };
 use crate::wire::message::{Compression, frames_len, put_frames};
 
@@ -85,17 +85,6 @@ pub fn text(text: &str) -> log_entry::Content {
     });
     log_entry::Content::Text(Text {
         lines: lines.collect(),
-    })
-}
-
-pub fn binary(data: &'static [u8]) -> log_entry::Content {
-    log_entry::Content::Binary(Binary { data: data.into() })
-}
-
-pub fn datagram(data: &'static [u8], partial: Option<(u32, u64, bool)>) -> log_entry::Content {
-    log_entry::Content::Datagram(Datagram {
-        data: data.into(),
-        partial: partial.map(|(index, size, last)| datagram::Partial { index, size, last }),
     })
 }
 

@@ -9,11 +9,13 @@ mod common;
 mod bounds;
 mod following;
 
+use std::collections::BTreeMap;
 use std::fs;
 use std::io::Write;
 use std::path::{Path, PathBuf};
 use std::process::{Output, Stdio};
 
+use butler::read::{Catalog, Event, Reader};
 use common::content::{Sent, every_kind, send_all};
 use common::process::{self, Serve, open};
 
@@ -67,6 +69,34 @@ fn one_stream_is_shown_exactly() {
             assert!(output.status.success(), "{} of {path:?}", sent.name);
             assert_eq!(output.stderr, b"");
             assert!(output.stdout == sent.content(), "{} of {path:?}", sent.name);
+        }
+    }
+}
+
+#[test]
+fn the_library_gives_it_back() {
+    let dir = tempfile::tempdir().unwrap();
+    for Written { path, all } in written(dir.path()) {
+        let mut contents = BTreeMap::<String, Vec<u8>>::new();
+        let mut ended = 0;
+        let each = &mut |catalog: &Catalog, event: Event<'_>| {
+            match event {
+                Event::Entry(id, entry) => {
+                    let name = catalog.get(id).name().to_owned();
+                    entry.write_to(contents.entry(name).or_default())?;
+                }
+                Event::Ended(_) => ended += 1,
+                Event::Finding(finding) => panic!("{finding}"),
+                _ => {}
+            }
+            Ok(())
+        };
+        let mut reader = Reader::new(|_, _| true);
+        reader.open(&path, each).unwrap();
+        reader.read(each).unwrap();
+        assert_eq!((contents.len(), ended), (all.len(), all.len()));
+        for sent in all {
+            assert!(contents[sent.name] == sent.content(), "{}", sent.name);
         }
     }
 }

@@ -6,7 +6,7 @@ mod following;
 mod hostile;
 
 use super::*;
-use crate::proto::logpb::{StreamType, log_entry};
+use crate::proto::logpb::{Binary, Datagram, StreamType, datagram, log_entry};
 use crate::read::testing::*;
 use crate::wire::message::Compression;
 
@@ -57,4 +57,15 @@ fn selecting(paths: &[&Path], stream: &str) -> CatOptions {
         stream: Some(stream.into()),
         ..options(paths)
     }
+}
+
+fn binary(data: &'static [u8]) -> log_entry::Content {
+    log_entry::Content::Binary(Binary { data: data.into() })
+}
+
+fn datagram(data: &'static [u8], partial: Option<(u32, u64, bool)>) -> log_entry::Content {
+    log_entry::Content::Datagram(Datagram {
+        data: data.into(),
+        partial: partial.map(|(index, size, last)| datagram::Partial { index, size, last }),
+    })
 }
