@@ -12,6 +12,13 @@
 //! none is a fault of the caller, by which bytes would vanish from the account:
 //! that is a panic, not silence.
 
+mod clients;
+mod door;
+mod headers;
+mod life;
+mod listeners;
+mod machine;
+mod pace;
 mod registry;
 
 use std::collections::BTreeMap;
@@ -30,11 +37,15 @@ use crate::ledger::{Account, DropReason};
 use crate::limits::IDLE_BUFFERS_MAX;
 use crate::proto::logpb::LogStreamDescriptor;
 use crate::stats::Stats;
-use crate::stream::{Carry, FramingError, Machine, Progress, Stage, WatchEvents};
+use crate::stream::{Carry, FramingError, Parser, Progress, Stage, WatchEvents};
 use crate::stream::{OfStream, StreamKey};
 use crate::time::Moment;
 use crate::wire::descriptor::{StreamProperties, Tags};
 use crate::wire::name::{Namespace, StreamName};
+
+pub use door::{Peer, Users};
+pub use life::{Ending, Life};
+pub use machine::{Command, Machine, MachineConfig, NotAccepted, Stopped, Taken, Visitor};
 
 /// What the core is told before it starts.
 #[derive(Debug, Clone)]
@@ -74,7 +85,7 @@ pub enum OpenError {
 /// An open stream.
 #[derive(Debug)]
 struct Stream {
-    machine: Machine,
+    parser: Parser,
     carry: Carry,
     progress: Progress,
     info: Arc<StreamInfo>,
@@ -82,6 +93,8 @@ struct Stream {
     /// Bytes until the size limit.
     size_left: u64,
     watched: bool,
+    /// Who watches it is behind.
+    held_up: bool,
     /// Neighbours in the queue by age; `None` at its ends.
     older: Option<StreamKey>,
     younger: Option<StreamKey>,
@@ -130,6 +143,8 @@ pub struct Core {
     /// Streams whose end was not delivered, and why.
     ends_lost: BTreeMap<StreamName, DropReason>,
     events: WatchEvents,
+    /// Streams that those who watch them hold up.
+    held_up: usize,
     /// Bytes of memory that watchers hold.
     watchers_hold: usize,
     stats: Stats,
@@ -159,6 +174,7 @@ impl Core {
             losses: BTreeMap::new(),
             ends_lost: BTreeMap::new(),
             events: WatchEvents::default(),
+            held_up: 0,
             watchers_hold: 0,
             stats: Stats::default(),
             flushing: false,
@@ -190,7 +206,7 @@ impl Core {
         let descriptor = properties.descriptor(now.wall, &self.config.global_tags);
         let info = |key| StreamInfo::new(key, name.clone(), properties.stream_type, &descriptor);
         let key = self.streams.insert_with(|key| Stream {
-            machine: Machine::new(properties.stream_type, self.config.text_in_lines),
+            parser: Parser::new(properties.stream_type, self.config.text_in_lines),
             carry: Carry::default(),
             progress: Progress {
                 base: descriptor.timestamp.unwrap_or(now.wall),
@@ -202,6 +218,7 @@ impl Core {
             account: Account::default(),
             size_left: self.config.stream_size_max,
             watched: false,
+            held_up: false,
             older: None,
             younger: None,
             queued_ns: None,
@@ -221,7 +238,7 @@ impl Core {
         let stream = self.streams.get_mut(key).expect(OPEN);
         assert_eq!(stream.account.accepted(), 0, "it was just opened");
         stream.watched = true;
-        stream.machine = Machine::new(stream.info.stream_type, true);
+        stream.parser = Parser::new(stream.info.stream_type, true);
     }
 
     /// The stream's descriptor.
@@ -265,20 +282,20 @@ impl Core {
         let limit = self.config.stream_size_max;
         let age_max_ns = self.config.age_max_ns;
 
-        let result = self.with_stage(now, key, |machine, carry, stage, size_left| {
+        let result = self.with_stage(now, key, |parser, carry, stage, size_left| {
             *size_left -= data.len() as u64;
-            let result = machine.push(stage, carry, data);
+            let result = parser.push(stage, carry, data);
             if !beyond.is_empty() {
                 let first = stage.account.dropped(DropReason::OverLimit) == 0;
                 if first && result.is_ok() {
-                    machine.cut(stage, carry, limit);
+                    parser.cut(stage, carry, limit);
                 }
                 stage.drop(DropReason::OverLimit, beyond.len() as u64);
             } else if let Some(since) = carry.waiting_since()
                 && now.mono_ns.saturating_sub(since) >= age_max_ns
                 && result.is_ok()
             {
-                machine.expire(stage, carry);
+                parser.expire(stage, carry);
             }
             result
         });
@@ -293,10 +310,10 @@ impl Core {
     ///
     /// If the stream is not open.
     pub fn end(&mut self, now: &Moment, key: StreamKey) {
-        self.with_stage(now, key, |machine, carry, stage, _| {
+        self.with_stage(now, key, |parser, carry, stage, _| {
             let omitted = stage.account.dropped(DropReason::OverLimit);
             let total = stage.account.accepted();
-            machine.finish(stage, carry, omitted, total);
+            parser.finish(stage, carry, omitted, total);
             // A stream without entries is not mentioned at all.
             if let Some(last) = stage.progress.next_index.checked_sub(1) {
                 stage
@@ -305,6 +322,7 @@ impl Core {
             }
         });
         self.unqueue(key);
+        self.hold_up(key, false);
         let stream = self.streams.remove(key).expect(OPEN);
         self.idle -= stream.carry.memory();
         if stream.watched {
@@ -584,6 +602,29 @@ impl Core {
         }
     }
 
+    /// Has [`poll_watched`](Self::poll_watched) something?
+    pub fn has_watched(&self) -> bool {
+        !self.events.is_empty()
+    }
+
+    /// Who watches the stream is behind, or (`false`) is not any more.
+    pub(crate) fn hold_up(&mut self, key: StreamKey, holds_up: bool) {
+        if let Some(stream) = self.streams.get_mut(key)
+            && stream.held_up != holds_up
+        {
+            stream.held_up = holds_up;
+            match holds_up {
+                true => self.held_up += 1,
+                false => self.held_up -= 1,
+            }
+        }
+    }
+
+    /// Is who watches the stream behind, so that it is not to be read?
+    pub(crate) fn is_held_up(&self, key: StreamKey) -> bool {
+        self.held_up > 0 && self.streams.get(key).is_some_and(|stream| stream.held_up)
+    }
+
     /// How many streams are open.
     pub fn open_streams(&self) -> usize {
         self.streams.len()
@@ -654,18 +695,18 @@ impl Core {
 
     /// Puts out what the stream carries.
     fn expire(&mut self, now: &Moment, key: StreamKey) {
-        self.with_stage(now, key, |machine, carry, stage, _| {
-            machine.expire(stage, carry);
+        self.with_stage(now, key, |parser, carry, stage, _| {
+            parser.expire(stage, carry);
         });
     }
 
-    /// Runs the stream's machine, and keeps the memory count and the queue by
+    /// Runs the stream's parser, and keeps the memory count and the queue by
     /// age in step with its carry.
     fn with_stage<R>(
         &mut self,
         now: &Moment,
         key: StreamKey,
-        run: impl FnOnce(&mut Machine, &mut Carry, &mut Stage<'_>, &mut u64) -> R,
+        run: impl FnOnce(&mut Parser, &mut Carry, &mut Stage<'_>, &mut u64) -> R,
     ) -> R {
         let stream = self.streams.get_mut(key).expect(OPEN);
         match stream.queued_ns {
@@ -682,7 +723,7 @@ impl Core {
             now,
         };
         let result = run(
-            &mut stream.machine,
+            &mut stream.parser,
             &mut stream.carry,
             &mut stage,
             &mut stream.size_left,

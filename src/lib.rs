@@ -105,11 +105,11 @@ pub use butler::{
     RegistrationCallback, Report, Snapshot, start, start_with,
 };
 pub use config::{Config, ConfigError};
+pub use core::Users;
 pub use delivery::gather::Gather;
 pub use delivery::message::{BundleLimits, Identity, Message, MessageStream, StreamInfo, Ticket};
 pub use delivery::outcome::Outcome;
 pub use delivery::window::Capacity;
-pub use edge::door::Users;
 pub use edge::listener::StreamServer;
 pub use edge::runtime::{IoMode, UnknownIoMode};
 pub use edge::source::UnfitSource;

@@ -37,11 +37,16 @@ pub const HEADER_JSON_MAX: usize = 1024 * 1024;
 /// What all unfinished headers together may hold. A header of a real client
 /// is a few hundred bytes and comes at once; this keeps clients that stall in
 /// theirs, many in small ones or a few in large ones, from eating the memory
-/// of everyone else.
+/// of everyone else. Who finds no room waits, unread.
 pub const HEADERS_BUFFERED_MAX: usize = 8 * 1024 * 1024;
-/// So many bytes are progress: who has made none for the longest time is
-/// refused when unfinished headers hold too much.
-pub const HEADER_PROGRESS: usize = 4096;
+/// The part of it that is kept for one client at a time: for the largest header,
+/// also while it moves to a larger piece of memory.
+pub const HEADER_FAVOUR: usize = 2 * HEADER_JSON_MAX + 2 * READ_BUFFER_SIZE;
+/// Who holds some of it and has not written for so long is refused while others
+/// wait for room: longer than a client that writes is kept from running.
+pub const HEADER_STALL: Duration = Duration::from_secs(1);
+/// How long is looked once more then whether it has written meanwhile.
+pub const HEADER_STALL_LOOK: Duration = Duration::from_millis(100);
 /// How long a client may take over its header.
 pub const HEADER_TIMEOUT: Duration = Duration::from_secs(30);
 /// The last part of that time: it does not begin before we have run, so that

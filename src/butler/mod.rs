@@ -17,19 +17,18 @@ use std::sync::Arc;
 use std::time::{Duration, SystemTime};
 
 use tokio::task::spawn_local;
-use tokio::time::Instant;
 
 use crate::config::{Config, ConfigError};
-use crate::core::{ClientKey, Core, CoreConfig, OpenError};
+use crate::core::{Core, CoreConfig, MachineConfig, OpenError};
 use crate::delivery::message::Identity;
 use crate::delivery::window::Capacity;
 use crate::edge::clock;
-use crate::edge::driver::Edge;
+use crate::edge::driver::{Driver, Onlooker};
 use crate::edge::listener::StreamServer;
 use crate::edge::runtime::{self, IoMode, Kind, StartError};
 use crate::edge::source::{self, UnfitSource};
+use crate::edge::system::System;
 use crate::edge::tee::{Screen, Tee};
-use crate::limits::{DEADLINE_MARGIN, HEADER_GRACE, LAST_OFFER_STEP};
 #[cfg(feature = "logdog")]
 use crate::output::Output;
 #[cfg(feature = "logdog")]
@@ -141,12 +140,24 @@ pub fn start_with<F: Future>(mode: IoMode, future: F) -> Result<F::Output, Error
     })
 }
 
-/// The edge of a butler on this thread.
-fn edge() -> Result<Edge, Error> {
-    Edge::new().map_err(|error| match runtime::kind() {
+/// What drives a butler on this thread.
+fn driver(
+    config: &Config,
+    secret: Secret,
+    capacity: Capacity,
+    deadline: Option<SystemTime>,
+) -> Result<Driver<System>, Error> {
+    let system = runtime::system().map_err(|error| match runtime::kind() {
         Kind::Uring => Error::IoUring(error),
         Kind::Epoll => Error::Epoll(error),
-    })
+    })?;
+    let config = MachineConfig {
+        core: core(config, secret),
+        capacity,
+        flush_timeout: config.flush_timeout,
+        deadline: deadline.map(Into::into),
+    };
+    Ok(Driver::new(system, config))
 }
 
 /// Takes streams and delivers them to its output.
@@ -159,39 +170,19 @@ pub struct Butler {
     shared: Rc<Shared>,
 }
 
-/// Ends some connections; returns those that can end at once.
-type EndSome = fn(&mut Edge) -> io::Result<Vec<ClientKey>>;
-
-#[derive(Debug)]
+#[derive(Debug, Default)]
 struct Shared {
-    /// Streams that were still open when their time was over.
-    cut: std::cell::RefCell<Vec<StreamName>>,
     activated: std::cell::Cell<bool>,
-    flush_timeout: Duration,
-    /// When this process is killed.
-    deadline: Option<SystemTime>,
+    /// Somebody waits for the end.
+    awaited: std::cell::Cell<bool>,
 }
 
-impl Shared {
-    /// As long as `time` from now on, or less: the process must not be killed
-    /// before it has told what was lost.
-    fn before_deadline(&self, time: Duration) -> Duration {
-        let Some(deadline) = self.deadline else {
-            return time;
-        };
-        let left = deadline
-            .duration_since(SystemTime::now())
-            .unwrap_or_default();
-        time.min(left.saturating_sub(DEADLINE_MARGIN))
-    }
-}
-
-fn core(config: &Config, secret: Secret, capacity: Capacity) -> Core {
+fn core(config: &Config, secret: Secret) -> CoreConfig {
     let age = match config.buffer_logs {
         true => config.max_buffer_age,
         false => Duration::ZERO,
     };
-    let mut core = Core::new(CoreConfig {
+    CoreConfig {
         bundle_limits: config.output.bundle_limits(),
         text_in_lines: config.output.wants_lines(),
         identity: Identity {
@@ -203,9 +194,7 @@ fn core(config: &Config, secret: Secret, capacity: Capacity) -> Core {
         age_max_ns: u64::try_from(age.as_nanos()).unwrap_or(u64::MAX),
         buffered_max: config.max_buffered,
         stream_size_max: config.max_stream_size,
-    });
-    core.set_capacity(capacity);
-    core
+    }
 }
 
 impl Butler {
@@ -222,18 +211,15 @@ impl Butler {
     /// Outside of [`start`] and [`start_with`].
     pub fn new(config: Config) -> Result<Self, Error> {
         config.validate().map_err(Error::Config)?;
-        let edge = edge()?;
+        let driver = driver(&config, Secret::default(), Capacity::ONE, None)?;
         let sink = AnySink::open(&config.output).map_err(Error::Output)?;
-        let engine = Engine::new(
-            core(&config, Secret::default(), Capacity::ONE),
-            edge,
-            sink.health().clone(),
-        );
+        let engine = Engine::new(driver, sink.health().clone());
         if sink.wants_registrations() {
             engine.registrations.want();
+            engine.ask_about_streams();
         }
         spawn_local(Rc::clone(&engine).run_output(sink));
-        Ok(Self::begin(engine, &config, None))
+        Ok(Self::begin(engine))
     }
 
     /// The same for any output: one that must register a prefix does that
@@ -251,7 +237,6 @@ impl Butler {
         #[cfg(feature = "logdog")]
         if let Output::Logdog(settings) = &config.output {
             config.validate().map_err(Error::Config)?;
-            let edge = edge()?;
             let logdog::Session {
                 sink,
                 secret,
@@ -259,27 +244,20 @@ impl Butler {
             } = logdog::connect(settings, &config.project, &config.prefix)
                 .await
                 .map_err(Error::Registration)?;
-            let engine = Engine::new(
-                core(&config, secret, LogdogSink::capacity(config.max_buffered)),
-                edge,
-                sink.health().clone(),
-            );
+            let capacity = LogdogSink::capacity(config.max_buffered);
+            let driver = driver(&config, secret, capacity, deadline)?;
+            let engine = Engine::new(driver, sink.health().clone());
             spawn_local(Rc::clone(&engine).run_publishing(sink));
-            return Ok(Self::begin(engine, &config, deadline));
+            return Ok(Self::begin(engine));
         }
         Self::new(config)
     }
 
-    fn begin(engine: Rc<Engine>, config: &Config, deadline: Option<SystemTime>) -> Self {
-        spawn_local(Rc::clone(&engine).run_edge());
+    fn begin(engine: Rc<Engine>) -> Self {
+        spawn_local(Rc::clone(&engine).run_driver());
         Self {
             engine,
-            shared: Rc::new(Shared {
-                cut: std::cell::RefCell::default(),
-                activated: std::cell::Cell::new(false),
-                flush_timeout: config.flush_timeout,
-                deadline,
-            }),
+            shared: Rc::default(),
         }
     }
 
@@ -324,7 +302,7 @@ impl Butler {
     /// A place where streams are shown.
     pub(crate) fn screen(&self) -> Rc<Screen> {
         let engine = Rc::clone(&self.engine);
-        Screen::new(move || engine.wake_edge.notify_one())
+        Screen::new(move || engine.wake_driver.notify_one())
     }
 
     /// Takes a stream, and shows it too if there is a `tee`.
@@ -347,9 +325,8 @@ impl Butler {
                 Err(AddStreamError { fd, reason })
             }
             Ok(stream) => {
-                if let Err(error) = self.engine.add_stream(fd, by, stream, tee) {
-                    self.fail(error);
-                }
+                let onlooker = tee.map(|tee| Rc::new(tee) as Rc<dyn Onlooker>);
+                self.engine.attach(stream, (fd, by), onlooker);
                 Ok(())
             }
         }
@@ -357,28 +334,27 @@ impl Butler {
 
     /// Takes the streams of everybody who connects to `server`.
     pub fn add_stream_server(&self, server: StreamServer) {
-        let now_ns = clock::mono_ns();
-        let added = self.engine.edge.borrow_mut().add_server(now_ns, server);
-        if let Err(error) = added {
-            self.fail(error);
-        }
-        self.engine.wake_edge.notify_one();
-    }
-
-    fn fail(&self, error: io::Error) {
-        *self.engine.failure.borrow_mut() = Some(Arc::new(error));
-        self.engine.changed.notify_waiters();
+        self.engine.listen(server);
     }
 
     /// From now on [`wait`](Self::wait) ends when no stream is open.
     pub fn activate(&self) {
         self.shared.activated.set(true);
-        self.engine.changed.notify_waiters();
+        self.end_when_idle();
+    }
+
+    /// It ends by itself only once somebody waits for that, and has said that no
+    /// more streams come.
+    fn end_when_idle(&self) {
+        if self.shared.activated.get() && self.shared.awaited.get() {
+            self.engine
+                .tell(|machine, now| machine.wait_for_the_end(now));
+        }
     }
 
     /// All stream names ever registered, sorted.
     pub fn streams(&self) -> Vec<StreamName> {
-        self.engine.core.borrow().names()
+        self.engine.core(Core::names)
     }
 
     /// `callback` is asked about each new stream. The first callback that
@@ -400,6 +376,7 @@ impl Butler {
     /// A stream that nobody watches pays nothing for this.
     pub fn add_stream_registration_callback(&self, callback: RegistrationCallback, wrap: bool) {
         self.engine.hooks.add(callback, wrap);
+        self.engine.ask_about_streams();
     }
 
     /// Puts all that is seen of the streams that are selected, from now on
@@ -408,13 +385,14 @@ impl Butler {
         let (queue, receiver) = queue(self.engine.hooks.budget());
         if !self.is_over() {
             self.engine.hooks.add_queue(selects, queue);
+            self.engine.ask_about_streams();
         }
         receiver
     }
 
     /// No stream is taken any more.
     pub(crate) fn is_over(&self) -> bool {
-        self.engine.finished.get()
+        self.engine.life().is_flushing()
     }
 
     /// From now on refuses new streams in the namespace, and waits until
@@ -427,14 +405,12 @@ impl Butler {
     ) -> Vec<StreamName> {
         self.close_namespace(namespace);
         let open = || {
-            let core = self.engine.core.borrow();
-            let mut names: Vec<_> = core
-                .open_in(namespace)
-                .into_iter()
-                .filter_map(|key| core.name(key).cloned())
-                .collect();
-            names.sort_unstable();
-            names
+            self.engine.core(|core| {
+                let keys = core.open_in(namespace).into_iter();
+                let mut names: Vec<_> = keys.filter_map(|key| core.name(key).cloned()).collect();
+                names.sort_unstable();
+                names
+            })
         };
         let drained = self.engine.until(|_| open().is_empty());
         // That it timed out shows in what is open.
@@ -444,7 +420,8 @@ impl Butler {
 
     /// From now on refuses new streams in the namespace.
     pub(crate) fn close_namespace(&self, namespace: &Namespace) {
-        self.engine.core.borrow_mut().drain(namespace.clone());
+        self.engine
+            .tell(|machine, _| machine.core_mut().drain(namespace.clone()));
     }
 
     /// Begins to end: whoever waits to be accepted is still taken, nobody
@@ -453,111 +430,28 @@ impl Butler {
     /// taken by the flush timeout after that is lost, whether it was read or
     /// could not be read for want of room.
     pub fn shutdown(&self, grace: Duration) {
-        self.activate();
-        self.stop_accepting();
-        let butler = self.clone();
-        spawn_local(async move {
-            let begun = Instant::now();
-            let shared = &butler.shared;
-            let time = shared.before_deadline(grace + shared.flush_timeout);
-            let waits = [
-                (grace.min(HEADER_GRACE), Self::end_headers as fn(&Self)),
-                (grace, Self::end_streams),
-            ];
-            for (wait, end_some) in waits {
-                let ended = butler.engine.until(|engine| engine.finished.get());
-                if tokio::time::timeout_at(begun + wait, ended).await.is_err() {
-                    end_some(&butler);
-                }
-            }
-            // While memory is full of what the output does not take, streams
-            // can't be read to their end, and `wait` waits for that.
-            let delivered = butler.engine.until(|engine| engine.output_done.get());
-            if tokio::time::timeout_at(begun + time, delivered)
-                .await
-                .is_err()
-            {
-                butler.give_up_on_output(time);
-            }
-        });
-    }
-
-    fn stop_accepting(&self) {
-        let stopped = self
-            .engine
-            .edge
-            .borrow_mut()
-            .stop_accepting(clock::mono_ns());
-        if let Err(error) = stopped {
-            self.fail(error);
-        }
-        self.engine.wake_edge.notify_one();
-        self.engine.changed.notify_waiters();
-    }
-
-    fn end_headers(&self) {
-        self.end_connections(Edge::end_headers);
-    }
-
-    /// Ends the streams that are still open, and notes which of them are cut.
-    fn end_streams(&self) {
-        let streams = self.engine.edge.borrow().still_written();
-        let core = self.engine.core.borrow();
-        let names = streams
-            .into_iter()
-            .filter_map(|key| core.name(key).cloned());
-        *self.shared.cut.borrow_mut() = names.collect();
-        drop(core);
-        self.end_all();
-    }
-
-    /// All streams are read to their end, whoever watches them.
-    fn end_all(&self) {
-        self.engine.hooks.budget().end();
-        self.end_connections(Edge::end_all);
-    }
-
-    fn end_connections(&self, end_some: EndSome) {
-        let ends = end_some(&mut self.engine.edge.borrow_mut());
-        match ends {
-            Ok(ends) => {
-                for key in ends {
-                    self.engine.end(&clock::now(), key, None);
-                }
-            }
-            Err(error) => self.fail(error),
-        }
-        self.engine.wake_edge.notify_one();
+        self.shared.activated.set(true);
+        self.engine
+            .tell(|machine, now| machine.shut_down(now, grace));
     }
 
     /// What is buffered leaves now, however young it is, and from now on all
     /// leaves as it is read: whoever ends us may soon do it by force.
     pub fn stop_buffering(&self) {
-        self.engine.core.borrow_mut().stop_buffering(&clock::now());
-        self.engine.dispatch();
-        self.engine.wake_output.notify_one();
-        self.engine.wake_edge.notify_one();
+        self.engine.tell(|machine, now| machine.stop_buffering(now));
     }
 
     /// Ends now: what has been written is read, and what the output takes of
     /// it without being waited for is delivered. The rest is lost, and
     /// reported by [`wait`](Self::wait).
     pub fn abort(&self) {
-        self.stop_buffering();
-        self.engine.abort();
-    }
-
-    fn give_up_on_output(&self, time: Duration) {
-        if self.engine.aborted().is_none() {
-            log::error!("the output did not take everything within {time:?}");
-            self.abort();
-        }
+        self.engine.tell(|machine, now| machine.abort(now));
     }
 
     /// What it has done so far.
     pub fn snapshot(&self) -> Snapshot {
         self.engine.count_outside();
-        Snapshot::new(&self.engine.core.borrow())
+        self.engine.core(Snapshot::new)
     }
 
     /// The same as one JSON object, as the command writes it.
@@ -574,76 +468,19 @@ impl Butler {
     /// If the butler itself failed. What was lost is no error, but in the
     /// report.
     pub async fn wait(&self) -> Result<Report, Error> {
+        self.shared.awaited.set(true);
+        self.end_when_idle();
         let engine = &self.engine;
-        let failed = |engine: &Engine| engine.failure.borrow().is_some();
-        let over = |engine: &Engine| engine.aborted().is_some() || failed(engine);
-        engine
-            .until(|engine| {
-                let idle = engine.edge.borrow().connections() == 0;
-                over(engine) || (self.shared.activated.get() && idle)
-            })
-            .await;
-        let closed = |engine: &Engine| {
-            let edge = engine.edge.borrow();
-            edge.connections() == 0 && edge.listeners() == 0
-        };
-        if !over(engine) {
-            self.stop_accepting();
-            engine.until(|engine| over(engine) || closed(engine)).await;
-        }
-        if let Some(aborted) = engine.aborted()
-            && !failed(engine)
-        {
-            self.stop_accepting();
-            self.end_all();
-            let read = engine.until(|engine| closed(engine) || failed(engine));
-            // Those that can't be read to their end show below.
-            let _ = tokio::time::timeout_at(aborted + LAST_OFFER_STEP, read).await;
-        }
-        if over(engine) {
-            self.abandon_streams();
-        }
-        engine.core.borrow_mut().flush();
-        engine.finished.set(true);
-        engine.wake_output.notify_one();
-        engine.changed.notify_waiters();
-
-        let done = |engine: &Engine| engine.output_done.get();
-        let flushed = engine.until(done);
-        let flush_time = self.shared.before_deadline(self.shared.flush_timeout);
-        if tokio::time::timeout(flush_time, flushed).await.is_err() {
-            self.give_up_on_output(flush_time);
-            engine.until(done).await;
-        }
+        engine.until(|engine| engine.life().is_over()).await;
         engine.hooks.forget();
-        match engine.failure.borrow().clone() {
-            Some(error) => Err(Error::Reading(error)),
-            None => {
-                engine.count_outside();
-                let mut report = Report::new(&engine.core.borrow());
-                report.cut = self.shared.cut.borrow().clone();
-                Ok(report)
-            }
+        if let Some(failure) = engine.failure() {
+            return Err(Error::Reading(failure));
         }
-    }
-
-    /// What was read of streams that are still open is accounted for, what
-    /// was not is left unread.
-    fn abandon_streams(&self) {
-        self.engine.abandoned.set(true);
-        self.engine.wake_edge.notify_one();
-        let now = clock::now();
-        let abandoned = self.engine.edge.borrow_mut().abandon();
-        match abandoned {
-            Ok(streams) => {
-                let mut core = self.engine.core.borrow_mut();
-                for stream in streams {
-                    core.end(&now, stream);
-                }
-            }
-            Err(error) => self.fail(error),
-        }
-        self.engine.dispatch();
-        self.engine.wake_edge.notify_one();
+        engine.count_outside();
+        Ok(engine.machine(|machine| {
+            let mut report = Report::new(machine.core());
+            report.cut = machine.cut().to_vec();
+            report
+        }))
     }
 }

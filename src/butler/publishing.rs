@@ -6,9 +6,9 @@ use std::rc::Rc;
 use tokio::task::{Id, JoinSet};
 
 use super::engine::Engine;
+use crate::core::Core;
 use crate::delivery::message::Ticket;
 use crate::delivery::outcome::Outcome;
-use crate::edge::clock;
 use crate::ledger::DropReason;
 use crate::output::logdog::{LogdogSink, Publish};
 
@@ -56,9 +56,9 @@ impl Engine {
         loop {
             if self.has_given_up() {
                 flights.abandon();
-                self.core.borrow_mut().give_up(&clock::now());
+                self.tell(|machine, now| machine.core_mut().give_up(now));
             }
-            let message = self.core.borrow_mut().poll_message(&clock::now());
+            let message = self.poll_message();
             match message {
                 // The next round loses it too.
                 Some(_) if self.has_given_up() => {}
@@ -67,21 +67,20 @@ impl Engine {
                     let publish = sink.encode(&message);
                     drop(message);
                     let memory = LogdogSink::memory(&publish);
-                    self.core.borrow_mut().encoded(ticket, memory);
-                    self.read_again(clock::mono_ns());
+                    self.tell(|machine, _| machine.core_mut().encoded(ticket, memory));
                     flights.begin(&sink, ticket, publish);
                     // Compressing takes a while: streams are read in between.
                     tokio::task::yield_now().await;
                 }
                 None => {
                     // An abort has ended all streams by then.
-                    let nothing_left = self.core.borrow().is_settled();
-                    if self.finished.get() && nothing_left {
+                    let is_settled = self.core(Core::is_settled);
+                    if self.life().is_flushing() && is_settled {
                         break;
                     }
                     tokio::select! {
                         Some(mut outcome) = flights.next(), if !flights.is_empty() => {
-                            self.output_took(&mut outcome);
+                            self.settle(&mut outcome);
                         }
                         () = self.wake_output.notified() => {}
                         () = self.give_up_waiting(), if !flights.is_empty() => {}

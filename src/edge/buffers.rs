@@ -19,7 +19,7 @@ pub(super) const GROUP: u16 = 0;
 /// A buffer that the kernel has filled and handed to us. It can't be copied,
 /// so it is given back once.
 #[derive(Debug)]
-pub(crate) struct Filled {
+pub struct Filled {
     buffer: u16,
     len: u32,
 }

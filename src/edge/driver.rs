@@ -1,674 +1,456 @@
-//! The connections of a butler: from the header to the last read.
-//!
-//! The edge owns the descriptors and the [`Io`]. It decides nothing about
-//! content: a [`Step`] says what came, and the engine tells the core.
+//! The loop between the kernel and the machine: completions become what the
+//! machine is told, and its commands become operations. Nothing is decided here.
 
 use std::collections::VecDeque;
 use std::fmt;
 use std::io;
-use std::os::fd::{AsFd, OwnedFd};
+use std::rc::Rc;
 
-use rustix::event::{PollFd, PollFlags, Timespec, poll};
-use rustix::fs::FileType;
 use rustix::io::Errno;
-use rustix::net::Shutdown;
 
-use super::headers::Headers;
-use super::listener::StreamServer;
-use super::reception::{Admitted, Now, Reception};
-use super::rights::{self, Elsewhere, Rights};
-use super::runtime;
-use super::source;
-pub(crate) use super::system::Filled;
-pub(crate) use super::system::ReadBy;
-use super::system::{Completion, Io, Token};
-use super::tee::Tee;
-use crate::arena::Arena;
-use crate::core::{ClientKey, OfClient};
-use crate::limits::ROUND_MAX;
+use super::io::{Completion, Ending, Io, ReadBy, Token};
+use crate::core::{
+    ClientKey, Command, ListenerKey, Machine, MachineConfig, NotAccepted, Stopped, Taken, Users,
+};
 use crate::stream::StreamKey;
-use crate::wire::descriptor::StreamProperties;
-use crate::wire::header::{HeaderError, HeaderReader};
+use crate::time::Moment;
 
-/// Clients of unfinished headers that are looked at, at a time, to find one who
-/// stalls.
-const STALLED_LOOKS: usize = 16;
-/// Reads of connections that have data, at a time.
-const READY_BATCH: usize = 4;
+/// Descriptors that are kept back from accepting: an output that is not
+/// connected yet, or not any more, must be able to.
+const SPARE_DESCRIPTORS: usize = 8;
 
-/// What the stream of a connection is.
+/// Who looks at what a stream carries while it is read.
+pub trait Onlooker: fmt::Debug {
+    /// Shows what was read.
+    fn push(&self, data: &[u8]);
+    /// The stream is not read while this is so.
+    fn is_full(&self) -> bool;
+    /// Nothing more comes.
+    fn close(&self);
+}
+
+/// What the machine has in hand of a client.
 #[derive(Debug)]
-pub(crate) enum Phase {
-    /// The client has not said yet.
-    Header(HeaderReader),
-    /// The core's stream of that key.
-    Stream(StreamKey),
-    /// Its stream has ended without its client, or it was turned away: nothing
-    /// is taken of it any more.
-    Abandoned,
-}
-
-/// How a connection ends that its client does not end.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-enum Ends {
-    /// Nobody has told it to. A socket that was told to is shut down instead,
-    /// and comes to its end.
-    ByClient,
-    /// When so many bytes have been read.
-    After(u64),
-    /// At once: what its read still brings was never accepted.
-    Now,
-}
-
-/// How a connection's reads stand. There is at most one.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-enum Reads {
-    /// None is under way; somebody is about to ask for one.
-    Idle,
-    /// The kernel has one.
-    Armed,
-    /// One is wanted when there is room again.
-    Waiting,
-}
-
-#[derive(Debug)]
-pub(crate) struct Connection {
-    fd: OwnedFd,
+pub struct Connection<D> {
+    fd: D,
     by: ReadBy,
-    pub phase: Phase,
-    reads: Reads,
-    /// All has been read, up to its end.
-    at_end: bool,
-    pub tee: Option<Tee>,
-    ends: Ends,
+    onlooker: Option<Rc<dyn Onlooker>>,
 }
 
-/// What is left of a connection that is over.
+/// What was read and is not handed on yet.
 #[derive(Debug)]
-pub(crate) struct Over {
-    pub phase: Phase,
-    pub tee: Option<Tee>,
+struct Kept<F> {
+    client: ClientKey,
+    filled: F,
+    /// Bytes of it that were.
+    used: usize,
+    more: bool,
 }
 
-impl Connection {
-    /// We have ended it, not the client.
-    pub fn given_up(&self) -> bool {
-        self.ends == Ends::Now
-    }
-
-    /// Nothing more is to be read of it.
-    fn must_end(&self) -> bool {
-        matches!(self.ends, Ends::After(0) | Ends::Now)
-    }
-}
-
-/// What a header came to: the stream's properties and the bytes used.
-type HeaderResult = Result<Option<(StreamProperties, usize)>, HeaderError>;
-
-/// What has come.
-pub(crate) enum Step {
-    /// Data on a connection; give the buffer back with
-    /// [`Edge::recycle`].
-    Data(ClientKey, Filled, NextRead),
-    /// A connection has ended, or its read failed.
-    End(ClientKey, Option<io::Error>),
-}
-
-/// What is known of a connection's next read.
+/// What others than the machine are to be told.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub(crate) enum NextRead {
-    /// More is there already.
-    Ready,
-    /// Nothing is known.
-    Unknown,
+pub enum Tell {
+    /// That stream was opened: whoever wants to is asked about it, before its
+    /// first data is taken.
+    Opened(StreamKey),
+    /// Entries of watched streams are there, or their ends.
+    Watched,
 }
 
 /// See the module.
-pub(crate) struct Edge {
-    io: Io,
-    connections: Arena<Connection, OfClient>,
-    reception: Reception,
-    /// Read, but there is no room for it now.
-    parked: VecDeque<(ClientKey, Filled, NextRead)>,
-    /// Connections whose next read waits for room.
-    waiting: VecDeque<ClientKey>,
-    /// Connections that have data, in the order of their turns.
-    ready: VecDeque<ClientKey>,
-    /// What may still be handled in this round.
-    round_left: usize,
-    /// Connections that can't be read.
-    failed: VecDeque<(ClientKey, io::Error)>,
-    /// Connections without a complete header.
-    headers: Headers,
-    /// Connections end after what is there, also those that come yet.
-    ending: bool,
-    elsewhere: Elsewhere,
+pub struct Driver<I: Io> {
+    io: I,
+    machine: Machine<Connection<I::Fd>, I::Server>,
+    /// Read, but there is no room for it now. There are only so many buffers, so
+    /// that is bounded.
+    parked: VecDeque<Kept<I::Filled>>,
+    /// What follows the header of a stream that was just opened.
+    opened: Option<Kept<I::Filled>>,
+    /// Somebody is to be asked about new streams.
+    asks: bool,
+    /// Those that somebody looks at, who took no more.
+    held_back: Vec<ClientKey>,
+    /// Keep the places of [`SPARE_DESCRIPTORS`] while we accept.
+    spare: Vec<I::Fd>,
 }
 
-impl fmt::Debug for Edge {
+impl<I: Io> fmt::Debug for Driver<I> {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.debug_struct("Edge")
-            .field("connections", &self.connections.len())
-            .field("listeners", &self.listeners())
+        f.debug_struct("Driver")
+            .field("clients", &self.machine.clients())
+            .field("life", self.machine.life())
             .finish_non_exhaustive()
     }
 }
 
-impl Edge {
-    pub fn new() -> io::Result<Self> {
-        Ok(Self {
-            io: runtime::io()?,
-            connections: Arena::default(),
-            reception: Reception::default(),
+impl<I: Io> Driver<I> {
+    /// Without any client.
+    pub fn new(io: I, config: MachineConfig) -> Self {
+        Self {
+            io,
+            machine: Machine::new(config),
             parked: VecDeque::new(),
-            waiting: VecDeque::new(),
-            ready: VecDeque::new(),
-            round_left: ROUND_MAX,
-            failed: VecDeque::new(),
-            elsewhere: Elsewhere::default(),
-            headers: Headers::default(),
-            ending: false,
-        })
-    }
-
-    /// A descriptor that becomes readable when there is something to do.
-    pub fn wait_fd(&self) -> io::Result<OwnedFd> {
-        self.io.wait_fd().try_clone_to_owned()
-    }
-
-    /// Makes that descriptor readable.
-    pub fn signal(&self) -> io::Result<()> {
-        self.io.signal()
-    }
-
-    /// Is there something to do at once?
-    pub fn has_work(&mut self, may_read: bool) -> bool {
-        may_read && !self.ready.is_empty() || !self.failed.is_empty() || self.io.has_work()
-    }
-
-    pub fn connections(&self) -> usize {
-        self.connections.len()
-    }
-
-    pub fn listeners(&self) -> usize {
-        self.reception.listeners()
-    }
-
-    /// Connections of users who may not open streams.
-    pub fn peers_refused(&self) -> u64 {
-        self.reception.refused()
-    }
-
-    pub fn connection(&mut self, key: ClientKey) -> Option<&mut Connection> {
-        self.connections.get_mut(key)
-    }
-
-    pub fn bytes(&self, filled: &Filled) -> &[u8] {
-        self.io.bytes(filled)
-    }
-
-    pub fn recycle(&mut self, filled: Filled) {
-        self.io.recycle(filled);
-    }
-
-    /// Takes a stream server.
-    pub fn add_server(&mut self, now_ns: u64, server: StreamServer) -> io::Result<()> {
-        let (reception, mut now) = self.reception(now_ns);
-        reception.add(&mut now, server)
-    }
-
-    fn reception(&mut self, now_ns: u64) -> (&mut Reception, Now<'_>) {
-        let now = Now {
-            io: &mut self.io,
-            ns: now_ns,
-            connections: self.connections.len(),
-            elsewhere: &mut self.elsewhere,
-        };
-        (&mut self.reception, now)
-    }
-
-    /// Takes a descriptor as a stream of its own, to be read as
-    /// [`source::of`] says.
-    pub fn add_stream(
-        &mut self,
-        fd: OwnedFd,
-        by: ReadBy,
-        stream: StreamKey,
-        tee: Option<Tee>,
-    ) -> ClientKey {
-        self.insert(fd, by, Phase::Stream(stream), tee)
-    }
-
-    fn insert(&mut self, fd: OwnedFd, by: ReadBy, phase: Phase, tee: Option<Tee>) -> ClientKey {
-        self.connections.insert(Connection {
-            fd,
-            by,
-            phase,
-            reads: Reads::Idle,
-            at_end: false,
-            tee,
-            ends: Ends::ByClient,
-        })
-    }
-
-    /// Submits and lets the kernel work.
-    pub fn enter(&mut self, may_read: bool) -> io::Result<()> {
-        self.round_left = ROUND_MAX;
-        if may_read {
-            self.read_ready()?;
+            opened: None,
+            asks: false,
+            held_back: Vec::new(),
+            spare: Vec::new(),
         }
+    }
+
+    /// What the kernel is asked through.
+    pub fn io(&mut self) -> &mut I {
+        &mut self.io
+    }
+
+    /// What decides.
+    pub fn machine(&self) -> &Machine<Connection<I::Fd>, I::Server> {
+        &self.machine
+    }
+
+    /// What decides, to be told something. What it wants done then is done in the
+    /// next round.
+    pub fn machine_mut(&mut self) -> &mut Machine<Connection<I::Fd>, I::Server> {
+        &mut self.machine
+    }
+
+    /// From now on [`Tell::Opened`] comes.
+    pub fn ask_about_streams(&mut self) {
+        self.asks = true;
+    }
+
+    /// Takes a descriptor as a stream that was opened, and shows what is read.
+    pub fn attach(
+        &mut self,
+        now: &Moment,
+        stream: StreamKey,
+        (fd, by): (I::Fd, ReadBy),
+        onlooker: Option<Rc<dyn Onlooker>>,
+    ) {
+        let connection = Connection { fd, by, onlooker };
+        self.machine.attach(now, stream, connection);
+    }
+
+    /// Takes the streams of everybody who connects to `server` and may.
+    pub fn listen(&mut self, now: &Moment, users: Users, server: I::Server) {
+        self.machine.listen(now, users, server);
+    }
+
+    /// Begins a round: everything that has come until now is handled in it.
+    ///
+    /// # Errors
+    ///
+    /// If the kernel does not work any more, as all of these.
+    pub fn begin_round(&mut self, now: &Moment) -> io::Result<()> {
+        self.machine.begin_round(now);
+        self.look_on();
+        self.obey(now)?;
         self.io.enter()
     }
 
-    /// What has come next in this round. While `may_read` is false data stays
-    /// where it is; there are only so many buffers, so that is bounded.
-    pub fn step(&mut self, now_ns: u64, may_read: bool) -> io::Result<Option<Step>> {
-        if may_read && let Some((key, filled, next)) = self.parked.pop_front() {
-            return Ok(Some(Step::Data(key, filled, next)));
-        }
-        loop {
-            if let Some((key, error)) = self.failed.pop_front() {
-                return Ok(Some(Step::End(key, Some(error))));
+    /// Who looks at a stream may take more by now.
+    fn look_on(&mut self) {
+        for client in std::mem::take(&mut self.held_back) {
+            let connection = self.machine.client(client);
+            let onlooker = connection.and_then(|it| it.onlooker.as_ref());
+            match onlooker {
+                Some(onlooker) if onlooker.is_full() => self.held_back.push(client),
+                _ => self.machine.hold_back(client, false),
             }
-            if self.round_left == 0 {
+        }
+    }
+
+    /// Goes on with the round until others are to be told something, or (`None`)
+    /// to its end.
+    pub fn step(&mut self, now: &Moment) -> io::Result<Option<Tell>> {
+        loop {
+            if let Some(kept) = self.opened.take() {
+                self.hand_on(now, kept);
+                self.obey(now)?;
+            }
+            if self.machine.core().has_watched() {
+                return Ok(Some(Tell::Watched));
+            }
+            if let Some(stream) = self.take_parked(now)? {
+                return Ok(Some(Tell::Opened(stream)));
+            }
+            if !self.machine.takes_one_more() {
                 return Ok(None);
             }
-            self.round_left -= 1;
             let Some(completion) = self.next_completion() else {
                 return Ok(None);
             };
-            match completion {
-                Completion::Accept {
-                    number,
-                    result,
-                    armed,
-                } => {
-                    let mut admitted = Vec::new();
-                    let (reception, mut now) = self.reception(now_ns);
-                    reception.accepted(&mut now, number, result, armed, &mut admitted)?;
-                    self.begin(now_ns, admitted)?;
-                }
-                Completion::Read {
-                    number,
-                    result,
-                    more,
-                } => {
-                    let key = ClientKey::from_u64(number);
-                    let next = if more {
-                        NextRead::Ready
-                    } else {
-                        NextRead::Unknown
-                    };
-                    let connection = self.connections.get_mut(key);
-                    let connection = connection.expect("it is open while it is read");
-                    connection.reads = Reads::Idle;
-                    match result {
-                        // The cancellation came too late.
-                        Ok(Some(filled)) if connection.given_up() => {
-                            self.io.recycle(filled);
-                            return Ok(Some(Step::End(key, None)));
-                        }
-                        Ok(Some(filled)) if may_read => {
-                            return Ok(Some(Step::Data(key, filled, next)));
-                        }
-                        Ok(Some(filled)) => self.parked.push_back((key, filled, next)),
-                        Ok(None) => {
-                            connection.at_end = true;
-                            return Ok(Some(Step::End(key, None)));
-                        }
-                        Err(error) => match Errno::from_io_error(&error) {
-                            // There is data, but all buffers were full.
-                            Some(Errno::NOBUFS) => self.queue_ready(key),
-                            Some(Errno::INTR | Errno::AGAIN) => self.arm(key, next)?,
-                            // We cancelled it, because it had to end.
-                            Some(Errno::CANCELED) => return Ok(Some(Step::End(key, None))),
-                            _ => return Ok(Some(Step::End(key, Some(error)))),
-                        },
-                    }
-                }
+            let opened = self.completed(now, completion);
+            self.obey(now)?;
+            if let Some(stream) = opened {
+                return Ok(Some(Tell::Opened(stream)));
             }
         }
     }
 
-    fn next_completion(&mut self) -> Option<Completion> {
-        self.io.next(|token| match token {
-            Token::Read(number) => {
-                let connection = self.connections.get(ClientKey::from_u64(number))?;
-                Some(connection.fd.as_fd())
-            }
-            Token::Accept(number) => Some(self.reception.get(number)?.as_fd()),
-            Token::Cancel => None,
-        })
+    /// Ends the round.
+    pub fn end_round(&mut self, now: &Moment) -> io::Result<()> {
+        self.machine.end_round(now);
+        self.obey(now)
     }
 
-    /// Asks for the connection's next read, at once or when there is room.
-    /// True if it must end instead.
-    pub fn read_on(&mut self, key: ClientKey, next: NextRead, may_read: bool) -> io::Result<bool> {
-        let Some(connection) = self.connections.get_mut(key) else {
-            return Ok(false);
-        };
-        if connection.must_end() {
-            return Ok(true);
-        }
-        // What ends is read to its end, whoever looks at it.
-        let tee_full =
-            connection.ends == Ends::ByClient && connection.tee.as_ref().is_some_and(Tee::is_full);
-        if !may_read || tee_full {
-            connection.reads = Reads::Waiting;
-            self.waiting.push_back(key);
-        } else if next == NextRead::Ready {
-            self.queue_ready(key);
-        } else {
-            self.arm(key, next)?;
-        }
-        Ok(false)
-    }
-
-    /// The connection gets its turn among those that have data.
-    fn queue_ready(&mut self, key: ClientKey) {
-        if let Some(connection) = self.connections.get_mut(key) {
-            connection.reads = Reads::Waiting;
-            self.ready.push_back(key);
-        }
-    }
-
-    /// Reads from a few of the connections that have data: no more than stay
-    /// in the cache until they are handled.
-    fn read_ready(&mut self) -> io::Result<()> {
-        for key in self.ready.drain(..self.ready.len().min(READY_BATCH)) {
-            if let Some(connection) = self.connections.get_mut(key) {
-                let fd = connection.fd.as_fd();
-                self.io.read(key.to_u64(), fd, connection.by, true)?;
-                connection.reads = Reads::Armed;
-            }
-        }
-        Ok(())
-    }
-
-    /// The connection has had `len` bytes read.
-    pub fn count_read(&mut self, key: ClientKey, len: usize) {
-        if let Some(connection) = self.connections.get_mut(key)
-            && let Ends::After(left) = &mut connection.ends
-        {
-            *left = left.saturating_sub(len as u64);
-        }
-    }
-
-    fn arm(&mut self, key: ClientKey, next: NextRead) -> io::Result<()> {
-        if let Some(connection) = self.connections.get_mut(key) {
-            let ready = next == NextRead::Ready;
-            self.io
-                .read(key.to_u64(), connection.fd.as_fd(), connection.by, ready)?;
-            connection.reads = Reads::Armed;
-        }
-        Ok(())
-    }
-
-    /// Asks again for the reads that had to wait, but for those of streams
-    /// that are held up. Returns connections that must end instead.
-    pub fn resume(
-        &mut self,
-        may_read: bool,
-        held_up: impl Fn(StreamKey) -> bool,
-    ) -> io::Result<Vec<ClientKey>> {
-        let mut ends = Vec::new();
-        if may_read {
-            for key in std::mem::take(&mut self.waiting) {
-                let phase = self.connections.get(key).map(|it| &it.phase);
-                let waits = matches!(phase, Some(Phase::Stream(stream)) if held_up(*stream));
-                if self.read_on(key, NextRead::Unknown, !waits)? {
-                    ends.push(key);
-                }
-            }
-        }
-        Ok(ends)
-    }
-
-    /// Is a connection known to have data?
-    pub fn has_ready(&self) -> bool {
-        !self.ready.is_empty()
+    /// Is there something to do at once?
+    pub fn has_work(&mut self, now: &Moment) -> bool {
+        self.opened.is_some() || self.machine.has_work(now) || self.io.has_work()
     }
 
     /// Does a read wait for room?
     pub fn has_waiting(&self) -> bool {
-        !self.waiting.is_empty() || !self.parked.is_empty() || !self.ready.is_empty()
+        self.machine.has_waiting(!self.parked.is_empty())
     }
 
-    /// The connection is over: its descriptor is closed.
-    pub fn remove(&mut self, key: ClientKey) -> Option<Over> {
-        let connection = self.connections.remove(key)?;
-        assert!(
-            connection.reads != Reads::Armed,
-            "the kernel has its descriptor"
-        );
-        let fd = connection.fd.as_fd();
-        self.io.forget(Token::Read(key.to_u64()), fd);
-        self.headers.over(key);
-        self.reception.descriptor_is_free();
-        let Connection {
-            fd,
-            by,
-            at_end,
-            phase,
-            tee,
-            ..
-        } = connection;
-        if by == ReadBy::Look && !at_end {
-            self.elsewhere.close(fd);
-        }
-        Some(Over { phase, tee })
+    /// After a round at `now`: when the next one is due for reasons of time.
+    pub fn next_tick_ns(&self, now: &Moment) -> Option<u64> {
+        self.machine.next_tick_ns(now, !self.parked.is_empty())
     }
 
-    /// Feeds what was read to the connection's header.
-    pub fn header(&mut self, key: ClientKey, filled: &Filled) -> HeaderResult {
-        let Some(Phase::Header(reader)) = self.connections.get_mut(key).map(|it| &mut it.phase)
-        else {
-            return Ok(None);
-        };
-        let result = reader.push(self.io.bytes(filled));
-        self.headers.came(key, filled.len(), reader.buffered());
-        result
+    fn next_completion(&mut self) -> Option<Completion<I::Fd, I::Filled>> {
+        let machine = &self.machine;
+        self.io.next(|token| match token {
+            Token::Client(client) => Some(&machine.client(client)?.fd),
+            Token::Listener(listener) => Some(I::listening(machine.listener(listener)?)),
+            Token::Output(_) => None,
+        })
     }
 
-    /// The header was complete; the connection is that stream now.
-    pub fn opened(&mut self, key: ClientKey, stream: StreamKey) {
-        if let Some(connection) = self.connections.get_mut(key) {
-            connection.phase = Phase::Stream(stream);
-            self.headers.over(key);
-        }
-    }
-
-    /// Where the connection's data is copied to.
-    pub fn tee(&self, key: ClientKey) -> Option<&Tee> {
-        self.connections.get(key)?.tee.as_ref()
-    }
-
-    /// A connection to turn away because all unfinished headers together hold
-    /// too much.
-    pub fn header_to_refuse(&mut self) -> Option<ClientKey> {
-        for _ in 0..STALLED_LOOKS {
-            let key = self.headers.to_refuse()?;
-            let waits = |it: &Connection| rustix::io::ioctl_fionread(&it.fd).unwrap_or(0) > 0;
-            if !self.connections.get(key).is_some_and(waits) {
-                return Some(key);
-            }
-            self.headers.goes_on(key);
-        }
-        self.headers.to_refuse()
-    }
-
-    /// Gives up a connection whose header was refused. What there is of it is
-    /// let go now, whenever its read comes back. True if it can end at once.
-    pub fn turn_away(&mut self, key: ClientKey) -> io::Result<bool> {
-        if let Some(connection) = self.connections.get_mut(key) {
-            connection.phase = Phase::Abandoned;
-        }
-        self.headers.over(key);
-        self.give_up(key)
-    }
-
-    /// When [`tick`](Self::tick) has something to do.
-    pub fn next_tick_ns(&self) -> Option<u64> {
-        self.reception
-            .next_retry_ns()
-            .into_iter()
-            .chain(self.headers.next_ns())
-            .min()
-    }
-
-    /// Time has passed. Returns connections that took too long over their
-    /// header.
-    pub fn tick(&mut self, now_ns: u64, may_read: bool) -> io::Result<Vec<ClientKey>> {
-        let mut admitted = Vec::new();
-        let (reception, mut now) = self.reception(now_ns);
-        reception.tend(&mut now, &mut admitted)?;
-        self.begin(now_ns, admitted)?;
-        Ok(self.headers.late(now_ns, may_read))
-    }
-
-    /// Gives a connection up: it ends as soon as its read, if there is one,
-    /// comes back. True if it can end at once.
-    pub fn give_up(&mut self, key: ClientKey) -> io::Result<bool> {
-        let Some(connection) = self.connections.get_mut(key) else {
-            return Ok(false);
-        };
-        connection.ends = Ends::Now;
-        if connection.reads == Reads::Armed {
-            self.io.cancel_read(key.to_u64())?;
-            return Ok(false);
-        }
-        Ok(true)
-    }
-
-    /// Gives all connections up: what was read of them and not handed on is
-    /// let go, and was never accepted. Returns their streams, which are to end.
-    pub fn abandon(&mut self) -> io::Result<Vec<StreamKey>> {
-        for (_, filled, _) in self.parked.drain(..) {
-            self.io.recycle(filled);
-        }
-        let mut streams = Vec::new();
-        for key in self.connections.keys() {
-            if let Some(connection) = self.connections.get_mut(key) {
-                let phase = std::mem::replace(&mut connection.phase, Phase::Abandoned);
-                if let Phase::Stream(stream) = phase {
-                    streams.push(stream);
+    /// Tells the machine what has come. Returns a stream that others are to be
+    /// asked about.
+    fn completed(
+        &mut self,
+        now: &Moment,
+        completion: Completion<I::Fd, I::Filled>,
+    ) -> Option<StreamKey> {
+        match completion {
+            Completion::Read {
+                client,
+                result,
+                more,
+            } => match result {
+                Ok(Some(filled)) => {
+                    let kept = Kept {
+                        client,
+                        filled,
+                        used: 0,
+                        more,
+                    };
+                    if self.machine.takes_data(now, client) {
+                        return self.hand_on(now, kept);
+                    }
+                    self.machine.parked(client);
+                    self.parked.push_back(kept);
                 }
-                self.headers.over(key);
-                if let Some(tee) = &connection.tee {
-                    tee.close();
+                Ok(None) => self.machine.ended(now, client, Stopped::AtEnd),
+                Err(error) => self.machine.ended(now, client, stopped(error)),
+            },
+            Completion::Readable { client, result } => match result {
+                Ok(()) => self.machine.readable(now, client),
+                Err(error) => self.machine.ended(now, client, stopped(error)),
+            },
+            Completion::Accepted {
+                listener,
+                result,
+                armed,
+            } => match result {
+                Ok(fd) => self.accepted(now, listener, fd, armed),
+                Err(error) => {
+                    let why = not_accepted(error);
+                    self.machine.not_accepted(now, listener, &why, armed);
                 }
-            }
-            if self.give_up(key)? {
-                self.remove(key);
-            }
+            },
+            Completion::Ready { .. } | Completion::Resolved { .. } => {}
         }
-        Ok(streams)
+        None
     }
 
-    /// Ends the connections without a complete header after what was written
-    /// to them so far. Returns those that can end at once.
-    pub fn end_headers(&mut self) -> io::Result<Vec<ClientKey>> {
-        let keys: Vec<_> = self.headers.keys().collect();
-        let mut ends = Vec::new();
-        for key in keys {
-            if self.end_after_what_is_there(key)? {
-                ends.push(key);
-            }
-        }
-        Ok(ends)
-    }
-
-    /// Ends all connections after what was written to them so far, and from
-    /// now on all that are accepted. Returns those that can end at once.
-    pub fn end_all(&mut self) -> io::Result<Vec<ClientKey>> {
-        self.ending = true;
-        let mut ends = Vec::new();
-        for key in self.connections.keys() {
-            if self.end_after_what_is_there(key)? {
-                ends.push(key);
-            }
-        }
-        Ok(ends)
-    }
-
-    /// The streams that somebody still has open for writing.
-    pub fn still_written(&self) -> Vec<StreamKey> {
-        let mut streams = Vec::new();
-        let mut ends = Vec::new();
-        for key in self.connections.keys() {
-            if let Some(connection) = self.connections.get(key)
-                && let Phase::Stream(stream) = connection.phase
+    /// Hands on what was read before, if there is room.
+    fn take_parked(&mut self, now: &Moment) -> io::Result<Option<StreamKey>> {
+        for at in 0..self.parked.len() {
+            if self.machine.takes_data(now, self.parked[at].client)
+                && let Some(kept) = self.parked.remove(at)
             {
-                streams.push(stream);
-                ends.push(PollFd::new(&connection.fd, PollFlags::RDHUP));
+                let opened = self.hand_on(now, kept);
+                self.obey(now)?;
+                return Ok(opened);
             }
         }
-        if let Err(error) = poll(&mut ends, Some(&Timespec::default())) {
-            log::debug!("it is not known which streams are still open: {error}");
-            return Vec::new();
-        }
-        let gone = PollFlags::RDHUP | PollFlags::HUP | PollFlags::ERR;
-        let open = |end: &PollFd<'_>| !end.revents().intersects(gone);
-        let mut open = ends.iter().map(open);
-        streams.retain(|_| open.next() == Some(true));
-        streams
+        Ok(None)
     }
 
-    /// Ends one connection after what was written to it so far.
-    fn end_after_what_is_there(&mut self, key: ClientKey) -> io::Result<bool> {
-        let Some(connection) = self.connections.get_mut(key) else {
-            return Ok(false);
-        };
-        if connection.by != ReadBy::Read
-            && rustix::net::shutdown(&connection.fd, Shutdown::Read).is_ok()
-        {
-            // What was written before is read, then the end comes.
-            return Ok(false);
-        }
-        let is_file = rustix::fs::fstat(&connection.fd)
-            .is_ok_and(|stat| FileType::from_raw_mode(stat.st_mode) == FileType::RegularFile);
-        let there = if is_file {
-            0
-        } else {
-            rustix::io::ioctl_fionread(&connection.fd).unwrap_or(0)
-        };
-        if there > 0 {
-            connection.ends = Ends::After(there);
-            return Ok(false);
-        }
-        let parked = self.parked.iter().any(|(parked, ..)| *parked == key);
-        if parked {
-            connection.ends = Ends::After(0);
-            return Ok(false);
-        }
-        self.give_up(key)
-    }
-
-    /// Takes those who wait to be accepted, and nobody after them.
-    pub fn stop_accepting(&mut self, now_ns: u64) -> io::Result<()> {
-        let mut admitted = Vec::new();
-        let (reception, mut now) = self.reception(now_ns);
-        reception.stop(&mut now, &mut admitted)?;
-        self.begin(now_ns, admitted)
-    }
-
-    /// Begins with the headers of those who were let in.
-    fn begin(&mut self, now_ns: u64, admitted: Vec<Admitted>) -> io::Result<()> {
-        for Admitted { fd, rights } in admitted {
-            let header = Phase::Header(HeaderReader::default());
-            let key = self.insert(fd, source::by(rights), header, None);
-            self.headers.begin(key, now_ns);
-            if rights == Rights::Passed {
-                self.failed.push_back((key, rights::passed()));
-                continue;
+    /// Hands on data. Returns a stream that others are to be asked about before
+    /// the rest is handed on.
+    fn hand_on(&mut self, now: &Moment, mut kept: Kept<I::Filled>) -> Option<StreamKey> {
+        let client = kept.client;
+        // It may be gone by now.
+        while let Some(connection) = self.machine.client(client) {
+            let bytes = &self.io.bytes(&kept.filled)[kept.used..];
+            if let Some(onlooker) = &connection.onlooker {
+                onlooker.push(bytes);
+                if onlooker.is_full() {
+                    self.held_back.push(client);
+                    self.machine.hold_back(client, true);
+                }
             }
-            // Clients write their header at once.
-            self.arm(key, NextRead::Ready)?;
-            if self.ending {
-                // A socket comes to its end by itself.
-                self.end_after_what_is_there(key)?;
+            match self.machine.data(now, client, bytes, kept.more) {
+                Taken::All => break,
+                Taken::Header { used, stream } => {
+                    kept.used += used;
+                    if self.asks {
+                        self.opened = Some(kept);
+                        return Some(stream);
+                    }
+                }
+            }
+        }
+        self.io.recycle(kept.filled);
+        None
+    }
+
+    /// Does what the machine wants done.
+    fn obey(&mut self, now: &Moment) -> io::Result<()> {
+        while let Some(command) = self.machine.poll_command() {
+            match command {
+                Command::Read { client, ready } => {
+                    if let Some(&Connection { ref fd, by, .. }) = self.machine.client(client) {
+                        self.io.read(client, fd, by, ready)?;
+                    }
+                }
+                Command::Await(client) => {
+                    if let Some(&Connection { ref fd, by, .. }) = self.machine.client(client) {
+                        self.io.readable(client, fd, by)?;
+                    }
+                }
+                Command::Cancel(client) => self.io.cancel(Token::Client(client))?,
+                Command::End(client) => self.end(now, client),
+                Command::LookWhoWrites(clients) => self.look_who_writes(&clients),
+                Command::Close {
+                    client,
+                    edge,
+                    unread,
+                } => {
+                    if let Some(onlooker) = &edge.onlooker {
+                        onlooker.close();
+                    }
+                    self.io.forget(Token::Client(client), &edge.fd);
+                    self.io.close(edge.fd, unread && edge.by == ReadBy::Look);
+                }
+                Command::Unlink(listener) => {
+                    if let Some(server) = self.machine.listener(listener) {
+                        self.io.unlink(server);
+                    }
+                }
+                Command::CancelAccept(listener) => self.io.cancel(Token::Listener(listener))?,
+                Command::Accept { listener, insist } => self.accept(now, listener, insist)?,
+                Command::AcceptWaiting(listener) => self.accept_waiting(now, listener),
+                Command::DropSpare => self.spare.clear(),
+                Command::CloseListener { listener, edge } => {
+                    self.io
+                        .forget(Token::Listener(listener), I::listening(&edge));
+                    self.io.close_server(edge);
+                }
             }
         }
         Ok(())
+    }
+
+    fn end(&mut self, now: &Moment, client: ClientKey) {
+        let Some(&Connection { ref fd, by, .. }) = self.machine.client(client) else {
+            return;
+        };
+        let written = match self.io.end(fd, by) {
+            Ending::Comes => None,
+            Ending::After(there) => {
+                let parked = self.parked.iter().filter(|kept| kept.client == client);
+                let read = parked.map(|kept| self.io.bytes(&kept.filled).len() - kept.used);
+                Some(there + read.sum::<usize>() as u64)
+            }
+        };
+        self.machine.ends(now, client, written);
+    }
+
+    fn look_who_writes(&mut self, clients: &[ClientKey]) {
+        let found: Vec<_> = clients
+            .iter()
+            .filter_map(|client| Some((*client, &self.machine.client(*client)?.fd)))
+            .collect();
+        let fds: Vec<_> = found.iter().map(|(_, fd)| *fd).collect();
+        let written = match self.io.are_written(&fds) {
+            Ok(written) => written,
+            Err(error) => {
+                log::debug!("it is not known which streams are still open: {error}");
+                return;
+            }
+        };
+        let open = found.iter().zip(written).filter(|(_, written)| *written);
+        let open: Vec<_> = open.map(|((client, _), _)| *client).collect();
+        self.machine.are_written(&open);
+    }
+
+    fn accept(&mut self, now: &Moment, listener: ListenerKey, insist: bool) -> io::Result<()> {
+        while self.spare.len() < SPARE_DESCRIPTORS {
+            match self.io.spare() {
+                Ok(spare) => self.spare.push(spare),
+                Err(_) if insist => {
+                    self.spare.clear();
+                    break;
+                }
+                Err(error) => {
+                    self.machine.no_spare(now, listener, &error);
+                    return Ok(());
+                }
+            }
+        }
+        match self.machine.listener(listener) {
+            Some(server) => self.io.accept(listener, server),
+            None => Ok(()),
+        }
+    }
+
+    fn accept_waiting(&mut self, now: &Moment, listener: ListenerKey) {
+        let Some(server) = self.machine.listener(listener) else {
+            return;
+        };
+        match self.io.accept_waiting(server) {
+            Ok(Some(fd)) => self.accepted(now, listener, fd, false),
+            Ok(None) => self.machine.nobody_waits(now, listener),
+            Err(error) => {
+                let why = not_accepted(error);
+                self.machine.not_accepted(now, listener, &why, false);
+            }
+        }
+    }
+
+    fn accepted(&mut self, now: &Moment, listener: ListenerKey, fd: I::Fd, armed: bool) {
+        let (visitor, by) = self.io.visitor(&fd);
+        let connection = Connection {
+            fd,
+            by,
+            onlooker: None,
+        };
+        let entering = (connection, visitor);
+        self.machine.accepted(now, listener, entering, armed);
+    }
+}
+
+fn stopped(error: io::Error) -> Stopped {
+    match Errno::from_io_error(&error) {
+        Some(Errno::CANCELED) => Stopped::Cancelled,
+        Some(Errno::NOBUFS) => Stopped::NoBuffer,
+        Some(Errno::INTR | Errno::AGAIN) => Stopped::Again,
+        _ => Stopped::Failed(error),
+    }
+}
+
+fn not_accepted(error: io::Error) -> NotAccepted {
+    match Errno::from_io_error(&error) {
+        Some(Errno::MFILE | Errno::NFILE | Errno::NOBUFS | Errno::NOMEM) => {
+            NotAccepted::Exhausted(error)
+        }
+        Some(Errno::INTR | Errno::CONNABORTED | Errno::AGAIN) => NotAccepted::Gone,
+        Some(Errno::CANCELED) => NotAccepted::Cancelled,
+        _ => NotAccepted::Failed(error),
     }
 }

@@ -22,7 +22,8 @@ use rustix::io::Errno;
 use rustix::net::{SocketFlags, accept_with};
 
 use self::source::{Source, Wants, Watched};
-use super::system::{Completion, ReadBy, Token};
+use super::io::{Completion, ReadBy, Token, Wait};
+use crate::core::{ClientKey, ListenerKey};
 use crate::limits::{READ_BUFFER_SIZE, READ_BUFFERS};
 
 /// Descriptors that one call tells of. Of more the next call tells.
@@ -35,9 +36,30 @@ const ROUND: usize = READ_BUFFERS as usize * READ_BUFFER_SIZE;
 /// Stands for the eventfd; no token is as large.
 const SIGNAL: u64 = u64::MAX;
 
+/// As one number of 64 bits, to go through the kernel and back.
+fn to_u64(token: Token) -> u64 {
+    let (tag, number) = match token {
+        Token::Client(client) => (1, client.to_u64()),
+        Token::Listener(listener) => (2, listener.to_u64()),
+        Token::Output(number) => (3, number.into()),
+    };
+    tag << 56 | number
+}
+
+/// What [`to_u64`] made a number of.
+fn from_u64(data: u64) -> Token {
+    let number = data & ((1 << 56) - 1);
+    match data >> 56 {
+        1 => Token::Client(ClientKey::from_u64(number)),
+        2 => Token::Listener(ListenerKey::from_u64(number)),
+        3 => Token::Output(number as u32),
+        tag => unreachable!("nothing has the tag {tag}"),
+    }
+}
+
 /// The buffer, while somebody has it.
 #[derive(Debug)]
-pub(crate) struct Filled {
+pub struct Filled {
     len: usize,
 }
 
@@ -51,10 +73,14 @@ impl Filled {
 #[derive(Debug)]
 enum Due {
     Accept {
-        number: u64,
+        listener: ListenerKey,
         /// So many at most.
         left: u32,
     },
+    /// It can be read, and that is all that is wanted.
+    Readable(ClientKey),
+    /// What the output waits for has come.
+    Ready(u32),
     /// It is ready, but not wanted now.
     Unwatch(Token),
     /// The operation is over.
@@ -69,7 +95,7 @@ pub(super) struct Epoll {
     /// By token.
     sources: AHashMap<u64, Source>,
     /// Those that are ready and wanted, in the order of their turns.
-    reads: VecDeque<u64>,
+    reads: VecDeque<ClientKey>,
     /// Bytes that may still be read in this round.
     left: usize,
     due: VecDeque<Due>,
@@ -115,57 +141,101 @@ impl Epoll {
         Ok(())
     }
 
+    /// What makes the set readable.
+    pub fn eventfd(&self) -> BorrowedFd<'_> {
+        self.eventfd.as_fd()
+    }
+
     /// Reads once. An error comes as a completion: it is about this one alone.
-    pub fn read(&mut self, number: u64, fd: BorrowedFd<'_>, by: ReadBy, ready: bool) {
+    pub fn read(&mut self, client: ClientKey, fd: BorrowedFd<'_>, by: ReadBy, ready: bool) {
         // What may block is only read once it is known not to.
-        self.want(Token::Read(number), fd, by, ready && by != ReadBy::Read);
+        let at_once = ready && by != ReadBy::Read;
+        let wants = match at_once {
+            true => Wants::Turn,
+            false => Wants::Event,
+        };
+        self.want(Token::Client(client), fd, by, wants);
+    }
+
+    /// Waits until it can be read.
+    pub fn readable(&mut self, client: ClientKey, fd: BorrowedFd<'_>, by: ReadBy) {
+        self.want(Token::Client(client), fd, by, Wants::Told);
     }
 
     /// Accepts until told otherwise.
-    pub fn accept(&mut self, number: u64, fd: BorrowedFd<'_>) {
+    pub fn accept(&mut self, listener: ListenerKey, fd: BorrowedFd<'_>) {
+        let token = Token::Listener(listener);
         // A client may be gone between the event and the call.
         match rustix::io::ioctl_fionbio(fd, true) {
-            Ok(()) => self.want(Token::Accept(number), fd, ReadBy::Recv, false),
-            Err(error) => self
-                .due
-                .push_back(Due::Failed(Token::Accept(number), error)),
+            Ok(()) => self.want(token, fd, ReadBy::Recv, Wants::Event),
+            Err(error) => self.due.push_back(Due::Failed(token, error)),
         }
     }
 
-    fn want(&mut self, token: Token, fd: BorrowedFd<'_>, by: ReadBy, at_once: bool) {
-        let source = self.sources.entry(token.to_u64()).or_insert(Source {
+    /// Waits for a descriptor of the output, once.
+    pub fn wait(&mut self, number: u32, fd: BorrowedFd<'_>, wait: Wait) -> io::Result<()> {
+        let events = epoll::EventFlags::ONESHOT
+            | match wait {
+                Wait::Readable => epoll::EventFlags::IN | epoll::EventFlags::RDHUP,
+                Wait::Writable => epoll::EventFlags::OUT,
+            };
+        let data = epoll::EventData::new_u64(to_u64(Token::Output(number)));
+        match epoll::add(&self.set, fd, data, events) {
+            Ok(()) => Ok(()),
+            Err(Errno::EXIST) => Ok(epoll::modify(&self.set, fd, data, events)?),
+            // It is a file that is always ready.
+            Err(Errno::PERM) => {
+                self.due.push_back(Due::Ready(number));
+                Ok(())
+            }
+            Err(error) => Err(error.into()),
+        }
+    }
+
+    fn want(&mut self, token: Token, fd: BorrowedFd<'_>, by: ReadBy, wants: Wants) {
+        let source = self.sources.entry(to_u64(token)).or_insert(Source {
             by,
             watched: Watched::No,
             wants: Wants::Nothing,
         });
-        if !at_once && let Err(error) = source.watch(&self.set, token, fd) {
+        if wants != Wants::Turn
+            && let Err(error) = source.watch(&self.set, to_u64(token), fd)
+        {
             self.due.push_back(Due::Failed(token, error));
             return;
         }
-        if at_once || source.watched == Watched::Never {
+        source.wants = wants;
+        if wants == Wants::Turn || source.watched == Watched::Never {
             self.queue(token);
-        } else {
-            source.wants = Wants::Event;
         }
     }
 
+    /// It is ready, and wanted.
     fn queue(&mut self, token: Token) {
-        if let Some(source) = self.sources.get_mut(&token.to_u64()) {
-            source.wants = Wants::Turn;
-        }
+        let Some(source) = self.sources.get_mut(&to_u64(token)) else {
+            return;
+        };
         match token {
-            Token::Read(number) => self.reads.push_back(number),
-            Token::Accept(number) => self.due.push_back(Due::Accept {
-                number,
-                left: ACCEPTS,
-            }),
-            Token::Cancel => {}
+            Token::Client(client) if source.wants == Wants::Told => {
+                source.wants = Wants::Nothing;
+                self.due.push_back(Due::Readable(client));
+            }
+            Token::Client(client) => {
+                source.wants = Wants::Turn;
+                self.reads.push_back(client);
+            }
+            Token::Listener(listener) => {
+                source.wants = Wants::Turn;
+                let left = ACCEPTS;
+                self.due.push_back(Due::Accept { listener, left });
+            }
+            Token::Output(_) => {}
         }
     }
 
     /// Cancels what is under way: it completes with an error.
     pub fn cancel(&mut self, token: Token) {
-        if let Some(source) = self.sources.get_mut(&token.to_u64())
+        if let Some(source) = self.sources.get_mut(&to_u64(token))
             && source.wants != Wants::Nothing
         {
             source.wants = Wants::Nothing;
@@ -176,8 +246,11 @@ impl Epoll {
     /// The descriptor is about to be closed. If others have it too, the set
     /// would keep it.
     pub fn forget(&mut self, token: Token, fd: BorrowedFd<'_>) {
-        if let Some(mut source) = self.sources.remove(&token.to_u64()) {
+        if let Some(mut source) = self.sources.remove(&to_u64(token)) {
             source.unwatch(&self.set, fd);
+        } else if matches!(token, Token::Output(_)) {
+            // It may never have been waited for.
+            let _ = epoll::delete(&self.set, fd);
         }
     }
 
@@ -199,7 +272,7 @@ impl Epoll {
         let waited = epoll::wait(&self.set, spare_capacity(&mut events), Some(&timeout));
         for event in events.drain(..) {
             if event.data.u64() != SIGNAL {
-                self.happened(Token::from_u64(event.data.u64()));
+                self.happened(from_u64(event.data.u64()));
             }
         }
         self.events = events;
@@ -210,15 +283,19 @@ impl Epoll {
     }
 
     fn happened(&mut self, token: Token) {
-        let Some(source) = self.sources.get_mut(&token.to_u64()) else {
+        if let Token::Output(number) = token {
+            self.due.push_back(Due::Ready(number));
+            return;
+        }
+        let Some(source) = self.sources.get_mut(&to_u64(token)) else {
             return;
         };
         let wanted = source.wants != Wants::Nothing;
-        if source.wants == Wants::Event {
+        if matches!(source.wants, Wants::Event | Wants::Told) {
             self.queue(token);
         }
         // While nobody can be read, those who could must not hide the others.
-        let hides = self.lent && matches!(token, Token::Read(_));
+        let hides = self.lent && matches!(token, Token::Client(_));
         if !wanted || hides {
             self.due.push_back(Due::Unwatch(token));
         }
@@ -227,8 +304,9 @@ impl Epoll {
     /// The next completion: does what is due until there is one.
     pub fn next<'a>(
         &mut self,
-        find: impl Fn(Token) -> Option<BorrowedFd<'a>>,
-    ) -> Option<Completion<Filled>> {
+        find: impl Fn(Token) -> Option<&'a OwnedFd>,
+    ) -> Option<Completion<OwnedFd, Filled>> {
+        let find = |token| Some(find(token)?.as_fd());
         loop {
             let completion = match self.due.pop_front() {
                 None => {
@@ -236,17 +314,25 @@ impl Epoll {
                     if self.lent || self.left == 0 {
                         return None;
                     }
-                    let number = self.reads.pop_front()?;
-                    let fd = find(Token::Read(number));
-                    fd.and_then(|fd| self.try_read(number, fd))
+                    let client = self.reads.pop_front()?;
+                    let fd = find(Token::Client(client));
+                    fd.and_then(|fd| self.try_read(client, fd))
                 }
-                Some(Due::Accept { number, left }) => {
-                    let fd = find(Token::Accept(number));
-                    fd.and_then(|fd| self.try_accept(number, fd, left))
+                Some(Due::Accept { listener, left }) => {
+                    let fd = find(Token::Listener(listener));
+                    fd.and_then(|fd| self.try_accept(listener, fd, left))
                 }
+                Some(Due::Readable(client)) => Some(Completion::Readable {
+                    client,
+                    result: Ok(()),
+                }),
+                Some(Due::Ready(number)) => Some(Completion::Ready {
+                    number,
+                    result: Ok(()),
+                }),
                 Some(Due::Unwatch(token)) => {
-                    if let Some(source) = self.sources.get_mut(&token.to_u64())
-                        && source.wants != Wants::Event
+                    if let Some(source) = self.sources.get_mut(&to_u64(token))
+                        && !matches!(source.wants, Wants::Event | Wants::Told)
                         && let Some(fd) = find(token)
                     {
                         source.unwatch(&self.set, fd);
@@ -262,9 +348,13 @@ impl Epoll {
     }
 
     /// `None`: it must wait, or is not wanted any more.
-    fn try_read(&mut self, number: u64, fd: BorrowedFd<'_>) -> Option<Completion<Filled>> {
-        let token = Token::Read(number);
-        let source = self.sources.get_mut(&token.to_u64())?;
+    fn try_read(
+        &mut self,
+        client: ClientKey,
+        fd: BorrowedFd<'_>,
+    ) -> Option<Completion<OwnedFd, Filled>> {
+        let token = Token::Client(client);
+        let source = self.sources.get_mut(&to_u64(token))?;
         if source.wants != Wants::Turn {
             return None;
         }
@@ -275,11 +365,11 @@ impl Epoll {
             (Ok(len), _) => len,
             (_, Some(Errno::INTR)) => {
                 source.wants = Wants::Turn;
-                self.reads.push_front(number);
+                self.reads.push_front(client);
                 return None;
             }
             (_, Some(Errno::AGAIN)) => {
-                return match source.watch(&self.set, token, fd) {
+                return match source.watch(&self.set, to_u64(token), fd) {
                     Ok(()) if source.watched == Watched::Yes => {
                         source.wants = Wants::Event;
                         None
@@ -294,7 +384,7 @@ impl Epoll {
         self.lent = len > 0;
         self.left = self.left.saturating_sub(len);
         Some(Completion::Read {
-            number,
+            client,
             result: Ok((len > 0).then_some(Filled { len })),
             // Of others the set tells.
             more: source.watched == Watched::Never,
@@ -304,12 +394,12 @@ impl Epoll {
     /// `None`: nobody connects now, or it is not wanted any more.
     fn try_accept(
         &mut self,
-        number: u64,
+        listener: ListenerKey,
         fd: BorrowedFd<'_>,
         left: u32,
-    ) -> Option<Completion<Filled>> {
-        let token = Token::Accept(number);
-        let source = self.sources.get_mut(&token.to_u64())?;
+    ) -> Option<Completion<OwnedFd, Filled>> {
+        let token = Token::Listener(listener);
+        let source = self.sources.get_mut(&to_u64(token))?;
         if source.wants != Wants::Turn {
             return None;
         }
@@ -319,10 +409,10 @@ impl Epoll {
                 if left > 1 {
                     source.wants = Wants::Turn;
                     let left = left - 1;
-                    self.due.push_back(Due::Accept { number, left });
+                    self.due.push_back(Due::Accept { listener, left });
                 }
-                Some(Completion::Accept {
-                    number,
+                Some(Completion::Accepted {
+                    listener,
                     result: Ok(accepted),
                     armed: true,
                 })
@@ -347,21 +437,24 @@ impl Epoll {
     }
 }
 
-fn failed(token: Token, error: impl Into<io::Error>) -> Option<Completion<Filled>> {
+fn failed(token: Token, error: impl Into<io::Error>) -> Option<Completion<OwnedFd, Filled>> {
     let error = error.into();
-    match token {
-        Token::Read(number) => Some(Completion::Read {
-            number,
+    Some(match token {
+        Token::Client(client) => Completion::Read {
+            client,
             result: Err(error),
             more: false,
-        }),
-        Token::Accept(number) => Some(Completion::Accept {
-            number,
+        },
+        Token::Listener(listener) => Completion::Accepted {
+            listener,
             result: Err(error),
             armed: false,
-        }),
-        Token::Cancel => None,
-    }
+        },
+        Token::Output(number) => Completion::Ready {
+            number,
+            result: Err(error),
+        },
+    })
 }
 
 #[cfg(test)]

@@ -16,7 +16,7 @@ use std::path::PathBuf;
 use bytes::Bytes;
 
 use super::files::Files;
-use crate::core::{ClientKey, ListenerKey};
+use crate::core::{ClientKey, ListenerKey, Visitor};
 
 /// What an operation is for.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
@@ -105,37 +105,6 @@ pub enum Endpoint {
     Tcp(SocketAddr),
 }
 
-/// Whether descriptors can come over a socket.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub enum Rights {
-    /// None can, and none are there.
-    Refused,
-    /// The kernel can't refuse them.
-    Possible,
-    /// Some are there: nobody had refused them so far.
-    Passed,
-}
-
-/// Who is at the other end of a Unix socket, as it was when they connected.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub struct Peer {
-    /// Not known for a process of a PID namespace that we can't see into.
-    pub pid: Option<u32>,
-    /// The user.
-    pub uid: u32,
-}
-
-/// Somebody who has connected, as far as the kernel knows.
-#[derive(Debug)]
-pub struct Visitor {
-    /// Who it is, if that can be found out.
-    pub peer: io::Result<Peer>,
-    /// Can descriptors come over the connection?
-    pub rights: Rights,
-    /// This was the last descriptor that the process may have.
-    pub last: bool,
-}
-
 /// How a client's reads come to an end that the client itself does not bring.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Ending {
@@ -203,14 +172,15 @@ pub trait Io: Files {
 
     // Of clients, at once.
 
-    /// Keeps descriptors away from a new connection, and says who it is.
-    fn visitor(&mut self, fd: &Self::Fd) -> Visitor;
+    /// Keeps descriptors away from a new connection, and says who it is and how it
+    /// is read.
+    fn visitor(&mut self, fd: &Self::Fd) -> (Visitor, ReadBy);
 
     /// The next one who waits to be accepted already; `None`: nobody does.
     fn accept_waiting(&mut self, server: &Self::Server) -> io::Result<Option<Self::Fd>>;
 
     /// The listener's own descriptor.
-    fn listening<'a>(&self, server: &'a Self::Server) -> &'a Self::Fd;
+    fn listening(server: &Self::Server) -> &Self::Fd;
 
     /// Nobody finds the listener any more, who does not wait already.
     fn unlink(&mut self, server: &Self::Server);

@@ -16,9 +16,9 @@ use rustix::net::{
     sockopt,
 };
 
-use super::door::Users;
 use super::place;
 use super::rights;
+use crate::core::Users;
 use crate::limits::{BACKLOG, SOCKET_PATH_MAX};
 
 /// A socket that streams connect to. Dropped, its path is removed if we made

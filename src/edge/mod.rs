@@ -11,22 +11,18 @@
 mod buffers;
 pub(crate) mod clock;
 mod credentials;
-pub(crate) mod door;
-pub(crate) mod driver;
+pub mod driver;
 mod epoll;
 pub mod files;
-mod headers;
 pub mod io;
 pub(crate) mod listener;
 mod mapping;
-pub(crate) mod pace;
 mod place;
-mod reception;
 mod rights;
 mod ring;
 pub(crate) mod runtime;
 pub(crate) mod source;
-mod system;
+pub mod system;
 pub(crate) mod tee;
 #[cfg(test)]
 mod testing;

@@ -12,7 +12,7 @@ use rustix::io::Errno;
 use rustix::net::{SocketAddrUnix, connect};
 use rustix::process::{Pid, test_kill_process};
 
-use super::credentials::Credentials;
+use super::credentials::of_peer;
 use super::listener::new_socket;
 
 /// Another butler holds a claim for microseconds: somebody who holds it for
@@ -85,7 +85,7 @@ pub(super) fn clear(path: &Path, address: &SocketAddrUnix) -> io::Result<()> {
             Err(error) => {
                 return refuse(&format!("there is a socket that may be in use ({error})"));
             }
-            Ok(()) => Credentials::of_peer(&socket).ok().and_then(|peer| peer.pid),
+            Ok(()) => of_peer(&socket).ok().and_then(|peer| peer.pid),
         };
         let Some(pid) = pid else {
             break;

@@ -13,7 +13,8 @@ use io_uring::{IoUring, cqueue, opcode, squeue, types};
 use rustix::event::{EventfdFlags, eventfd};
 
 use super::buffers::{Buffers, Filled, GROUP};
-use super::system::{Completion, ReadBy, Token};
+use super::io::{Completion, ReadBy, Token, Wait};
+use crate::core::{ClientKey, ListenerKey};
 use crate::limits::READ_BUFFER_SIZE;
 
 /// Entries of the submission queue. More reads than that are submitted in
@@ -26,6 +27,46 @@ const COMPLETIONS: u32 = 8192;
 /// `IORING_RECVSEND_POLL_FIRST`: do not try to read before the socket is
 /// ready.
 const POLL_FIRST: u16 = 1;
+
+/// What comes back with a completion: the kind of an operation, and whose it
+/// was, which has 56 bits.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+enum Tag {
+    Read(u64),
+    Readable(u64),
+    Accept(u64),
+    Output(u32),
+    /// Its own completion says nothing.
+    Cancel,
+}
+
+impl Tag {
+    const NUMBER: u64 = (1 << 56) - 1;
+
+    fn to_u64(self) -> u64 {
+        let (tag, number) = match self {
+            Self::Read(number) => (1, number),
+            Self::Readable(number) => (2, number),
+            Self::Accept(number) => (3, number),
+            Self::Output(number) => (4, number.into()),
+            Self::Cancel => (5, 0),
+        };
+        assert!(number <= Self::NUMBER);
+        tag << 56 | number
+    }
+
+    fn from_u64(user_data: u64) -> Self {
+        let number = user_data & Self::NUMBER;
+        match user_data >> 56 {
+            1 => Self::Read(number),
+            2 => Self::Readable(number),
+            3 => Self::Accept(number),
+            4 => Self::Output(number as u32),
+            5 => Self::Cancel,
+            tag => unreachable!("no operation has the tag {tag}"),
+        }
+    }
+}
 
 /// See the module.
 pub(super) struct Ring {
@@ -77,7 +118,7 @@ impl Ring {
     /// `ready`: there is data in it already.
     pub fn read(
         &mut self,
-        number: u64,
+        client: ClientKey,
         fd: BorrowedFd<'_>,
         by: ReadBy,
         ready: bool,
@@ -98,35 +139,57 @@ impl Ring {
         };
         self.push(
             entry.flags(squeue::Flags::BUFFER_SELECT),
-            Token::Read(number),
+            Tag::Read(client.to_u64()),
         )
     }
 
     /// Accepts from `fd`, which must stay open, until a completion says that
     /// it is no longer armed.
-    pub fn accept(&mut self, number: u64, fd: BorrowedFd<'_>) -> io::Result<()> {
+    pub fn accept(&mut self, listener: ListenerKey, fd: BorrowedFd<'_>) -> io::Result<()> {
         let entry = opcode::AcceptMulti::new(types::Fd(fd.as_raw_fd()))
             .flags(rustix::net::SocketFlags::CLOEXEC.bits() as i32)
             .build();
-        self.push(entry, Token::Accept(number))
+        self.push(entry, Tag::Accept(listener.to_u64()))
     }
 
-    /// Cancels the read of that number, if it has not completed.
-    pub fn cancel_read(&mut self, number: u64) -> io::Result<()> {
-        let entry = opcode::AsyncCancel::new(Token::Read(number).to_u64()).build();
-        self.push(entry, Token::Cancel)
+    /// Waits for `fd`, which must stay open until the completion comes, and
+    /// neither reads nor writes.
+    pub fn wait(&mut self, token: Token, fd: BorrowedFd<'_>, wait: Wait) -> io::Result<()> {
+        let events = match wait {
+            Wait::Readable => libc::POLLIN,
+            Wait::Writable => libc::POLLOUT,
+        };
+        let entry = opcode::PollAdd::new(types::Fd(fd.as_raw_fd()), events as u32).build();
+        let tag = match token {
+            Token::Client(client) => Tag::Readable(client.to_u64()),
+            Token::Output(number) => Tag::Output(number),
+            Token::Listener(_) => unreachable!("listeners accept"),
+        };
+        self.push(entry, tag)
     }
 
-    /// Cancels the accept of that number.
-    pub fn cancel_accept(&mut self, number: u64) -> io::Result<()> {
-        let entry = opcode::AsyncCancel::new(Token::Accept(number).to_u64()).build();
-        self.push(entry, Token::Cancel)
+    /// Cancels what is under way for the token, if it has not completed.
+    pub fn cancel(&mut self, token: Token) -> io::Result<()> {
+        match token {
+            // It is one of these.
+            Token::Client(client) => {
+                self.push_cancel(Tag::Read(client.to_u64()))?;
+                self.push_cancel(Tag::Readable(client.to_u64()))
+            }
+            Token::Listener(listener) => self.push_cancel(Tag::Accept(listener.to_u64())),
+            Token::Output(number) => self.push_cancel(Tag::Output(number)),
+        }
     }
 
-    fn push(&mut self, entry: squeue::Entry, token: Token) -> io::Result<()> {
+    fn push_cancel(&mut self, tag: Tag) -> io::Result<()> {
+        let entry = opcode::AsyncCancel::new(tag.to_u64()).build();
+        self.push(entry, Tag::Cancel)
+    }
+
+    fn push(&mut self, entry: squeue::Entry, tag: Tag) -> io::Result<()> {
         // A cancellation must not overtake what it cancels, nor anything else
         // what came before it.
-        self.beyond.push_back(entry.user_data(token.to_u64()));
+        self.beyond.push_back(entry.user_data(tag.to_u64()));
         self.fill();
         match self.beyond.is_empty() {
             true => Ok(()),
@@ -201,45 +264,51 @@ impl Ring {
     }
 
     /// The next completion.
-    pub fn next(&mut self) -> Option<Completion<Filled>> {
+    pub fn next(&mut self) -> Option<Completion<OwnedFd, Filled>> {
         loop {
             let entry = self.uring.completion().next()?;
-            let token = Token::from_u64(entry.user_data());
             let result = match entry.result() {
                 error if error < 0 => Err(io::Error::from_raw_os_error(-error)),
                 value => Ok(value),
             };
-            match token {
-                Token::Cancel => {}
-                Token::Read(number) => {
-                    let filled = cqueue::buffer_select(entry.flags()).map(|buffer| {
-                        let len = *result.as_ref().unwrap_or(&0);
-                        self.buffers.filled(buffer, len as u32)
-                    });
-                    let result = match (result, filled) {
-                        (Ok(len), Some(filled)) if len > 0 => Ok(Some(filled)),
-                        // At the end a buffer may come along, with nothing.
-                        (result, filled) => {
-                            filled.into_iter().for_each(|it| self.buffers.recycle(it));
-                            result.map(|_| None)
-                        }
-                    };
-                    return Some(Completion::Read {
-                        number,
-                        result,
-                        more: cqueue::sock_nonempty(entry.flags()),
-                    });
-                }
-                Token::Accept(number) => {
+            return Some(match Tag::from_u64(entry.user_data()) {
+                Tag::Cancel => continue,
+                Tag::Read(client) => Completion::Read {
+                    client: ClientKey::from_u64(client),
+                    result: self.filled(result, entry.flags()),
+                    more: cqueue::sock_nonempty(entry.flags()),
+                },
+                Tag::Readable(client) => Completion::Readable {
+                    client: ClientKey::from_u64(client),
+                    result: result.map(|_| ()),
+                },
+                Tag::Output(number) => Completion::Ready {
+                    number,
+                    result: result.map(|_| ()),
+                },
+                Tag::Accept(listener) => Completion::Accepted {
+                    listener: ListenerKey::from_u64(listener),
                     // SAFETY: a successful accept gives a new descriptor,
                     // which nobody else owns.
-                    let result = result.map(|fd| unsafe { OwnedFd::from_raw_fd(fd) });
-                    return Some(Completion::Accept {
-                        number,
-                        result,
-                        armed: cqueue::more(entry.flags()),
-                    });
-                }
+                    result: result.map(|fd| unsafe { OwnedFd::from_raw_fd(fd) }),
+                    armed: cqueue::more(entry.flags()),
+                },
+            });
+        }
+    }
+
+    /// What a read that came back with `result` has brought.
+    fn filled(&mut self, result: io::Result<i32>, flags: u32) -> io::Result<Option<Filled>> {
+        let filled = cqueue::buffer_select(flags).map(|buffer| {
+            let len = *result.as_ref().unwrap_or(&0);
+            self.buffers.filled(buffer, len as u32)
+        });
+        match (result, filled) {
+            (Ok(len), Some(filled)) if len > 0 => Ok(Some(filled)),
+            // At the end a buffer may come along, with nothing.
+            (result, filled) => {
+                filled.into_iter().for_each(|it| self.buffers.recycle(it));
+                result.map(|_| None)
             }
         }
     }
@@ -269,13 +338,14 @@ mod tests {
         };
         let (reader, writer) = io::pipe().unwrap();
         let count = u64::from(SUBMISSIONS) * 2 + 10;
-        for number in 0..count {
-            ring.read(number, reader.as_fd(), ReadBy::Read, false)
+        let keys: Vec<_> = (0..count).map(ClientKey::from_u64).collect();
+        for key in &keys {
+            ring.read(*key, reader.as_fd(), ReadBy::Read, false)
                 .unwrap();
         }
         // Each comes after what it cancels.
-        for number in 0..count {
-            ring.cancel_read(number).unwrap();
+        for key in &keys {
+            ring.cancel(Token::Client(*key)).unwrap();
         }
         let mut over = 0;
         while over < count {
@@ -287,7 +357,7 @@ mod tests {
                         assert_eq!(error, Some(libc::ECANCELED));
                         over += 1;
                     }
-                    Completion::Accept { .. } => panic!("nobody accepts"),
+                    _ => panic!("there are only reads"),
                 }
             }
         }

@@ -13,7 +13,7 @@ use tokio::task::LocalSet;
 use super::epoll::Epoll;
 use super::rights;
 use super::ring::Ring;
-use super::system::Io;
+use super::system::{Kernel, System};
 
 /// How a butler works with the kernel.
 #[derive(Debug, Default, Clone, Copy, PartialEq, Eq)]
@@ -81,14 +81,14 @@ pub(crate) fn kind() -> Kind {
 }
 
 /// The I/O of an edge on this thread.
-pub(super) fn io() -> io::Result<Io> {
-    match kind() {
-        Kind::Epoll => Ok(Io::Epoll(Epoll::new()?)),
+pub(crate) fn system() -> io::Result<System> {
+    Ok(System::new(match kind() {
+        Kind::Epoll => Kernel::Epoll(Epoll::new()?),
         Kind::Uring => match FIRST_RING.take() {
-            Some(ring) => Ok(Io::Ring(ring)),
-            None => Ok(Io::Ring(Box::new(Ring::new()?))),
+            Some(ring) => Kernel::Ring(ring),
+            None => Kernel::Ring(Box::new(Ring::new()?)),
         },
-    }
+    }))
 }
 
 /// Runs `future` to its end.

@@ -6,8 +6,8 @@ use rustix::fs::{FileType, fstat};
 use rustix::net::SocketType;
 use rustix::net::sockopt::{set_socket_oobinline, socket_type};
 
+use super::io::ReadBy;
 use super::rights::{self, Rights};
-use super::system::ReadBy;
 
 /// Why a descriptor can't be a stream.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, thiserror::Error)]

@@ -36,14 +36,14 @@ pub type StreamKey = Key<OfStream>;
 
 /// The state of a stream that depends on its type.
 #[derive(Debug)]
-pub(crate) enum Machine {
+pub(crate) enum Parser {
     Text(Text),
     Raw(Raw),
     Binary(Binary),
     Datagram(Datagram),
 }
 
-impl Machine {
+impl Parser {
     /// `lines`: text is to be cut into lines.
     pub fn new(stream_type: StreamType, lines: bool) -> Self {
         match stream_type {

@@ -26,6 +26,10 @@ impl WatchEvents {
         self.queue.push_back((key, None));
     }
 
+    pub fn is_empty(&self) -> bool {
+        self.queue.is_empty()
+    }
+
     pub fn pop(&mut self) -> Option<(StreamKey, Option<Bytes>)> {
         let (key, logs) = self.queue.pop_front()?;
         self.held -= logs.as_ref().map_or(0, Bytes::len);

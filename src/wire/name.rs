@@ -171,7 +171,7 @@ impl StreamName {
 }
 
 /// All stream names below a path; the empty one has all there are.
-#[derive(Debug, Clone, PartialEq, Eq, Hash)]
+#[derive(Debug, Clone, Default, PartialEq, Eq, Hash)]
 pub struct Namespace(Box<str>);
 
 impl Namespace {

@@ -3,6 +3,8 @@
 
 use std::io::Write;
 use std::os::unix::net::UnixStream;
+use std::path::Path;
+use std::thread;
 
 use butler::limits::{HEADERS_BUFFERED_MAX, Resident};
 
@@ -47,7 +49,23 @@ fn check(serve: &Serve, what: &str, open_streams: u64, names: u64) {
     assert!(peak <= bound.max(), "{what}: {peak} bytes");
 }
 
-/// Small ones and many: each is too small to be worth a look.
+/// A client with a header of about `size` bytes, and a line.
+fn write_large(socket: &Path, number: usize, size: usize) -> UnixStream {
+    let value = "v".repeat(4000);
+    let tags: Vec<_> = (0..size / 4000)
+        .map(|at| format!(r#""t{at}":"{value}""#))
+        .collect();
+    let tags = tags.join(",");
+    let json = format!(r#"{{"name":"honest/{number}","tags":{{{tags}}}}}"#);
+    let mut stream = UnixStream::connect(socket).unwrap();
+    let bytes = [&header(&json)[..], b"a line\n"].concat();
+    stream.write_all(&bytes).unwrap();
+    stream
+}
+
+/// Small ones and many: each is too small to be worth a look. Honest clients that
+/// come with them, with headers much larger than any of theirs, wait for room, and
+/// have it once it is clear who stalls.
 #[test]
 fn a_crowd_of_unfinished_headers() {
     let _turn = turn();
@@ -67,29 +85,57 @@ fn a_crowd_of_unfinished_headers() {
         });
         stalled.collect()
     };
-    let stalled = crowd(CROWD);
-    let must_go = (CROWD - HEADERS_BUFFERED_MAX / OF_EACH) as u64;
-    let refused = || serve.statistics()["streams_refused"].as_u64().unwrap();
-    wait_until("all that have no room are refused", || refused() >= must_go);
-    // Honest ones, with headers that are much larger than any of the others'.
-    let mut honest = Vec::new();
-    for number in 0..10 {
-        let value = "v".repeat(4000);
-        let tags: Vec<_> = (0..40).map(|at| format!(r#""t{at}":"{value}""#)).collect();
-        let json = format!(
-            r#"{{"name":"honest/{number}","tags":{{{}}}}}"#,
-            tags.join(",")
-        );
-        let mut stream = UnixStream::connect(&serve.socket).unwrap();
-        stream
-            .write_all(&[&header(&json)[..], b"a line\n"].concat())
-            .unwrap();
-        honest.push((stream, crowd(20)));
-    }
+    let socket = &serve.socket;
+    let (stalled, honest) = thread::scope(|scope| {
+        let honest: Vec<_> = (0..10)
+            .map(|number| scope.spawn(move || write_large(socket, number, 160_000)))
+            .collect();
+        let stalled = crowd(CROWD);
+        let honest: Vec<_> = honest.into_iter().map(|it| it.join().unwrap()).collect();
+        (stalled, honest)
+    });
     serve.wait_for_counter("streams", 10);
     serve.wait_for_counter("bytes_in", 70);
+    // Those that came last wait for nobody, and nobody waits for them.
+    let refused = || serve.statistics()["streams_refused"].as_u64().unwrap();
+    let must_go = (CROWD - HEADERS_BUFFERED_MAX / OF_EACH) as u64;
+    wait_until("all that have no room are refused", || refused() >= must_go);
     check(&serve, "unfinished headers", CROWD as u64, 10);
     drop((stalled, honest));
+    serve.terminate().expect_success();
+}
+
+/// All at once, and together much larger than what unfinished headers may hold:
+/// each has its turn.
+#[test]
+fn large_headers_at_once() {
+    let _turn = turn();
+    const CLIENTS: usize = 200;
+    const SIZE: usize = 800_000;
+    const { assert!(CLIENTS * SIZE > 15 * HEADERS_BUFFERED_MAX) };
+    let Some((serve, _dir)) = start(CLIENTS, &[]) else {
+        return;
+    };
+    let socket = &serve.socket;
+    let streams: Vec<_> = thread::scope(|scope| {
+        let clients: Vec<_> = (0..CLIENTS)
+            .map(|number| scope.spawn(move || write_large(socket, number, SIZE)))
+            .collect();
+        clients.into_iter().map(|it| it.join().unwrap()).collect()
+    });
+    serve.wait_for_counter("streams", CLIENTS as u64);
+    serve.wait_for_counter("bytes_in", 7 * CLIENTS as u64);
+    assert_eq!(serve.statistics()["streams_refused"], 0);
+    let bound = Resident {
+        buffered_max: MAX_BUFFERED,
+        open_streams: CLIENTS as u64,
+        descriptor_bytes: (CLIENTS * (SIZE + 4000)) as u64,
+        names: CLIENTS as u64,
+        name_bytes: CLIENTS as u64 * 50,
+    };
+    let (_, peak) = serve.resident();
+    assert!(peak <= bound.max(), "{peak} bytes, not {}", bound.max());
+    drop(streams);
     serve.terminate().expect_success();
 }
 

@@ -7,8 +7,8 @@ use rustix::event::epoll;
 use rustix::io::{Errno, ReadWriteFlags};
 use rustix::net::{RecvFlags, recv};
 
+use super::super::io::ReadBy;
 use super::super::rights;
-use super::super::system::{ReadBy, Token};
 
 /// Whether the set tells when a descriptor is ready.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -26,6 +26,8 @@ pub(super) enum Wants {
     Nothing,
     /// It waits until the descriptor is ready.
     Event,
+    /// The same, and then it is done.
+    Told,
     /// It is in the queue.
     Turn,
 }
@@ -40,9 +42,9 @@ pub(super) struct Source {
 
 impl Source {
     /// From now on the set tells of it, if it can.
-    pub fn watch(&mut self, set: &OwnedFd, token: Token, fd: BorrowedFd<'_>) -> Result<(), Errno> {
+    pub fn watch(&mut self, set: &OwnedFd, data: u64, fd: BorrowedFd<'_>) -> Result<(), Errno> {
         if self.watched == Watched::No {
-            let data = epoll::EventData::new_u64(token.to_u64());
+            let data = epoll::EventData::new_u64(data);
             self.watched = match epoll::add(set, fd, data, epoll::EventFlags::IN) {
                 Ok(()) => Watched::Yes,
                 Err(Errno::PERM) => Watched::Never,

@@ -31,27 +31,26 @@ impl World {
 
     fn read(&mut self, number: u64, by: ReadBy, ready: bool) {
         let fd = self.fds[number as usize].as_fd();
-        self.epoll.read(number, fd, by, ready);
+        self.epoll.read(ClientKey::from_u64(number), fd, by, ready);
     }
 
     fn accept(&mut self, number: u64) {
         let fd = self.fds[number as usize].as_fd();
-        self.epoll.accept(number, fd);
+        self.epoll.accept(ListenerKey::from_u64(number), fd);
     }
 
     /// After a look at the set.
-    fn next(&mut self) -> Option<Completion<Filled>> {
+    fn next(&mut self) -> Option<Completion<OwnedFd, Filled>> {
         self.epoll.enter().unwrap();
         self.next_now()
     }
 
-    fn next_now(&mut self) -> Option<Completion<Filled>> {
+    fn next_now(&mut self) -> Option<Completion<OwnedFd, Filled>> {
         let fds = &self.fds;
         self.epoll.next(|token| match token {
-            Token::Read(number) | Token::Accept(number) => {
-                fds.get(number as usize).map(AsFd::as_fd)
-            }
-            Token::Cancel => None,
+            Token::Client(key) => fds.get(key.to_u64() as usize),
+            Token::Listener(key) => fds.get(key.to_u64() as usize),
+            Token::Output(_) => None,
         })
     }
 
@@ -59,10 +58,11 @@ impl World {
     fn next_read(&mut self) -> Option<(u64, Got, bool)> {
         match self.next()? {
             Completion::Read {
-                number,
+                client,
                 result,
                 more,
             } => {
+                let number = client.to_u64();
                 let got = match result {
                     Ok(None) => Ok(Vec::new()),
                     Ok(Some(filled)) => {
@@ -248,9 +248,13 @@ fn a_cancelled_read_reads_nothing() {
     let number = world.add(ours.try_clone().unwrap());
     for queued in [false, true] {
         world.read(number, ReadBy::Recv, queued);
-        world.epoll.cancel(Token::Read(number));
+        world
+            .epoll
+            .cancel(Token::Client(ClientKey::from_u64(number)));
         // Once, whatever is asked.
-        world.epoll.cancel(Token::Read(number));
+        world
+            .epoll
+            .cancel(Token::Client(ClientKey::from_u64(number)));
         theirs.write_all(b"x").unwrap();
         assert_eq!(
             world.next_read(),
@@ -260,7 +264,9 @@ fn a_cancelled_read_reads_nothing() {
     }
     // The set lets go of a descriptor that others have open.
     let fd = world.fds[number as usize].as_fd();
-    world.epoll.forget(Token::Read(number), fd);
+    world
+        .epoll
+        .forget(Token::Client(ClientKey::from_u64(number)), fd);
     world.fds.clear();
     assert!(!world.is_readable());
     let mut rest = [0; 2];
@@ -321,7 +327,7 @@ fn others_are_seen_while_nobody_can_be_read() {
     while world.epoll.has_work() {
         match world.next() {
             None => {}
-            Some(Completion::Accept { result: Ok(_), .. }) => accepted += 1,
+            Some(Completion::Accepted { result: Ok(_), .. }) => accepted += 1,
             other => panic!("{other:?}"),
         }
     }
@@ -380,7 +386,7 @@ fn accepts_until_told_otherwise() {
     clients.truncate(count / 2);
     for _ in 0..count {
         match world.next() {
-            Some(Completion::Accept {
+            Some(Completion::Accepted {
                 result: Ok(_),
                 armed: true,
                 ..
@@ -390,10 +396,12 @@ fn accepts_until_told_otherwise() {
     }
     assert!(world.next().is_none());
 
-    world.epoll.cancel(Token::Accept(number));
+    world
+        .epoll
+        .cancel(Token::Listener(ListenerKey::from_u64(number)));
     let late = UnixStream::connect(&path).unwrap();
     match world.next() {
-        Some(Completion::Accept {
+        Some(Completion::Accepted {
             result: Err(error),
             armed: false,
             ..

@@ -20,6 +20,7 @@ use tokio::time::Instant;
 
 use self::lines::{Lines, Next, Source};
 use super::clock;
+use super::driver::Onlooker;
 use super::writer::{AT_POSITION, Writer};
 use crate::limits::{SHOWN_PIECE, SHOWN_PIECE_AT_END, SHOWN_WAITING_AT_END, SHOWN_WAITING_MAX};
 
@@ -65,8 +66,8 @@ impl std::fmt::Debug for Screen {
     }
 }
 
-impl Tee {
-    pub fn push(&self, data: &[u8]) {
+impl Onlooker for Tee {
+    fn push(&self, data: &[u8]) {
         let screen = &self.screen;
         if screen.streams.borrow()[self.source].writer.is_some() {
             screen.lines.borrow_mut().push(self.source, data);
@@ -74,8 +75,7 @@ impl Tee {
         }
     }
 
-    /// The stream is not read while so much of it waits to be shown.
-    pub fn is_full(&self) -> bool {
+    fn is_full(&self) -> bool {
         let waiting_max = match self.screen.at_end.get() {
             true => SHOWN_WAITING_AT_END,
             false => SHOWN_WAITING_MAX,
@@ -83,8 +83,7 @@ impl Tee {
         self.screen.lines.borrow().held(self.source) >= waiting_max
     }
 
-    /// The stream has ended.
-    pub fn close(&self) {
+    fn close(&self) {
         self.screen.streams.borrow_mut()[self.source].closed = true;
         self.screen.lines.borrow_mut().close(self.source);
         self.screen.changed.notify_one();

@@ -7,9 +7,6 @@
 //! fills, so a writer at full speed never waits for us. What was read is
 //! stamped later by at most the wait.
 
-use rustix::thread::nanosleep;
-use rustix::time::Timespec;
-
 use crate::limits::{PACE_READ_MAX, PACE_WAIT_MAX_US};
 
 /// The wait before the next reads.
@@ -41,17 +38,10 @@ impl Pace {
         };
     }
 
-    /// Lets arrivals gather. This holds up the whole thread: no timer or
-    /// output waits for longer than [`PACE_WAIT_MAX_US`].
-    pub fn pause(&self) {
-        if self.wait_us > 0 {
-            let wait = Timespec {
-                tv_sec: 0,
-                tv_nsec: self.wait_us as i64 * 1000,
-            };
-            // A signal may end it early, which does no harm.
-            let _ = nanosleep(&wait);
-        }
+    /// How long to let arrivals gather, in microseconds. This holds up the whole
+    /// thread: no timer or output waits for longer than [`PACE_WAIT_MAX_US`].
+    pub fn wait_us(&self) -> u64 {
+        self.wait_us
     }
 }
 

@@ -1,16 +1,15 @@
 //! Who may open streams: a connection of anybody else is closed unread.
 
-use std::os::fd::BorrowedFd;
-
-use rustix::process::{Uid, geteuid};
-
-use super::credentials::Credentials;
+use std::fmt;
 
 /// How long the log is silent after it told of somebody who was turned away.
 const TELL_AGAIN_NS: u64 = 10_000_000_000;
 
-/// The users who may connect to a [`StreamServer`](super::listener::StreamServer):
-/// our own and root, and those that are added.
+/// Root may do anything anyway.
+const ROOT: u32 = 0;
+
+/// The users who may connect to a listener: our own and root, and those that are
+/// added.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Users {
     own: u32,
@@ -19,18 +18,16 @@ pub struct Users {
     allowed_by: Option<&'static str>,
 }
 
-impl Default for Users {
-    /// Our own user and root.
-    fn default() -> Self {
+impl Users {
+    /// The user of that number, and root.
+    pub fn only(own: u32) -> Self {
         Self {
-            own: geteuid().as_raw(),
+            own,
             others: Vec::new(),
             allowed_by: None,
         }
     }
-}
 
-impl Users {
     /// These as well, by their numbers.
     #[must_use]
     pub fn and(mut self, uids: impl IntoIterator<Item = u32>) -> Self {
@@ -47,17 +44,26 @@ impl Users {
     }
 
     /// Nobody but our own user and root.
-    pub(super) fn is_private(&self) -> bool {
+    pub(crate) fn is_private(&self) -> bool {
         self.others.iter().all(|uid| self.are_always(*uid))
     }
 
     fn are_always(&self, uid: u32) -> bool {
-        uid == self.own || uid == Uid::ROOT.as_raw()
+        uid == self.own || uid == ROOT
     }
 
     fn admit(&self, uid: u32) -> bool {
         self.are_always(uid) || self.others.contains(&uid)
     }
+}
+
+/// Who is at the other end of a connection, as it was when they connected.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct Peer {
+    /// Not known for a process of a PID namespace that we can't see into.
+    pub pid: Option<u32>,
+    /// The user.
+    pub uid: u32,
 }
 
 /// Looks at everybody who comes in, over all listeners.
@@ -75,11 +81,16 @@ impl Door {
         self.refused
     }
 
-    /// May the one at the other end of `connection` come in?
-    pub fn admits(&mut self, now_ns: u64, users: &Users, connection: BorrowedFd<'_>) -> bool {
-        let why = match Credentials::of_peer(connection) {
+    /// May this one come in? `peer` may not be known, for a reason.
+    pub fn admits(
+        &mut self,
+        now_ns: u64,
+        users: &Users,
+        peer: &Result<Peer, impl fmt::Display>,
+    ) -> bool {
+        let why = match peer {
             Ok(peer) if users.admit(peer.uid) => return true,
-            Ok(Credentials { pid, uid }) => {
+            Ok(Peer { pid, uid }) => {
                 let process = pid.map_or_else(String::new, |pid| format!(" (process {pid})"));
                 let advice = users
                     .allowed_by
@@ -107,33 +118,29 @@ impl Door {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use std::os::fd::AsFd;
-    use std::os::unix::net::UnixStream;
 
     #[test]
     fn only_those_who_may() {
-        let own = Users::default();
-        assert!(own.is_private() && own.admit(own.own) && own.admit(0));
-        let stranger = own.own + 1;
-        assert!(!own.admit(stranger));
-        let more = own.clone().and([stranger]);
-        assert!(more.admit(stranger) && !more.admit(stranger + 1) && !more.is_private());
-        assert!(own.clone().and([0, own.own]).is_private());
+        let own = Users::only(1000);
+        assert!(own.is_private() && own.admit(1000) && own.admit(0));
+        assert!(!own.admit(1001));
+        let more = own.clone().and([1001]);
+        assert!(more.admit(1001) && !more.admit(1002) && !more.is_private());
+        assert!(own.clone().and([0, 1000]).is_private());
     }
 
     #[test]
     fn each_is_counted_and_few_are_told() {
-        let (connection, _peer) = UnixStream::pair().unwrap();
-        let own = Users::default();
+        let own = Users::only(1000);
         let mut door = Door::default();
-        assert!(door.admits(0, &own, connection.as_fd()));
+        let peer = |uid| Ok::<_, &str>(Peer { pid: None, uid });
+        assert!(door.admits(0, &own, &peer(1000)));
         // What is no socket has nobody at its other end.
-        let (pipe, _writer) = std::io::pipe().unwrap();
         for at in 1..=3 {
-            assert!(!door.admits(at, &own, pipe.as_fd()));
+            assert!(!door.admits(at, &own, &Err("no socket")));
         }
         assert_eq!((door.refused(), door.told), (3, Some((1, 1))));
-        assert!(!door.admits(1 + TELL_AGAIN_NS, &own, pipe.as_fd()));
+        assert!(!door.admits(1 + TELL_AGAIN_NS, &own, &peer(7)));
         assert_eq!(door.told, Some((4, 1 + TELL_AGAIN_NS)));
     }
 }
