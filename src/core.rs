@@ -102,6 +102,14 @@ struct Stream {
     queued_ns: Option<u64>,
 }
 
+impl Stream {
+    /// Bytes of memory that hold what is unfinished. For those who watch the
+    /// stream it will be there a second time when it is put out.
+    fn memory(&self) -> usize {
+        self.carry.memory() * (1 + usize::from(self.watched))
+    }
+}
+
 /// What must hold of a key that data or an end comes for.
 const OPEN: &str = "the stream of this key is open";
 
@@ -324,7 +332,7 @@ impl Core {
         self.unqueue(key);
         self.hold_up(key, false);
         let stream = self.streams.remove(key).expect(OPEN);
-        self.idle -= stream.carry.memory();
+        self.idle -= stream.memory();
         if stream.watched {
             self.events.end(key);
         }
@@ -710,8 +718,8 @@ impl Core {
     ) -> R {
         let stream = self.streams.get_mut(key).expect(OPEN);
         match stream.queued_ns {
-            Some(_) => self.carried -= stream.carry.memory(),
-            None => self.idle -= stream.carry.memory(),
+            Some(_) => self.carried -= stream.memory(),
+            None => self.idle -= stream.memory(),
         }
         let mut stage = Stage {
             bundler: &mut self.bundler,
@@ -731,7 +739,7 @@ impl Core {
         let waiting = stream.carry.waiting_since();
         if waiting == stream.queued_ns {
             match waiting {
-                Some(_) => self.carried += stream.carry.memory(),
+                Some(_) => self.carried += stream.memory(),
                 None => self.rest(key),
             }
             return result;
@@ -751,10 +759,10 @@ impl Core {
     /// The stream is not in the queue by age; its carry may keep some memory.
     fn rest(&mut self, key: StreamKey) {
         let stream = self.streams.get_mut(key).expect(OPEN);
-        if self.idle + stream.carry.memory() > IDLE_BUFFERS_MAX {
+        if self.idle + stream.memory() > IDLE_BUFFERS_MAX {
             stream.carry.shrink();
         }
-        self.idle += stream.carry.memory();
+        self.idle += stream.memory();
     }
 
     /// May what was read then be appended to the queue by age?
@@ -779,7 +787,7 @@ impl Core {
         let stream = self.streams.get_mut(key).expect(OPEN);
         stream.queued_ns = Some(since);
         stream.older = older;
-        self.carried += stream.carry.memory();
+        self.carried += stream.memory();
     }
 
     fn unqueue(&mut self, key: StreamKey) {

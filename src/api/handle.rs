@@ -9,7 +9,7 @@ use tokio::task::spawn_local;
 
 use super::reply::Reply;
 use super::stream::{NewStream, StreamWriter};
-use super::thread::{ButlerThread, Ended, Here};
+use super::thread::{ButlerThread, Ended};
 use super::watcher::{Selector, Watch, Watcher};
 use crate::butler::{AddStreamError, AddStreamReason, ChunkCallback, Error, Report, Snapshot};
 use crate::edge::listener::StreamServer;
@@ -58,6 +58,10 @@ impl Handle {
     /// If the name was used before or its namespace is drained, if nobody can
     /// read a stream of bytes from `fd`, and if the butler has ended. `fd` is
     /// in the error.
+    ///
+    /// # Panics
+    ///
+    /// If the butler's thread does, by a fault of its own, while it has `fd`.
     pub fn attach(
         &self,
         fd: impl Into<OwnedFd>,
@@ -66,24 +70,18 @@ impl Handle {
         // What nobody has taken is taken back.
         let given = Arc::new(Mutex::new(Some(fd.into())));
         let (taken, properties) = (Arc::clone(&given), properties.clone());
-        let add = move |here: &Here| match take(&taken) {
-            Some(fd) if !here.butler.is_over() => here.butler.add_stream(fd, &properties),
-            Some(fd) => Err(AddStreamError {
-                fd,
-                reason: AddStreamReason::Ended,
-            }),
-            None => Ok(()),
-        };
-        match self.thread.ask(add) {
-            Ok(added) => added,
-            Err(Ended) => match take(&given) {
-                Some(fd) => Err(AddStreamError {
-                    fd,
-                    reason: AddStreamReason::Ended,
-                }),
-                None => panic!("the butler's thread has panicked over a descriptor"),
-            },
-        }
+        let added = self.thread.ask(move |here| {
+            let fd = match here.butler.is_over() {
+                true => None,
+                false => take(&taken),
+            };
+            fd.map(|fd| here.butler.add_stream(fd, &properties))
+        });
+        added.ok().flatten().unwrap_or_else(|| {
+            let fd = take(&given).expect("the butler's thread has not panicked over it");
+            let reason = AddStreamReason::Ended;
+            Err(AddStreamError { fd, reason })
+        })
     }
 
     /// Takes the streams of everybody who connects to `server`.

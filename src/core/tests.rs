@@ -163,6 +163,28 @@ fn watched_entries_and_the_end() {
     assert_eq!(seen, [Some(b"one".to_vec()), Some(b"two".to_vec()), None]);
 }
 
+/// What is carried of a watched stream is there twice when it is put out: it
+/// counts so from the beginning, and until somebody has looked.
+#[test]
+fn watched_streams_count_for_those_who_watch() {
+    let mut core = core();
+    let watched = text(&mut core, "watched");
+    core.watch(watched);
+    core.data(&at(1), watched, &[b'x'; 100_000]).unwrap();
+    let before = core.buffered();
+    assert!(before >= 200_000);
+    core.tick(&at(1 + AGE_NS));
+    let after = core.buffered();
+    // A bundle needs a little besides.
+    assert!((200_000..before + 10_000).contains(&after), "{after}");
+    let (_, logs) = core.poll_watched().unwrap();
+    assert!(core.buffered() < 150_000);
+    core.watchers_hold(logs.unwrap().len());
+    assert!(core.buffered() >= 200_000);
+    core.watchers_hold(0);
+    assert!(core.buffered() < 150_000);
+}
+
 /// An unfinished line leaves when it is old enough: at a tick, or when more
 /// of it comes.
 #[test]
