@@ -20,9 +20,10 @@ pub struct UsageError {
 }
 
 /// Why a command line is refused. Options are named without their dashes.
-#[derive(Debug)]
+#[derive(Debug, thiserror::Error)]
 pub enum Problem {
     /// No such option.
+    #[error("{}", unknown_option(option, suggestions))]
     UnknownOption {
         /// As given.
         option: String,
@@ -30,11 +31,13 @@ pub enum Problem {
         suggestions: Vec<&'static str>,
     },
     /// An option of the reference that this butler does not have.
+    #[error("the option --{option} is not supported by this butler")]
     NotSupported {
         /// The option.
         option: String,
     },
     /// An option of other subcommands.
+    #[error("the option --{option} is for {}, not for {}", list(of), given.as_str())]
     OtherSubcommand {
         /// The option.
         option: &'static str,
@@ -44,6 +47,7 @@ pub enum Problem {
         given: Subcommand,
     },
     /// An option for an output other than the one given.
+    #[error("the option --{option} is for the {of} output only")]
     OtherOutput {
         /// The option.
         option: &'static str,
@@ -52,6 +56,11 @@ pub enum Problem {
     },
     /// Options that the output needs are not given.
     #[cfg(feature = "logdog")]
+    #[error(
+        "the {by} output needs the option{} {}",
+        if options.len() == 1 { "" } else { "s" },
+        listed(options, "and")
+    )]
     Needed {
         /// All of them.
         options: Vec<&'static str>,
@@ -59,11 +68,13 @@ pub enum Problem {
         by: &'static str,
     },
     /// An option lacks its value.
+    #[error("the option --{option} needs a value: --{option} VALUE")]
     MissingValue {
         /// The option.
         option: &'static str,
     },
     /// The value of an option is not allowed.
+    #[error("--{option} {given:?} is not allowed: {reason}")]
     Value {
         /// The option.
         option: &'static str,
@@ -73,6 +84,7 @@ pub enum Problem {
         reason: String,
     },
     /// The parts of an option's value are not allowed.
+    #[error("--{option}: {}", told(error))]
     Pairs {
         /// The option.
         option: &'static str,
@@ -80,10 +92,16 @@ pub enum Problem {
         error: PairError,
     },
     /// The SPEC of `--output` is not allowed.
+    #[error("--output: {}", told(.0))]
     Output(SpecError),
     /// The options together make no valid configuration.
+    #[error("--{}: {}", config_option(.0), told(.0))]
     Config(ConfigError),
     /// No such subcommand.
+    #[error(
+        "there is no subcommand {name:?}; {}",
+        or_else(*suggestion, "to capture a command: butler run -- COMMAND".into())
+    )]
     UnknownSubcommand {
         /// As given.
         name: String,
@@ -91,6 +109,7 @@ pub enum Problem {
         suggestion: Option<&'static str>,
     },
     /// `help` knows no such subcommand or topic.
+    #[error("help has nothing about {name:?}; {}", or_else(*suggestion, all_topics()))]
     UnknownTopic {
         /// As given.
         name: String,
@@ -98,11 +117,16 @@ pub enum Problem {
         suggestion: Option<&'static str>,
     },
     /// A subcommand of the reference that is about logins.
+    #[error(
+        "{name}: butler does not manage logins; give the logdog output a service account with \
+         --service-account-json PATH (or :gce), or run in a task with LUCI_CONTEXT"
+    )]
     Login {
         /// The subcommand.
         name: String,
     },
     /// An argument that the subcommand does not take.
+    #[error("{} takes no argument {given:?}", subcommand.as_str())]
     Argument {
         /// The argument.
         given: String,
@@ -110,14 +134,19 @@ pub enum Problem {
         subcommand: Subcommand,
     },
     /// The arguments can't be taken apart.
+    #[error("{0}")]
     Syntax(String),
     /// `run` without a command.
+    #[error("run needs a command: butler run -- COMMAND [ARG...], or --json-args-path FILE")]
     NoCommand,
     /// A command and `--json-args-path`.
+    #[error("--json-args-path gives the command, so that none may stand on the command line")]
     TwoCommands,
     /// `--stdout` and `--stderr` give the same name.
+    #[error("--stdout and --stderr both name their stream {0:?}: a name may be used once")]
     SameName(String),
     /// The file of `--json-args-path` can't be used.
+    #[error("--json-args-path {path:?} can't be used: {reason}; wanted is a JSON array of strings")]
     JsonArgs {
         /// The file.
         path: String,
@@ -169,94 +198,27 @@ impl fmt::Display for UsageError {
 
 impl std::error::Error for UsageError {}
 
-impl fmt::Display for Problem {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        match self {
-            Self::UnknownOption {
-                option,
-                suggestions,
-            } => {
-                let is_letter = option.chars().count() == 1;
-                let dashes = if is_letter { "-" } else { "--" };
-                write!(f, "unknown option {dashes}{option}")?;
-                match suggestions.as_slice() {
-                    [] if is_letter => f.write_str("; the only ones of one letter are -h and -V"),
-                    [] => Ok(()),
-                    some => write!(f, "; did you mean {}?", listed(some, "or")),
-                }
-            }
-            Self::NotSupported { option } => {
-                write!(f, "the option --{option} is not supported by this butler")
-            }
-            Self::OtherSubcommand { option, of, given } => write!(
-                f,
-                "the option --{option} is for {}, not for {}",
-                list(of),
-                given.as_str()
-            ),
-            Self::OtherOutput { option, of } => {
-                write!(f, "the option --{option} is for the {of} output only")
-            }
-            #[cfg(feature = "logdog")]
-            Self::Needed { options, by } => {
-                let s = if options.len() == 1 { "" } else { "s" };
-                let options = listed(options, "and");
-                write!(f, "the {by} output needs the option{s} {options}")
-            }
-            Self::MissingValue { option } => {
-                write!(f, "the option --{option} needs a value: --{option} VALUE")
-            }
-            Self::Value {
-                option,
-                given,
-                reason,
-            } => write!(f, "--{option} {given:?} is not allowed: {reason}"),
-            Self::Pairs { option, error } => write!(f, "--{option}: {}", told(error)),
-            Self::Output(error) => write!(f, "--output: {}", told(error)),
-            Self::Config(error) => write!(f, "--{}: {error}", config_option(error)),
-            Self::UnknownSubcommand { name, suggestion } => {
-                write!(f, "there is no subcommand {name:?}")?;
-                match suggestion {
-                    Some(one) => write!(f, "; did you mean {one}?"),
-                    None => write!(f, "; to capture a command: butler run -- COMMAND"),
-                }
-            }
-            Self::UnknownTopic { name, suggestion } => {
-                write!(f, "help has nothing about {name:?}")?;
-                match suggestion {
-                    Some(one) => write!(f, "; did you mean {one}?"),
-                    None => {
-                        let names: Vec<_> = help::names().collect();
-                        write!(f, "; it has {}", names.join(", "))
-                    }
-                }
-            }
-            Self::Login { name } => write!(
-                f,
-                "{name}: butler does not manage logins; give the logdog output a service account \
-                 with --service-account-json PATH (or :gce), or run in a task with LUCI_CONTEXT"
-            ),
-            Self::Argument { given, subcommand } => {
-                write!(f, "{} takes no argument {given:?}", subcommand.as_str())
-            }
-            Self::Syntax(error) => f.write_str(error),
-            Self::NoCommand => f.write_str(
-                "run needs a command: butler run -- COMMAND [ARG...], or --json-args-path FILE",
-            ),
-            Self::TwoCommands => f.write_str(
-                "--json-args-path gives the command, so that none may stand on the command line",
-            ),
-            Self::SameName(name) => write!(
-                f,
-                "--stdout and --stderr both name their stream {name:?}: a name may be used once"
-            ),
-            Self::JsonArgs { path, reason } => write!(
-                f,
-                "--json-args-path {path:?} can't be used: {reason}; wanted is a JSON array of \
-                 strings"
-            ),
-        }
+fn unknown_option(option: &str, suggestions: &[&str]) -> String {
+    let is_letter = option.chars().count() == 1;
+    let dashes = if is_letter { "-" } else { "--" };
+    let meant = match suggestions {
+        [] if is_letter => "; the only ones of one letter are -h and -V".into(),
+        [] => String::new(),
+        some => format!("; did you mean {}?", listed(some, "or")),
+    };
+    format!("unknown option {dashes}{option}{meant}")
+}
+
+fn or_else(suggestion: Option<&str>, otherwise: String) -> String {
+    match suggestion {
+        Some(one) => format!("did you mean {one}?"),
+        None => otherwise,
     }
+}
+
+fn all_topics() -> String {
+    let names: Vec<_> = help::names().collect();
+    format!("it has {}", names.join(", "))
 }
 
 /// The option that sets what `error` is about.
