@@ -3,6 +3,9 @@
 use std::ffi::OsString;
 use std::path::{self, Path};
 
+use tokio::process::Command;
+
+use crate::cli::notify;
 use crate::cli::options::Common;
 use crate::output::Output;
 
@@ -16,10 +19,25 @@ pub(super) fn absolute_uri(scheme: &str, path: &Path) -> Result<OsString, String
 
 /// What the child finds in its environment besides ours; `None` takes away
 /// what another butler around us has set and does not hold for our streams.
-pub(super) fn environment(
-    common: &Common,
-    uri: OsString,
-) -> Result<[(&'static str, Option<OsString>); 4], String> {
+pub(super) struct Environment([(&'static str, Option<OsString>); 4]);
+
+impl Environment {
+    pub fn give_to(&self, command: &mut Command) {
+        for (name, value) in &self.0 {
+            match value {
+                Some(value) => command.env(name, value),
+                None => command.env_remove(name),
+            };
+        }
+        // What a service manager has said it has said to us.
+        for name in notify::VARIABLES {
+            command.env_remove(name);
+        }
+    }
+}
+
+/// What it is for the command of this run.
+pub(super) fn environment(common: &Common, uri: OsString) -> Result<Environment, String> {
     let config = &common.config;
     let null = || Some(OsString::from("null"));
     let host = || common.coordinator_host.clone().map(OsString::from);
@@ -39,10 +57,10 @@ pub(super) fn environment(
         #[cfg(feature = "logdog")]
         Output::Logdog(settings) => (Some(settings.host().into()), carried()),
     };
-    Ok([
+    Ok(Environment([
         ("LOGDOG_STREAM_SERVER_PATH", Some(uri)),
         ("LOGDOG_COORDINATOR_HOST", host),
         ("LOGDOG_STREAM_PREFIX", prefix),
         ("LOGDOG_STREAM_PROJECT", project),
-    ])
+    ]))
 }

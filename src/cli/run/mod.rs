@@ -20,7 +20,7 @@ use rustix::fs::{Access, CWD, accessat};
 use tokio::process::{Child, Command};
 
 use super::logger;
-use super::notify::{self, Notifier};
+use super::notify::Notifier;
 use super::options::{Common, RunOptions};
 use super::passed::Passed;
 use super::report_file::ReportFile;
@@ -30,7 +30,7 @@ use super::session::{self, EXIT_FAILED, Failure};
 use crate::output::Output;
 use crate::process::passed::Inherited;
 use crate::{Butler, Report};
-use capture::ChildIo;
+use capture::{ChildIo, Shown};
 use environment::{absolute_uri, environment};
 use program::Program;
 use refusal::Refusal;
@@ -88,6 +88,16 @@ struct Run<'a> {
     result: Option<ReportFile>,
 }
 
+/// The command runs, and its butler.
+struct Running {
+    butler: Butler,
+    signals: ChildSignals,
+    notifier: Notifier,
+    child: Child,
+    begun: Instant,
+    shown: Shown,
+}
+
 impl Run<'_> {
     async fn run(&mut self, passed: Passed, prepared: Prepared) -> Result<Ending, Failure> {
         let options = self.options;
@@ -108,28 +118,20 @@ impl Run<'_> {
         let butler = signals.open(&self.common).await?;
         butler.add_stream_server(server);
 
-        let (child_io, mut shown) = ChildIo::open(options, &butler)?;
+        let (child_io, shown) = ChildIo::open(options, &butler)?;
         signals.begin()?;
         let begun = Instant::now();
         let spawned = self.spawn(|command| {
             if let Some(directory) = &options.chdir {
                 command.current_dir(directory);
             }
-            for (name, value) in &environment {
-                match value {
-                    Some(value) => command.env(name, value),
-                    None => command.env_remove(name),
-                };
-            }
-            for name in notify::VARIABLES {
-                command.env_remove(name);
-            }
+            environment.give_to(command);
             signals.hand_on_ignored(command);
             child_io.give_to(command)
         });
         // Our ends of the child's pipes: it has its own.
         drop(child_io);
-        let mut child = match spawned {
+        let child = match spawned {
             Ok(child) => child,
             Err(refusal) => return Ok(self.refused(&butler, &refusal).await),
         };
@@ -143,7 +145,28 @@ impl Run<'_> {
         // Nor are these bounds for the child.
         needs.of_child().give_up_the_rest();
         notifier.ready();
+        let running = Running {
+            butler,
+            signals,
+            notifier,
+            child,
+            begun,
+            shown,
+        };
+        self.wait(running).await
+    }
 
+    /// Waits for the command's end, and then for the butler's.
+    async fn wait(&mut self, running: Running) -> Result<Ending, Failure> {
+        let Running {
+            butler,
+            mut signals,
+            notifier,
+            mut child,
+            begun,
+            mut shown,
+        } = running;
+        let drain_timeout = self.common.drain_timeout;
         let status = signals
             .wait_for(&mut child, &butler)
             .await
@@ -151,14 +174,14 @@ impl Run<'_> {
         let took = begun.elapsed();
         notifier.stopping();
         shown.command_ended();
-        butler.shutdown(self.common.drain_timeout);
+        butler.shutdown(drain_timeout);
         let report = signals.wait_for_end(&butler).await;
         signals
-            .wait_until_shown(&butler, &mut shown, self.common.drain_timeout)
+            .wait_until_shown(&butler, &mut shown, drain_timeout)
             .await;
         if let Ok(report) = &report {
             let why = " (a process that it has left behind has them open)";
-            session::tell_cut(report, self.common.drain_timeout, "the command's end", why);
+            session::tell_cut(report, drain_timeout, "the command's end", why);
         }
         let ending = self.ended(&butler, exit_code(status), report);
         if let Some(directory) = &self.directory
