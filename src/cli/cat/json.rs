@@ -124,12 +124,14 @@ fn text_or_base64(out: &mut impl Write, bytes: &[u8]) -> io::Result<()> {
 /// Writes a JSON string. All that is hidden is escaped, what JSON allows too:
 /// a terminal may read it.
 pub fn string(out: &mut impl Write, text: &str) -> io::Result<()> {
-    if !text.contains(is_hidden) {
+    // What is before DEL is escaped as JSON wants it; most lines end with that.
+    let is_left = |c: char| c >= '\x7f' && is_hidden(c);
+    if !text.contains(is_left) {
         return Ok(serde_json::to_writer(out, text)?);
     }
     let quoted = serde_json::to_string(text)?;
     let mut rest = quoted.as_str();
-    while let Some((at, hidden)) = rest.char_indices().find(|(_, c)| is_hidden(*c)) {
+    while let Some((at, hidden)) = rest.char_indices().find(|(_, c)| is_left(*c)) {
         out.write_all(&rest.as_bytes()[..at])?;
         write!(out, "\\u{:04x}", u32::from(hidden))?;
         rest = &rest[at + hidden.len_utf8()..];
