@@ -5,7 +5,6 @@ use std::net::{IpAddr, Ipv4Addr, Ipv6Addr, SocketAddr, ToSocketAddrs};
 use std::os::fd::OwnedFd;
 use std::sync::mpsc::Sender;
 use std::thread;
-use std::time::Duration;
 
 use bytes::Bytes;
 use rustix::event::{PollFd, PollFlags, Timespec, poll};
@@ -18,15 +17,11 @@ use rustix::net::{
 use super::Resolved;
 use crate::edge::io::Endpoint;
 use crate::edge::writer::io_slices;
-use crate::limits::BUNDLE_TARGET;
+use crate::limits::{BUNDLE_TARGET, TCP_KEEPALIVE_IDLE};
 
 /// So that a bundle finds room while its reader has another one still; the
 /// kernel may allow less.
 const UNIX_SEND_BUFFER: usize = 2 * BUNDLE_TARGET;
-
-/// How long nothing may happen on a TCP connection until the kernel asks
-/// whether the peer is still there.
-const KEEPALIVE_IDLE: Duration = Duration::from_secs(60);
 
 /// Looks up a name, on a thread that lives as long as the question: the C
 /// library's resolver is the one that the machine is set up for, and it blocks.
@@ -84,7 +79,7 @@ pub(super) fn connect(to: &Endpoint) -> io::Result<OwnedFd> {
             let socket = socket_with(family, SocketType::STREAM, flags, None)?;
             sockopt::set_tcp_nodelay(&socket, true)?;
             sockopt::set_socket_keepalive(&socket, true)?;
-            sockopt::set_tcp_keepidle(&socket, KEEPALIVE_IDLE)?;
+            sockopt::set_tcp_keepidle(&socket, TCP_KEEPALIVE_IDLE)?;
             let begun = rustix::net::connect(&socket, address);
             (socket, begun)
         }
