@@ -65,10 +65,11 @@ impl Budget {
         self.held() < self.limit
     }
 
-    /// From now on no stream waits for those who watch it.
+    /// From now on no stream waits for those who watch it. It may be said again.
     pub fn end(&self) {
-        self.ending.store(true, Ordering::SeqCst);
-        self.tell();
+        if !self.ending.swap(true, Ordering::SeqCst) {
+            self.tell();
+        }
     }
 
     /// May streams that were held up go on, for all that is known since this
@@ -338,6 +339,8 @@ mod tests {
         assert!(share.holds_up() && !share.must_miss());
         budget.end();
         assert!(budget.has_news() && !share.holds_up() && share.must_miss());
+        budget.end();
+        assert!(!budget.has_news(), "that is told once");
     }
 
     #[test]
