@@ -205,10 +205,11 @@ impl Headers {
     }
 
     /// When [`late`](Self::late) or [`stalled`](Self::stalled) have something to
-    /// do.
-    pub fn next_ns(&self) -> Option<u64> {
+    /// do. While nothing may be read, nobody has to make room.
+    pub fn next_ns(&self, may_read: bool) -> Option<u64> {
         let due = self.due.first().map(|(due, _)| *due);
-        due.into_iter().chain(self.next_stall_ns()).min()
+        let stall = self.next_stall_ns().filter(|_| may_read);
+        due.into_iter().chain(stall).min()
     }
 
     fn next_stall_ns(&self) -> Option<u64> {

@@ -40,7 +40,7 @@ fn each_has_its_time() {
     assert_eq!(late(30 * SECOND), [first]);
     assert!(late(34 * SECOND).is_empty());
     assert_eq!(late(35 * SECOND), [second]);
-    assert_eq!(headers.next_ns(), None);
+    assert_eq!(headers.next_ns(true), None);
 }
 
 /// However late it is: they may have written meanwhile.
@@ -49,7 +49,7 @@ fn nobody_is_late_without_a_last_look() {
     let (mut headers, first, second) = two();
     let now = 100 * SECOND;
     assert!(headers.late(now, true).is_empty());
-    assert_eq!(headers.next_ns(), Some(now + SECOND));
+    assert_eq!(headers.next_ns(true), Some(now + SECOND));
     assert_eq!(headers.keys(), [first, second]);
     headers.over(first);
     assert_eq!(headers.late(now + SECOND, true), [second]);
@@ -62,7 +62,7 @@ fn no_time_passes_while_nothing_may_be_read() {
     // One is at its last look by now.
     let now = 50 * SECOND;
     assert!(headers.late(now, false).is_empty());
-    assert_eq!(headers.next_ns(), Some(now + 29 * SECOND));
+    assert_eq!(headers.next_ns(true), Some(now + 29 * SECOND));
     assert!(headers.late(now + 29 * SECOND, true).is_empty());
     let late = headers.late(now + 30 * SECOND, true);
     assert_eq!(late, [first, second]);
@@ -72,7 +72,11 @@ fn no_time_passes_while_nothing_may_be_read() {
 fn no_time_passes_for_who_waits_for_us() {
     let (mut headers, first, second) = two();
     headers.readable(first, 10 * SECOND);
-    assert_eq!(headers.next_ns(), Some(34 * SECOND), "of the second alone");
+    assert_eq!(
+        headers.next_ns(true),
+        Some(34 * SECOND),
+        "of the second alone"
+    );
     assert!(headers.late(34 * SECOND, true).is_empty());
     assert_eq!(headers.late(35 * SECOND, true), [second]);
     assert_eq!(headers.grant(), Some(first));
@@ -102,7 +106,7 @@ fn who_is_finished_is_forgotten() {
         headers.clients.len(),
     ];
     assert_eq!(counts, [0; 6]);
-    assert_eq!((headers.next_ns(), headers.has_queue()), (None, false));
+    assert_eq!((headers.next_ns(true), headers.has_queue()), (None, false));
 }
 
 /// Two hundred who write large headers at once, all as fast as they are read:
@@ -158,9 +162,9 @@ fn who_stalls_makes_room_for_who_waits() {
     assert!(fill.len() > 300 && headers.favoured == fill.last().copied());
     writes(&mut headers, *fill.last().unwrap(), SECOND / 2, 15_001);
     assert_eq!(headers.stalled(SECOND - 1), None);
-    assert_eq!(headers.next_ns(), Some(SECOND));
+    assert_eq!(headers.next_ns(true), Some(SECOND));
     assert_eq!(headers.stalled(SECOND), None, "it may have written");
-    assert_eq!(headers.next_ns(), Some(SECOND + SECOND / 10));
+    assert_eq!(headers.next_ns(true), Some(SECOND + SECOND / 10));
     // One of them has.
     headers.readable(fill[0], SECOND);
     let stalled = all_stalled(&mut headers, SECOND + SECOND / 10);

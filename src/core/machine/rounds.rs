@@ -37,11 +37,11 @@ impl<C, L> Machine<C, L> {
     }
 
     fn tick_headers(&mut self, now: &Moment) {
-        let due = self.headers.next_ns();
+        let may_read = self.may_read(now);
+        let due = self.headers.next_ns(may_read);
         if due.is_none_or(|due| due > now.mono_ns) {
             return;
         }
-        let may_read = self.may_read(now);
         for client in self.headers.late(now.mono_ns, may_read) {
             let seconds = HEADER_TIMEOUT.as_secs();
             let why = format!("its header is not complete after {seconds} s");
@@ -105,7 +105,7 @@ impl<C, L> Machine<C, L> {
             .next_tick_ns(now)
             .into_iter()
             .chain(self.listeners.next_retry_ns())
-            .chain(self.headers.next_ns())
+            .chain(self.headers.next_ns(self.may_read(now)))
             .chain(self.life.next_ns())
             .chain(resume)
             .min()
