@@ -31,7 +31,7 @@ use self::registry::Registry;
 use crate::arena::{Arena, Key};
 use crate::bundler::{Bundler, Slot};
 use crate::delivery::message::{BundleLimits, Identity, Message, StreamInfo, Ticket};
-use crate::delivery::outcome::{Fate, Later, Outcome};
+use crate::delivery::outcome::{Fate, Later, Outcome, Outcomes};
 use crate::delivery::window::{Capacity, Window};
 use crate::ledger::{Account, DropReason};
 use crate::limits::IDLE_BUFFERS_MAX;
@@ -402,6 +402,11 @@ impl Core {
         self.window.capacity
     }
 
+    /// Would [`poll_message`](Self::poll_message) have one, as far as is known?
+    pub fn offers_message(&self, now: &Moment) -> bool {
+        self.window.has_room() && self.has_message(now)
+    }
+
     /// The next message for the output, if that has room for one: a bundle
     /// that is full, or that has waited for the maximum age, or any when memory
     /// is short or all is flushed. It is in flight until its outcome is told,
@@ -447,7 +452,7 @@ impl Core {
     ///
     /// If it is not in flight.
     pub fn delivered(&mut self, now: &Moment, ticket: Ticket, bytes_out: u64) {
-        self.settle(now, &mut Outcome::delivered(ticket, bytes_out));
+        self.settle(now, &Outcome::delivered(ticket, bytes_out));
     }
 
     /// The message will not be delivered.
@@ -456,7 +461,7 @@ impl Core {
     ///
     /// If it is not in flight.
     pub fn lost(&mut self, now: &Moment, ticket: Ticket, reason: DropReason) {
-        self.settle(now, &mut Outcome::lost(ticket, reason));
+        self.settle(now, &Outcome::lost(ticket, reason));
     }
 
     /// The output is given up: what is in flight is lost.
@@ -472,19 +477,35 @@ impl Core {
     /// # Panics
     ///
     /// If the message is not in flight.
-    pub fn settle(&mut self, now: &Moment, outcome: &mut Outcome) {
-        if let Some(ticket) = outcome.take_ticket() {
-            let message = self.window.end(ticket).expect(IN_FLIGHT);
-            match self.account_for(&message, outcome) {
-                true => self.stats.delivered(now, &message),
-                false => self.stats.bundles_lost += 1,
-            }
-            self.bundler.recycle(message);
+    pub fn settle(&mut self, now: &Moment, outcome: &Outcome) {
+        let message = self.window.end(outcome.ticket()).expect(IN_FLIGHT);
+        match self.account_for(&message, outcome) {
+            true => self.stats.delivered(now, &message),
+            false => self.stats.bundles_lost += 1,
         }
-        self.stats.bytes_out += outcome.take_bytes_out();
-        for later in outcome.take_later() {
+        self.stats.bytes_out += outcome.bytes_out();
+        self.bundler.recycle(message);
+    }
+
+    /// All that the output has to tell. True if a message was settled.
+    ///
+    /// # Panics
+    ///
+    /// If one of the messages is not in flight.
+    pub fn take(&mut self, now: &Moment, outcomes: &mut Outcomes) -> bool {
+        for (ticket, memory) in outcomes.take_encoded() {
+            self.encoded(ticket, memory);
+        }
+        let mut settled = false;
+        for outcome in outcomes.take_settled() {
+            self.settle(now, &outcome);
+            settled = true;
+        }
+        for later in outcomes.take_later() {
             self.account_later(&later);
         }
+        self.stats.bytes_out += outcomes.take_bytes_out();
+        settled
     }
 
     /// True if nothing of the message is lost.

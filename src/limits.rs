@@ -6,19 +6,20 @@
 //! Those that are of use in one room only stand there, beside what they bound:
 //!
 //! * `bundler`: `NEARLY_FULL`, `PAYLOAD_MIN`, `SPARE_BYTES_MAX`, `SPARE_MAX`
-//! * `butler`: `ROUNDS`
+//! * `butler`: `OFFER_PAUSE_NS`, `ROUNDS`
 //! * `cli`: `BUFFER`, `CHUNK`, `HEAD`, `HOLD_NS`, `LOOK_INTERVAL`, `MEANT_MAX`,
 //!   `NAMED`, `OFFER_INTERVAL`, `ONE_DECISION_NS`, `PIPE_SIZE`, `WIDTH_MAX`
 //! * `core`: `DESCRIPTORS_BACK_NS`, `LAST_AT_A_TIME`, `READY_BATCH`,
 //!   `TELL_AGAIN_NS`
 //! * `delivery`: `COPY_MAX`, `ENTRY_OVERHEAD_MAX`
 //! * `edge`: `ACCEPTS`, `CLAIM_WAIT`, `CLAIM_WAITS`, `COMPLETIONS`, `EVENTS`,
-//!   `GONE_WAIT`, `GONE_WAITS`, `LOOKED_AT`, `PART`, `ROUND`,
+//!   `GONE_WAIT`, `GONE_WAITS`, `LOOKED_AT`, `MESSAGES_AT_ONCE`, `PART`, `ROUND`,
 //!   `SPARE_DESCRIPTORS`, `SUBMISSIONS`, `TAKEN_AT_ONCE`, `UNIX_SEND_BUFFER`
 //! * `memory`: `BESIDE`, `LEAST`
-//! * `output`: `ASSERTION_LIFETIME`, `ATTEMPTS`, `CHUNK`, `CLOCK_SKEW`,
-//!   `CREATE_ATTEMPTS`, `HEAD_MAX`, `LINKS_MAX`, `LOCK_TRIES`, `LOCK_WAIT`,
-//!   `PER_PIECE`, `PER_STREAM`, `PREVIEW`, `RUN`, `UNIX_SEND_BUFFER`
+//! * `output`: `ASSERTION_LIFETIME`, `ATTEMPTS`, `BUSY_MAX`, `CHUNK`,
+//!   `CHUNKS_AT_ONCE`, `CLOCK_SKEW`, `COPIES`, `CREATE_ATTEMPTS`, `HEAD_MAX`,
+//!   `LINKS_MAX`, `LOCK_TRIES`, `LOCK_WAIT`, `PER_PIECE`, `PER_STREAM`, `PREVIEW`,
+//!   `RUN`
 //! * `process`: `ANSWER_TIMEOUT`
 //! * `read`: `KEPT`, `LATER_MAX`, `NAMED_MAX`, `NOT_READ_COST`, `OVERHEAD`,
 //!   `PATIENCE_POLLS`, `POLL`, `READ`, `WALK_POLLS`, `WITHIN_TOLD_MAX`

@@ -1,10 +1,6 @@
-//! The loop that ties driver and output together.
-//!
-//! Two tasks on one thread share it: one turns the driver (reads, parses,
-//! encodes), one brings bundles to the output. They wake each other.
+//! The task that turns the driver, and what is shared with it.
 
-use std::cell::{Cell, RefCell};
-use std::future::Future;
+use std::cell::RefCell;
 use std::io;
 use std::os::fd::OwnedFd;
 use std::rc::Rc;
@@ -16,16 +12,11 @@ use tokio::io::Interest;
 use tokio::sync::Notify;
 
 use super::hooks::Hooks;
-use super::registrations::Registrations;
 use crate::core::{Core, Life, Machine, OpenError};
-use crate::delivery::message::Message;
-use crate::delivery::outcome::Outcome;
 use crate::edge::driver::{Connection, Driver, Onlooker, Tell};
 use crate::edge::io::{Io, ReadBy};
 use crate::edge::system::System;
 use crate::edge::{clock, wake};
-use crate::output::health::Health;
-use crate::output::sink::AnySink;
 use crate::stream::StreamKey;
 use crate::time::Moment;
 use crate::wire::descriptor::StreamProperties;
@@ -33,10 +24,13 @@ use crate::wire::descriptor::StreamProperties;
 /// Rounds of the driver before the other tasks get a turn.
 const ROUNDS: usize = 16;
 
+/// Between offers to the output, when nobody tells whether it is ready.
+const OFFER_PAUSE_NS: u64 = 5_000_000;
+
 /// The machine of the real kernel.
 type SystemMachine = Machine<Connection<OwnedFd>, <System as Io>::Server>;
 
-/// What the tasks share. No borrow of a cell is held across an await or a
+/// What the task and the handles share. No borrow of a cell is held across an await or a
 /// callback.
 #[derive(Debug)]
 pub(super) struct Engine {
@@ -44,35 +38,24 @@ pub(super) struct Engine {
     pub hooks: Hooks,
     /// Streams that are not read because those who watch them are behind.
     held_up: RefCell<Vec<StreamKey>>,
-    pub registrations: Registrations,
-    /// Of the output.
-    health: Health,
     /// The driver has something to do that the kernel does not tell.
     pub wake_driver: Arc<Notify>,
-    /// There is a bundle, or the end.
-    pub wake_output: Notify,
     /// A stream has ended, all is delivered, or something failed.
     pub changed: Notify,
-    /// The output waits though nobody waits for it: nothing more is delivered.
-    given_up: Cell<bool>,
     /// The driver does not work any more.
     failure: RefCell<Option<Arc<io::Error>>>,
 }
 
 impl Engine {
-    pub fn new(driver: Driver<System>, health: Health) -> Rc<Self> {
+    pub fn new(driver: Driver<System>) -> Rc<Self> {
         let wake_driver = Arc::new(Notify::new());
         let buffered_max = driver.machine().core().buffered_max();
         Rc::new(Self {
             driver: RefCell::new(driver),
             hooks: Hooks::new(buffered_max, Arc::clone(&wake_driver)),
             held_up: RefCell::default(),
-            registrations: Registrations::default(),
-            health,
             wake_driver,
-            wake_output: Notify::new(),
             changed: Notify::new(),
-            given_up: Cell::new(false),
             failure: RefCell::new(None),
         })
     }
@@ -93,7 +76,6 @@ impl Engine {
         let result = tell(self.driver.borrow_mut().machine_mut(), &clock::now());
         self.dispatch();
         self.wake_driver.notify_one();
-        self.wake_output.notify_one();
         self.changed.notify_waiters();
         result
     }
@@ -129,6 +111,7 @@ impl Engine {
     ) -> Result<StreamKey, OpenError> {
         let mut driver = self.driver.borrow_mut();
         let key = driver.machine_mut().core_mut().open(now, properties)?;
+        driver.registered(&properties.name);
         drop(driver);
         self.opened(key);
         Ok(key)
@@ -136,13 +119,9 @@ impl Engine {
 
     /// A stream was opened: tells those who want to know.
     fn opened(&self, key: StreamKey) {
-        let told = self.core(|core| core.descriptor(key).zip(core.name(key).cloned()));
-        let Some((descriptor, name)) = told else {
+        let Some(descriptor) = self.core(|core| core.descriptor(key)) else {
             return;
         };
-        if self.registrations.note(&name) {
-            self.wake_output.notify_one();
-        }
         if self.hooks.is_empty() {
             return;
         }
@@ -193,23 +172,36 @@ impl Engine {
         if let Err(error) = self.drive().await {
             *self.failure.borrow_mut() = Some(Arc::new(error));
             self.tell(|machine, now| machine.fail(now));
+            self.deliver_what_is_left().await;
         }
+    }
+
+    /// The kernel does not work any more, but perhaps for the output: it is
+    /// offered what is left.
+    async fn deliver_what_is_left(&self) {
+        while !self.life().is_over() {
+            self.driver.borrow_mut().turn_output(&clock::now());
+            clock::sleep_until(Some(clock::mono_ns() + OFFER_PAUSE_NS)).await;
+        }
+        self.changed.notify_waiters();
     }
 
     async fn drive(&self) -> io::Result<()> {
         let wait_fd = self.driver.borrow_mut().io().wait_fd().try_clone_to_owned();
         let watched = wake::watch(wait_fd?, Interest::READABLE);
         let kernel = watched.map_err(|(_, error)| error)?;
+        let alarm = self.driver.borrow().alarm();
         while !self.life().is_over() {
             let mut rounds = 0;
             let (now, busy) = loop {
                 pause(self.machine(|machine| machine.pause_us()));
                 let now = clock::now();
-                let output_woken = self.round(&now)?;
+                self.round(&now)?;
                 rounds += 1;
                 let busy = self.driver.borrow_mut().has_work(&now);
-                // The output starts at once, while what it sends is in cache.
-                if !busy || output_woken || rounds == ROUNDS {
+                // What publishes has tasks of its own, which want their turn.
+                let yields = alarm.is_some() && self.core(|core| core.in_flight() > 0);
+                if !busy || yields || rounds == ROUNDS {
                     break (now, busy);
                 }
             };
@@ -218,18 +210,24 @@ impl Engine {
                 self.driver.borrow_mut().io().signal()?;
             }
             let due = self.driver.borrow().next_tick_ns(&now);
+            let alarm = async {
+                match &alarm {
+                    Some(alarm) => alarm.notified().await,
+                    None => std::future::pending().await,
+                }
+            };
             tokio::select! {
                 ready = kernel.readable() => ready?.clear_ready(),
                 () = self.wake_driver.notified() => {}
+                () = alarm => {}
                 () = clock::sleep_until(due) => {}
             }
         }
         Ok(())
     }
 
-    /// One round: everything that has come is handled. True if there is something
-    /// to send.
-    fn round(&self, now: &Moment) -> io::Result<bool> {
+    /// One round: everything that has come is handled.
+    fn round(&self, now: &Moment) -> io::Result<()> {
         self.look_at_watchers();
         let mut driver = self.driver.borrow_mut();
         let changes = driver.machine().changes();
@@ -244,13 +242,8 @@ impl Engine {
         }
         driver.end_round(now)?;
         let machine = driver.machine();
-        let has_message = machine.core().has_message(now);
         if machine.changes() != changes {
             self.changed.notify_waiters();
-            self.wake_output.notify_one();
-        }
-        if has_message {
-            self.wake_output.notify_one();
         }
         let is_watched = machine.core().has_watched();
         let is_ending = machine.is_ending();
@@ -263,7 +256,7 @@ impl Engine {
             self.hooks.budget().end();
         }
         self.count_watched();
-        Ok(has_message)
+        Ok(())
     }
 
     /// Brings what the driver and the output count themselves into the
@@ -271,9 +264,10 @@ impl Engine {
     pub(super) fn count_outside(&self) {
         let mut driver = self.driver.borrow_mut();
         let peers_refused = driver.machine().peers_refused();
+        let output_errors = driver.output_errors();
         let stats = driver.machine_mut().core_mut().stats_mut();
         stats.peers_refused = peers_refused;
-        stats.output_errors = self.health.errors();
+        stats.output_errors = output_errors;
     }
 
     /// Runs the callbacks of watched streams. What one of them brings about
@@ -323,99 +317,6 @@ impl Engine {
         if !core.may_read() {
             core.watchers_hold(budget.held_until_told());
         }
-    }
-
-    /// The task of the output.
-    pub async fn run_output(self: Rc<Self>, mut sink: AnySink) {
-        let mut outcome = sink.outcome();
-        loop {
-            let message = self.poll_message();
-            for name in self.registrations.take() {
-                self.unless_given_up(sink.registered(&name)).await;
-            }
-            let Some(message) = message else {
-                if self.nothing_is_left() {
-                    break;
-                }
-                tokio::select! {
-                    () = self.wake_output.notified() => {}
-                    () = sink.go_on(&mut outcome) => self.settle(&mut outcome),
-                }
-                continue;
-            };
-            outcome.begin(message.ticket());
-            self.unless_given_up(sink.deliver(&message, &mut outcome))
-                .await;
-            // What is settled is to be its last owner's.
-            drop(message);
-            self.settle(&mut outcome);
-        }
-        self.unless_given_up(sink.finish(&mut outcome)).await;
-        sink.give_up(&mut outcome);
-        self.settle(&mut outcome);
-        self.output_ended();
-    }
-
-    pub(super) fn poll_message(&self) -> Option<Arc<Message>> {
-        let mut driver = self.driver.borrow_mut();
-        driver.machine_mut().poll_message(&clock::now())
-    }
-
-    /// No message is there, and none comes.
-    pub(super) fn nothing_is_left(&self) -> bool {
-        self.machine(|machine| {
-            let life = machine.life();
-            life.is_flushing() && (life.aborted_ns().is_some() || machine.core().is_settled())
-        })
-    }
-
-    /// The output is done with a message, or something became of an earlier one.
-    pub(super) fn settle(&self, outcome: &mut Outcome) {
-        let now = clock::now();
-        let mut driver = self.driver.borrow_mut();
-        driver.machine_mut().settle(&now, outcome);
-        drop(driver);
-        self.read_again(&now);
-    }
-
-    /// There may be room for more data.
-    pub(super) fn read_again(&self, now: &Moment) {
-        let driver = self.driver.borrow();
-        if driver.has_waiting() && driver.machine().may_read(now) {
-            self.wake_driver.notify_one();
-        }
-    }
-
-    /// Nothing more goes to the output.
-    pub(super) fn output_ended(&self) {
-        self.tell(|machine, _| machine.output_ended());
-    }
-
-    async fn unless_given_up<T>(&self, future: impl Future<Output = T>) -> Option<T> {
-        if self.has_given_up() {
-            return None;
-        }
-        tokio::select! {
-            biased;
-            result = future => Some(result),
-            () = self.give_up_waiting() => None,
-        }
-    }
-
-    /// Nothing more goes to the output, whatever it would take.
-    pub(super) fn has_given_up(&self) -> bool {
-        self.given_up.get()
-    }
-
-    /// Gives the output up once it has been waited for since this was called,
-    /// and an abort is what it is waited for in spite of. An output that takes
-    /// one bundle after the other goes on, but not for long.
-    pub(super) async fn give_up_waiting(&self) {
-        let begun = clock::mono_ns();
-        self.until(|engine| engine.life().aborted_ns().is_some())
-            .await;
-        clock::sleep_until(self.life().last_offer_ns(begun)).await;
-        self.given_up.set(true);
     }
 }
 

@@ -2,9 +2,6 @@
 
 mod engine;
 mod hooks;
-#[cfg(feature = "logdog")]
-mod publishing;
-mod registrations;
 mod report;
 mod snapshot;
 
@@ -21,7 +18,6 @@ use tokio::task::spawn_local;
 use crate::config::{Config, ConfigError};
 use crate::core::{Core, CoreConfig, MachineConfig, OpenError};
 use crate::delivery::message::Identity;
-use crate::delivery::window::Capacity;
 use crate::edge::clock;
 use crate::edge::driver::{Driver, Onlooker};
 use crate::edge::listener::StreamServer;
@@ -29,11 +25,12 @@ use crate::edge::runtime::{self, IoMode, Kind, StartError};
 use crate::edge::source::{self, UnfitSource};
 use crate::edge::system::System;
 use crate::edge::tee::{Screen, Tee};
+use crate::edge::transport::Transport;
+use crate::output;
 #[cfg(feature = "logdog")]
 use crate::output::Output;
 #[cfg(feature = "logdog")]
-use crate::output::logdog::{self, LogdogSink, RegistrationError};
-use crate::output::sink::AnySink;
+use crate::output::logdog::{self, RegistrationError};
 use crate::secret::Secret;
 use crate::watch::queue::{Receiver, queue};
 use crate::wire::descriptor::StreamProperties;
@@ -144,20 +141,23 @@ pub fn start_with<F: Future>(mode: IoMode, future: F) -> Result<F::Output, Error
 fn driver(
     config: &Config,
     secret: Secret,
-    capacity: Capacity,
+    (system, transport): (System, Box<dyn Transport<System>>),
     deadline: Option<SystemTime>,
-) -> Result<Driver<System>, Error> {
-    let system = runtime::system().map_err(|error| match runtime::kind() {
-        Kind::Uring => Error::IoUring(error),
-        Kind::Epoll => Error::Epoll(error),
-    })?;
+) -> Driver<System> {
     let config = MachineConfig {
         core: core(config, secret),
-        capacity,
         flush_timeout: config.flush_timeout,
         deadline: deadline.map(Into::into),
     };
-    Ok(Driver::new(system, config))
+    Driver::new(system, config, transport)
+}
+
+/// What asks the kernel on this thread.
+fn system() -> Result<System, Error> {
+    runtime::system().map_err(|error| match runtime::kind() {
+        Kind::Uring => Error::IoUring(error),
+        Kind::Epoll => Error::Epoll(error),
+    })
 }
 
 /// Takes streams and delivers them to its output.
@@ -211,15 +211,10 @@ impl Butler {
     /// Outside of [`start`] and [`start_with`].
     pub fn new(config: Config) -> Result<Self, Error> {
         config.validate().map_err(Error::Config)?;
-        let driver = driver(&config, Secret::default(), Capacity::ONE, None)?;
-        let sink = AnySink::open(&config.output).map_err(Error::Output)?;
-        let engine = Engine::new(driver, sink.health().clone());
-        if sink.wants_registrations() {
-            engine.registrations.want();
-            engine.ask_about_streams();
-        }
-        spawn_local(Rc::clone(&engine).run_output(sink));
-        Ok(Self::begin(engine))
+        let mut system = system()?;
+        let transport = output::open(&mut system, &config.output).map_err(Error::Output)?;
+        let driver = driver(&config, Secret::default(), (system, transport), None);
+        Ok(Self::begin(driver))
     }
 
     /// The same for any output: one that must register a prefix does that
@@ -237,23 +232,22 @@ impl Butler {
         #[cfg(feature = "logdog")]
         if let Output::Logdog(settings) = &config.output {
             config.validate().map_err(Error::Config)?;
+            let names = (&config.project, &config.prefix);
             let logdog::Session {
-                sink,
+                output,
                 secret,
                 deadline,
-            } = logdog::connect(settings, &config.project, &config.prefix)
+            } = logdog::connect(settings, names, config.max_buffered)
                 .await
                 .map_err(Error::Registration)?;
-            let capacity = LogdogSink::capacity(config.max_buffered);
-            let driver = driver(&config, secret, capacity, deadline)?;
-            let engine = Engine::new(driver, sink.health().clone());
-            spawn_local(Rc::clone(&engine).run_publishing(sink));
-            return Ok(Self::begin(engine));
+            let output = (system()?, Box::new(output) as _);
+            return Ok(Self::begin(driver(&config, secret, output, deadline)));
         }
         Self::new(config)
     }
 
-    fn begin(engine: Rc<Engine>) -> Self {
+    fn begin(driver: Driver<System>) -> Self {
+        let engine = Engine::new(driver);
         spawn_local(Rc::clone(&engine).run_driver());
         Self {
             engine,

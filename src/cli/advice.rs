@@ -78,7 +78,8 @@ mod tests {
     fn the_library_names_no_option() {
         let mut count = 0;
         sources::each(|path, source| {
-            if path.starts_with("cli/") {
+            // The help of an output stands with it.
+            if path.starts_with("cli/") || path.ends_with("/kind.rs") {
                 return;
             }
             count += 1;

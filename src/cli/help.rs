@@ -3,19 +3,20 @@
 mod topics;
 
 use super::table::Subcommand;
+use crate::output::kind::KINDS;
 
 /// The help of that name: of a subcommand, or of what concerns several.
 pub fn named(name: &str) -> Option<String> {
     if let Some(one) = Subcommand::from_name(name) {
         return Some(text(Some(one)));
     }
-    let found = topics::TOPICS.iter().find(|(known, _)| *known == name);
-    found.map(|(_, text)| text.trim_start().into())
+    let found = topics::TOPICS.into_iter().find(|(known, _)| *known == name);
+    found.map(|(_, text)| text())
 }
 
 /// What [`named`] knows.
 pub fn names() -> impl Iterator<Item = &'static str> {
-    let topics = topics::TOPICS.iter().map(|(name, _)| *name);
+    let topics = topics::TOPICS.into_iter().map(|(name, _)| name);
     Subcommand::ALL
         .into_iter()
         .map(Subcommand::as_str)
@@ -26,7 +27,8 @@ pub fn names() -> impl Iterator<Item = &'static str> {
 pub fn text(topic: Option<Subcommand>) -> String {
     match topic {
         None | Some(Subcommand::Help | Subcommand::Version) => {
-            [BUTLER, COMMON, OUTPUTS, EXIT_STATUS].concat()
+            let outputs = outputs();
+            [BUTLER, COMMON, "\n", &outputs, EXIT_STATUS].concat()
         }
         Some(Subcommand::Serve) => [SERVE, SEE_BUTLER].concat(),
         Some(Subcommand::Run) => [RUN, SEE_BUTLER].concat(),
@@ -37,7 +39,8 @@ pub fn text(topic: Option<Subcommand>) -> String {
 
 /// The outputs that `--output` may name.
 pub fn outputs() -> String {
-    OUTPUTS.trim_start().into()
+    let outputs = KINDS.map(|kind| kind.help).concat();
+    [OUTPUTS_BEGIN, &outputs, OUTPUTS_END].concat()
 }
 
 const BUTLER: &str = "\
@@ -129,30 +132,11 @@ Options:
   -V, --version         print the version
 ";
 
-const OUTPUTS: &str = "
+const OUTPUTS_BEGIN: &str = "\
 Outputs, for --output SPEC:
-  directory,path=DIR    a file for every stream: DIR/NAME has the very bytes
-                        that were written (a file for each, if they are
-                        datagrams), DIR/.meta.NAME describes them. One butler
-                        at a time may write there
-  file,path=FILE[,compress=none|zlib][,level=1..12]
-                        append messages of the LogDog protocol to a file, which
-                        butler cat reads (default compress=none, level=4)
-  unix:PATH[,compress=none|zlib][,level=1..12]
-                        send the same messages to a Unix socket
-  tcp:HOST:PORT[,compress=none|zlib][,level=1..12]
-                        send the same messages over TCP; an IPv6 address stands
-                        in brackets: tcp:[::1]:99
-  log[,bundle-size=SIZE]
-                        print every bundle on stdout, for people
-  logdog[,service=S][,prefix-expiration=DUR][,pubsub-endpoint=URL]
-                        register the prefix with a LogDog Coordinator, or its
-                        service S, and publish to the Pub/Sub topic it names,
-                        always compressed; needs --project, --coordinator-host
-                        and an account. URL is another endpoint of Pub/Sub, as
-                        https://us-east1-pubsub.googleapis.com
-  null                  count everything and discard it
-  help                  print this list
+";
+
+const OUTPUTS_END: &str = "  help                  print this list
 Commas end values, except in \"quotes\"; \\ takes the next character as it is.
 Messages of file, unix and tcp have no secret: a LogDog Collector refuses them.
 ";

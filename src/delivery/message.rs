@@ -24,6 +24,7 @@ use crate::stream::StreamKey;
 use crate::wire::descriptor::StreamType;
 use crate::wire::name::StreamName;
 use crate::wire::varint;
+use crate::wire::walk::{Fields, Malformed, Value};
 
 /// How large an output wants its bundles.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -104,6 +105,9 @@ impl StreamInfo {
     }
 }
 
+/// The field of a bundle's Entry that has a LogEntry.
+const LOGS: u64 = 5;
+
 /// No part follows.
 pub(crate) const NO_PART: u32 = u32::MAX;
 
@@ -146,6 +150,13 @@ impl MessageStream {
         };
         self.info.descriptor_field.len() + terminal + self.len
     }
+}
+
+/// A place among a stream's entries in a message, where somebody goes on.
+#[derive(Debug, Clone, Copy)]
+pub(crate) struct EntriesAt {
+    part: u32,
+    offset: usize,
 }
 
 /// Tells messages apart: they are numbered in the order in which they were
@@ -194,6 +205,36 @@ impl Message {
     pub fn logs<'a>(&'a self, stream: &'a MessageStream) -> impl Iterator<Item = &'a [u8]> {
         self.chain(stream)
             .map(|part| &self.segment[part.start as usize..(part.start + part.len) as usize])
+    }
+
+    /// Where the stream's entries begin.
+    pub(crate) fn entries_of(stream: &MessageStream) -> EntriesAt {
+        EntriesAt {
+            part: stream.first,
+            offset: 0,
+        }
+    }
+
+    /// The encoded LogEntry there; the place is then behind it.
+    pub(crate) fn next_entry(&self, at: &mut EntriesAt) -> Option<Result<&[u8], Malformed>> {
+        loop {
+            let part = self.parts.get(at.part as usize)?;
+            let end = (part.start + part.len) as usize;
+            let mut fields = Fields(&self.segment[part.start as usize + at.offset..end]);
+            let Some(field) = fields.next() else {
+                *at = EntriesAt {
+                    part: part.next,
+                    offset: 0,
+                };
+                continue;
+            };
+            at.offset = part.len as usize - fields.0.len();
+            match field {
+                Ok((LOGS, Value::Bytes(entry))) => return Some(Ok(entry)),
+                Ok(_) => {}
+                Err(error) => return Some(Err(error)),
+            }
+        }
     }
 
     pub(super) fn chain<'a>(&'a self, stream: &MessageStream) -> impl Iterator<Item = &'a Part> {

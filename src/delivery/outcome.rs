@@ -10,10 +10,9 @@ use crate::wire::name::StreamName;
 /// An output that delivers stream by stream notes here what it has done as it
 /// goes on, so that this is known also when it is stopped in the middle. One
 /// that sends whole messages only says whether it could.
-#[derive(Debug, Default)]
+#[derive(Debug)]
 pub struct Outcome {
-    /// Of the message; `None`: so far it is about earlier ones only.
-    ticket: Option<Ticket>,
+    ticket: Ticket,
     /// Bytes that the output took, as it counts them.
     bytes_out: u64,
     /// Why what nobody noted is lost; `None`: it is delivered.
@@ -23,8 +22,19 @@ pub struct Outcome {
     parts: Vec<Part>,
     /// The output has no mark of a stream's end, so none can be lost.
     without_ends: bool,
-    /// What became of bytes of earlier messages.
+}
+
+/// What an output has to tell: of messages, and of what it held.
+#[derive(Debug, Default)]
+pub struct Outcomes {
+    /// Messages that the output has made something else of, and the bytes of
+    /// memory which that takes.
+    encoded: Vec<(Ticket, usize)>,
+    settled: Vec<Outcome>,
+    /// What became of bytes of messages that were settled before.
     later: Vec<Later>,
+    /// Bytes that the output took besides those of the messages.
+    bytes_out: u64,
 }
 
 /// What is noted of one stream of the message, in bytes of its client.
@@ -84,30 +94,29 @@ impl Split {
 }
 
 impl Outcome {
+    fn new(ticket: Ticket, bytes_out: u64, lost: Option<DropReason>) -> Self {
+        Self {
+            ticket,
+            bytes_out,
+            lost,
+            parts: Vec::new(),
+            without_ends: false,
+        }
+    }
+
     /// All of the message is delivered, as `bytes_out` bytes.
     pub fn delivered(ticket: Ticket, bytes_out: u64) -> Self {
-        Self {
-            ticket: Some(ticket),
-            bytes_out,
-            ..Self::default()
-        }
+        Self::new(ticket, bytes_out, None)
     }
 
     /// None of it is, and won't be.
     pub fn lost(ticket: Ticket, reason: DropReason) -> Self {
-        Self {
-            ticket: Some(ticket),
-            lost: Some(reason),
-            ..Self::default()
-        }
+        Self::new(ticket, 0, Some(reason))
     }
 
-    /// Begins with a message, of which nothing is delivered yet. What is known
-    /// of earlier ones stays until it is taken.
-    pub(crate) fn begin(&mut self, ticket: Ticket) {
-        self.ticket = Some(ticket);
-        self.lost = Some(DropReason::Undelivered);
-        self.parts.clear();
+    /// Nothing of it is delivered yet.
+    pub(crate) fn begin(ticket: Ticket) -> Self {
+        Self::lost(ticket, DropReason::Undelivered)
     }
 
     /// The output has no mark of a stream's end.
@@ -116,9 +125,9 @@ impl Outcome {
         self
     }
 
-    /// The message that this is the outcome of, for once.
-    pub(crate) fn take_ticket(&mut self) -> Option<Ticket> {
-        self.ticket.take()
+    /// The message that this is the outcome of.
+    pub fn ticket(&self) -> Ticket {
+        self.ticket
     }
 
     /// The output is done with the message: what has no note is delivered, or
@@ -133,14 +142,15 @@ impl Outcome {
         }
     }
 
-    /// The output took so many bytes more.
-    pub(crate) fn add_bytes_out(&mut self, bytes: u64) {
-        self.bytes_out += bytes;
+    /// The bytes that it took, or why what has no note is lost.
+    #[cfg(test)]
+    pub(crate) fn result(&self) -> Result<u64, DropReason> {
+        self.lost.map_or(Ok(self.bytes_out), Err)
     }
 
-    /// The bytes that the output took since this was asked last.
-    pub(crate) fn take_bytes_out(&mut self) -> u64 {
-        std::mem::take(&mut self.bytes_out)
+    /// The bytes that the output took of it, as it counts them.
+    pub(crate) fn bytes_out(&self) -> u64 {
+        self.bytes_out
     }
 
     /// The note of the stream at that position.
@@ -149,13 +159,6 @@ impl Outcome {
             self.parts.resize(at + 1, Part::default());
         }
         &mut self.parts[at]
-    }
-
-    /// Something became of bytes of an earlier message.
-    pub(crate) fn later(&mut self, later: Later) {
-        if later.bytes > 0 {
-            self.later.push(later);
-        }
     }
 
     /// What becomes of the `bytes` that the message has of the stream at that
@@ -177,10 +180,58 @@ impl Outcome {
             end_lost: self.lost.is_some() && !self.without_ends,
         }
     }
+}
 
-    /// What became of bytes of earlier messages.
-    pub(crate) fn take_later(&mut self) -> Vec<Later> {
-        std::mem::take(&mut self.later)
+impl Outcomes {
+    /// The output has made of the message what it sends, which takes `memory`
+    /// bytes until its outcome is told, and has let go of it.
+    pub fn encoded(&mut self, ticket: Ticket, memory: usize) {
+        self.encoded.push((ticket, memory));
+    }
+
+    /// The output is done with a message.
+    pub(crate) fn settle(&mut self, outcome: Outcome) {
+        self.settled.push(outcome);
+    }
+
+    /// Something became of bytes of an earlier message.
+    pub(crate) fn later(&mut self, later: Later) {
+        if later.bytes > 0 {
+            self.later.push(later);
+        }
+    }
+
+    /// The output took so many bytes.
+    pub(crate) fn add_bytes_out(&mut self, bytes: u64) {
+        self.bytes_out += bytes;
+    }
+
+    /// There is nothing to tell.
+    pub fn is_empty(&self) -> bool {
+        self.encoded.is_empty()
+            && self.settled.is_empty()
+            && self.later.is_empty()
+            && self.bytes_out == 0
+    }
+
+    /// The messages that take another number of bytes now.
+    pub(crate) fn take_encoded(&mut self) -> std::vec::Drain<'_, (Ticket, usize)> {
+        self.encoded.drain(..)
+    }
+
+    /// The messages that the output is done with, in the order in which it was.
+    pub(crate) fn take_settled(&mut self) -> std::vec::Drain<'_, Outcome> {
+        self.settled.drain(..)
+    }
+
+    /// What became of bytes of earlier messages, in order.
+    pub(crate) fn take_later(&mut self) -> std::vec::Drain<'_, Later> {
+        self.later.drain(..)
+    }
+
+    /// The bytes that the output took since this was asked last.
+    pub(crate) fn take_bytes_out(&mut self) -> u64 {
+        std::mem::take(&mut self.bytes_out)
     }
 }
 
@@ -205,8 +256,7 @@ mod tests {
 
     #[test]
     fn stream_by_stream() {
-        let mut outcome = Outcome::default();
-        outcome.begin(Ticket(1));
+        let mut outcome = Outcome::begin(Ticket(1));
         outcome.part(1).delivered += 4;
         *outcome.part(2) = Part {
             delivered: 3,

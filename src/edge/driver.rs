@@ -5,15 +5,20 @@ use std::collections::VecDeque;
 use std::fmt;
 use std::io;
 use std::rc::Rc;
+use std::sync::Arc;
 
 use rustix::io::Errno;
+use tokio::sync::Notify;
 
 use super::io::{Completion, Ending, Io, ReadBy, Token};
+use super::outlet::{self, Outlet};
+use super::transport::{Completed, Transport};
 use crate::core::{
     ClientKey, Command, ListenerKey, Machine, MachineConfig, NotAccepted, Stopped, Taken, Users,
 };
 use crate::stream::StreamKey;
 use crate::time::Moment;
+use crate::wire::name::StreamName;
 
 /// Descriptors that are kept back from accepting: an output that is not
 /// connected yet, or not any more, must be able to.
@@ -72,6 +77,8 @@ pub struct Driver<I: Io> {
     held_back: Vec<ClientKey>,
     /// Keep the places of [`SPARE_DESCRIPTORS`] while we accept.
     spare: Vec<I::Fd>,
+    /// Where messages go.
+    outlet: Outlet<I>,
 }
 
 impl<I: Io> fmt::Debug for Driver<I> {
@@ -84,16 +91,19 @@ impl<I: Io> fmt::Debug for Driver<I> {
 }
 
 impl<I: Io> Driver<I> {
-    /// Without any client.
-    pub fn new(io: I, config: MachineConfig) -> Self {
+    /// Without any client; messages go to `transport`.
+    pub fn new(io: I, config: MachineConfig, transport: Box<dyn Transport<I>>) -> Self {
+        let mut machine = Machine::new(config);
+        machine.core_mut().set_capacity(transport.capacity());
         Self {
             io,
-            machine: Machine::new(config),
+            machine,
             parked: VecDeque::new(),
             opened: None,
             asks: false,
             held_back: Vec::new(),
             spare: Vec::new(),
+            outlet: Outlet::new(transport),
         }
     }
 
@@ -190,12 +200,40 @@ impl<I: Io> Driver<I> {
     /// Ends the round.
     pub fn end_round(&mut self, now: &Moment) -> io::Result<()> {
         self.machine.end_round(now);
-        self.obey(now)
+        self.obey(now)?;
+        self.turn_output(now);
+        Ok(())
+    }
+
+    /// The output goes on with what there is.
+    pub fn turn_output(&mut self, now: &Moment) {
+        self.outlet.turn(&mut self.io, now, &mut self.machine);
+    }
+
+    /// A stream was registered, of which the output may want to hear.
+    pub fn registered(&mut self, name: &StreamName) {
+        self.outlet.registered(name);
+    }
+
+    /// Is given by others who want the output to go on.
+    pub fn alarm(&self) -> Option<Arc<Notify>> {
+        self.outlet.alarm()
+    }
+
+    /// Errors of the output.
+    pub fn output_errors(&self) -> u64 {
+        self.outlet.errors()
     }
 
     /// Is there something to do at once?
     pub fn has_work(&mut self, now: &Moment) -> bool {
-        self.opened.is_some() || self.machine.has_work(now) || self.io.has_work()
+        // What waited for room is resumed.
+        let resumes = self.outlet.has_settled && self.has_waiting() && self.machine.may_read(now);
+        self.opened.is_some()
+            || resumes
+            || self.machine.has_work(now)
+            || self.outlet.has_work(now)
+            || self.io.has_work()
     }
 
     /// Does a read wait for room?
@@ -205,7 +243,9 @@ impl<I: Io> Driver<I> {
 
     /// After a round at `now`: when the next one is due for reasons of time.
     pub fn next_tick_ns(&self, now: &Moment) -> Option<u64> {
-        self.machine.next_tick_ns(now, !self.parked.is_empty())
+        let machine = self.machine.next_tick_ns(now, !self.parked.is_empty());
+        let output = self.outlet.due_ns(&self.machine);
+        machine.into_iter().chain(output).min()
     }
 
     fn next_completion(&mut self) -> Option<Completion<I::Fd, I::Filled>> {
@@ -261,7 +301,14 @@ impl<I: Io> Driver<I> {
                     self.machine.not_accepted(now, listener, &why, armed);
                 }
             },
-            Completion::Ready { .. } | Completion::Resolved { .. } => {}
+            Completion::Ready { number, result } => {
+                let what = outlet::completed(result);
+                self.outlet.completed(&mut self.io, now, number, what);
+            }
+            Completion::Resolved { number, result } => {
+                let what = Completed::Resolved(result);
+                self.outlet.completed(&mut self.io, now, number, what);
+            }
         }
         None
     }
@@ -298,6 +345,9 @@ impl<I: Io> Driver<I> {
                 Taken::All => break,
                 Taken::Header { used, stream } => {
                     kept.used += used;
+                    if let Some(name) = self.machine.core().name(stream) {
+                        self.outlet.registered(name);
+                    }
                     if self.asks {
                         self.opened = Some(kept);
                         return Some(stream);

@@ -17,6 +17,7 @@ pub mod files;
 pub mod io;
 pub(crate) mod listener;
 mod mapping;
+mod outlet;
 mod place;
 mod rights;
 mod ring;
@@ -26,5 +27,6 @@ pub mod system;
 pub(crate) mod tee;
 #[cfg(test)]
 mod testing;
+pub mod transport;
 pub(crate) mod wake;
 pub(crate) mod writer;

@@ -49,6 +49,8 @@ pub struct System {
     elsewhere: Elsewhere,
     /// Where the threads that look up names tell what they found.
     resolved: (Sender<Resolved>, Receiver<Resolved>),
+    /// The next one of these, if it was looked for.
+    answer: Option<Resolved>,
 }
 
 impl System {
@@ -57,6 +59,7 @@ impl System {
             kernel,
             elsewhere: Elsewhere::default(),
             resolved: channel(),
+            answer: None,
         }
     }
 
@@ -159,10 +162,17 @@ impl Io for System {
     }
 
     fn has_work(&mut self) -> bool {
-        match &mut self.kernel {
+        let has_work = match &mut self.kernel {
             Kernel::Ring(ring) => ring.has_work(),
             Kernel::Epoll(epoll) => epoll.has_work(),
-        }
+        };
+        // That has taken notice of the signal by which answers come: what is not
+        // seen now is signalled later.
+        self.answer = self
+            .answer
+            .take()
+            .or_else(|| self.resolved.1.try_recv().ok());
+        has_work || self.answer.is_some()
     }
 
     fn next<'a>(
@@ -174,7 +184,8 @@ impl Io for System {
             Kernel::Epoll(epoll) => epoll.next(find).map(|it| it.map(Filled::Epoll)),
         };
         completion.or_else(|| {
-            let (number, result) = self.resolved.1.try_recv().ok()?;
+            let answer = self.answer.take();
+            let (number, result) = answer.or_else(|| self.resolved.1.try_recv().ok())?;
             Some(Completion::Resolved { number, result })
         })
     }

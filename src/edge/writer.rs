@@ -7,7 +7,7 @@ use std::os::unix::fs::OpenOptionsExt;
 
 use bytes::Bytes;
 use rustix::event::{PollFd, PollFlags, Timespec, poll};
-use rustix::fs::{OFlags, fcntl_getfl, fcntl_setfl};
+use rustix::fs::{OFlags, fcntl_getfl};
 use rustix::io::{Errno, ReadWriteFlags};
 use smallvec::SmallVec;
 use tokio::io::Interest;
@@ -18,7 +18,7 @@ use super::runtime::{self, Kind};
 use super::wake;
 
 /// The offset that stands for the file's own position, or for none.
-pub(crate) const AT_POSITION: u64 = u64::MAX;
+const AT_POSITION: u64 = u64::MAX;
 
 /// What a pipe takes at once if it is ready at all (`PIPE_BUF`).
 const TAKEN_AT_ONCE: usize = 4096;
@@ -35,26 +35,6 @@ pub(crate) enum Writer {
 }
 
 impl Writer {
-    /// Writes to a regular file.
-    pub fn regular(file: File) -> Self {
-        match runtime::kind() {
-            Kind::Uring => Self::Ring(tokio_uring::fs::File::from_std(file)),
-            Kind::Epoll => Self::Plain(file),
-        }
-    }
-
-    /// Writes to a pipe or device that we have opened for ourselves.
-    pub fn own(file: File) -> io::Result<Self> {
-        let flags = fcntl_getfl(&file)?;
-        match runtime::kind() {
-            // The ring waits by itself, but not for files that say they never
-            // block.
-            Kind::Uring => fcntl_setfl(&file, flags - OFlags::NONBLOCK)?,
-            Kind::Epoll => fcntl_setfl(&file, flags | OFlags::NONBLOCK)?,
-        }
-        Self::shared(file)
-    }
-
     /// Writes to a pipe or device that others have too, such as stdout.
     pub fn shared(file: File) -> io::Result<Self> {
         let file = own_terminal(file);
@@ -73,30 +53,13 @@ impl Writer {
         }
     }
 
-    /// Does the error of a write say that nobody reads any more? Of a terminal
-    /// that was closed too, which is never opened again.
-    pub fn is_gone(&self, error: &io::Error) -> bool {
-        let has_hung_up = |fd: &OwnedFd| {
-            let mut ready = [PollFd::new(fd, PollFlags::OUT)];
-            poll(&mut ready, Some(&Timespec::default())).is_ok()
-                && ready[0].revents().contains(PollFlags::HUP)
-        };
-        match (self, Errno::from_io_error(error)) {
-            (_, Some(Errno::PIPE)) => true,
-            (Self::Polled(watched), Some(Errno::IO)) => has_hung_up(watched.get_ref()),
-            _ => false,
-        }
-    }
-
     /// Writes what the kernel takes.
-    pub async fn writev_at(&self, slices: Vec<Bytes>, at: u64) -> BufResult<usize, Vec<Bytes>> {
+    pub async fn writev(&self, slices: Vec<Bytes>) -> BufResult<usize, Vec<Bytes>> {
         let result = match self {
-            Self::Ring(ring) => return ring.writev_at(slices, at).await,
-            Self::Plain(file) => match at {
-                AT_POSITION => rustix::io::writev(file, &io_slices(&slices)),
-                at => rustix::io::pwritev(file, &io_slices(&slices), at),
+            Self::Ring(ring) => return ring.writev_at(slices, AT_POSITION).await,
+            Self::Plain(file) => {
+                rustix::io::writev(file, &io_slices(&slices)).map_err(io::Error::from)
             }
-            .map_err(io::Error::from),
             Self::Polled(watched) => {
                 when_ready(watched, || write_now(watched, &io_slices(&slices))).await
             }
@@ -137,8 +100,15 @@ pub(crate) fn write_without_waiting(fd: impl AsFd, bytes: &[u8]) -> rustix::io::
     write_now(fd, &[IoSlice::new(bytes)])
 }
 
+/// Has a terminal been closed at its other end?
+pub(super) fn has_hung_up(fd: impl AsFd) -> bool {
+    let mut ready = [PollFd::new(&fd, PollFlags::OUT)];
+    poll(&mut ready, Some(&Timespec::default())).is_ok()
+        && ready[0].revents().contains(PollFlags::HUP)
+}
+
 /// Writes without waiting, to what may be set to block.
-fn write_now(fd: impl AsFd, all: &[IoSlice<'_>]) -> rustix::io::Result<usize> {
+pub(super) fn write_now(fd: impl AsFd, all: &[IoSlice<'_>]) -> rustix::io::Result<usize> {
     let fd = fd.as_fd();
     match rustix::io::pwritev2(fd, all, AT_POSITION, ReadWriteFlags::NOWAIT) {
         // Terminals and pipes of old kernels know no such flag.
@@ -198,7 +168,7 @@ mod tests {
 
     async fn write_all(writer: &Writer, mut rest: Bytes) -> io::Result<()> {
         while !rest.is_empty() {
-            let (written, _) = writer.writev_at(vec![rest.clone()], AT_POSITION).await;
+            let (written, _) = writer.writev(vec![rest.clone()]).await;
             rest = rest.slice(written?..);
         }
         Ok(())
@@ -260,11 +230,9 @@ mod tests {
     fn what_can_not_be_waited_for_is_ready() {
         crate::start_with(IoMode::Epoll, async {
             let null = || OpenOptions::new().write(true).open("/dev/null").unwrap();
-            for writer in [Writer::shared(null()), Writer::own(null())] {
-                let writer = writer.unwrap();
-                assert!(matches!(writer, Writer::Plain(_)));
-                write_all(&writer, much()).await.unwrap();
-            }
+            let writer = Writer::shared(null()).unwrap();
+            assert!(matches!(writer, Writer::Plain(_)));
+            write_all(&writer, much()).await.unwrap();
         })
         .unwrap();
     }

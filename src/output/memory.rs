@@ -6,10 +6,13 @@ use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
 use tokio::sync::Notify;
 
-use super::Sink;
 use super::health::Health;
+use super::kind::Kind;
+use super::spec::SpecError;
 use crate::delivery::message::Message;
-use crate::ledger::DropReason;
+use crate::delivery::outcome::Outcome;
+use crate::edge::io::Io;
+use crate::edge::transport::{Now, Transport};
 use crate::proto::logpb::butler_log_bundle::Entry;
 use crate::proto::logpb::{ButlerLogBundle, log_entry};
 
@@ -34,25 +37,13 @@ pub struct MemoryOutput {
 struct Shared {
     bundles: Mutex<Vec<ButlerLogBundle>>,
     stalled: AtomicBool,
-    resumed: Notify,
+    resumed: Arc<Notify>,
 }
 
 impl Shared {
     /// What was pushed is whole, whoever panicked meanwhile.
     fn bundles(&self) -> MutexGuard<'_, Vec<ButlerLogBundle>> {
         self.bundles.lock().unwrap_or_else(PoisonError::into_inner)
-    }
-
-    async fn until_resumed(&self) {
-        loop {
-            let mut resumed = std::pin::pin!(self.resumed.notified());
-            // From here on no resumption is missed.
-            resumed.as_mut().enable();
-            if !self.stalled.load(Ordering::SeqCst) {
-                return;
-            }
-            resumed.await;
-        }
     }
 }
 
@@ -104,7 +95,7 @@ impl MemoryOutput {
     /// streams' writers block.
     pub fn stall(&self, stalled: bool) {
         self.shared.stalled.store(stalled, Ordering::SeqCst);
-        self.shared.resumed.notify_waiters();
+        self.shared.resumed.notify_one();
     }
 
     fn for_each_entry(&self, stream: &str, mut look: impl FnMut(&Entry)) {
@@ -132,42 +123,72 @@ fn put_content(out: &mut Vec<u8>, content: &log_entry::Content) {
     }
 }
 
-/// Takes bundles into a [`MemoryOutput`].
+/// It can't be named: there is somebody who looks into it.
+pub(crate) static MEMORY: Kind = Kind::new("memory", |given| {
+    Err(SpecError::Unknown(given.kind.name.into()))
+});
+
+/// Takes messages into a [`MemoryOutput`].
 #[derive(Debug)]
-pub(crate) struct MemorySink {
+pub(crate) struct Memory {
     output: MemoryOutput,
+    /// The one that waits while the output is stalled.
+    waits: Option<Arc<Message>>,
     health: Health,
 }
 
-impl MemorySink {
+impl Memory {
     pub fn new(output: MemoryOutput) -> Self {
         Self {
             output,
+            waits: None,
             health: Health::new("output memory"),
         }
     }
 }
 
-impl Sink for MemorySink {
-    /// Returns the bytes of the bundle, which has no frame here.
-    async fn deliver(&mut self, bundle: &Message) -> Result<u64, DropReason> {
-        let shared = &self.output.shared;
-        shared.until_resumed().await;
-        shared.bundles().push(bundle.decode());
-        Ok(bundle.len() as u64)
+impl<I: Io> Transport<I> for Memory {
+    fn start(&mut self, now: &mut Now<'_, I>, message: Arc<Message>) {
+        self.waits = Some(message);
+        self.poll(now);
     }
 
-    async fn finish(&mut self) {}
+    /// Counts the bytes of the bundle, which has no frame here.
+    fn poll(&mut self, now: &mut Now<'_, I>) {
+        let shared = &self.output.shared;
+        if shared.stalled.load(Ordering::SeqCst) {
+            return;
+        }
+        if let Some(message) = self.waits.take() {
+            shared.bundles().push(message.decode());
+            let outcome = Outcome::delivered(message.ticket(), message.len() as u64);
+            now.outcomes.settle(outcome);
+        }
+    }
 
-    fn health(&self) -> &Health {
-        &self.health
+    fn alarm(&self) -> Option<Arc<Notify>> {
+        Some(Arc::clone(&self.output.shared.resumed))
+    }
+
+    fn finish(&mut self, _: &mut Now<'_, I>) {}
+
+    fn is_finished(&self) -> bool {
+        self.waits.is_none()
+    }
+
+    fn give_up(&mut self, _: &mut Now<'_, I>) {
+        self.waits = None;
+    }
+
+    fn errors(&self) -> u64 {
+        self.health.errors()
     }
 }
 
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::output::testing::{bundles, start};
+    use crate::output::testing::{Bench, bundles};
     use crate::wire::descriptor::StreamType;
 
     #[test]
@@ -178,12 +199,10 @@ mod tests {
             ("bin", StreamType::Binary, &[0; 20_000]),
             ("dgram", StreamType::Datagram, b"\x02ab\x00\x01c"),
         ];
-        start(async {
-            let mut sink = MemorySink::new(memory.clone());
-            for bundle in bundles(5000, &streams) {
-                sink.deliver(&bundle).await.unwrap();
-            }
-        });
+        let mut bench = Bench::new(|_| Memory::new(memory.clone()));
+        for message in bundles(5000, &streams) {
+            bench.deliver(&message).unwrap();
+        }
         assert_eq!(memory.streams(), ["bin", "dgram", "z/text"]);
         assert_eq!(memory.stream_bytes("z/text"), b"one\r\ntwo\nthree");
         assert_eq!(memory.stream_bytes("bin"), [0; 20_000]);
@@ -196,20 +215,15 @@ mod tests {
     #[test]
     fn waits_while_it_is_stalled() {
         let memory = MemoryOutput::default();
-        let other = memory.clone();
-        let bundle = crate::output::testing::text_bundle(b"x\n");
-        start(async move {
-            other.stall(true);
-            let task = tokio::task::spawn_local(async move {
-                let mut sink = MemorySink::new(other);
-                sink.deliver(&bundle).await
-            });
-            tokio::time::sleep(std::time::Duration::from_millis(20)).await;
-            assert!(!task.is_finished());
-            memory.stall(false);
-            assert!(task.await.unwrap().is_ok());
-            assert_eq!(memory.stream_bytes("s/text"), b"x\n");
-        });
+        let message = crate::output::testing::text_bundle(b"x\n");
+        let mut bench = Bench::new(|_| Memory::new(memory.clone()));
+        memory.stall(true);
+        bench.start(&message);
+        assert!(!bench.has_settled());
+        memory.stall(false);
+        bench.poll();
+        assert!(bench.has_settled());
+        assert_eq!(memory.stream_bytes("s/text"), b"x\n");
     }
 
     #[test]

@@ -1,7 +1,7 @@
 //! Where bundles go.
 //!
-//! [`Output`] names a destination and its settings; each has its sink in a
-//! file of its own.
+//! [`Output`] names a destination and its settings; each has a
+//! [`Transport`] in a file of its own.
 
 pub(crate) mod attempts;
 pub(crate) mod backoff;
@@ -9,29 +9,34 @@ pub(crate) mod compress;
 pub(crate) mod directory;
 pub(crate) mod file;
 pub(crate) mod health;
+pub(crate) mod kind;
 pub(crate) mod log_text;
 #[cfg(feature = "logdog")]
 pub mod logdog;
+#[path = "logdog/kind.rs"]
+mod logdog_kind;
 pub(crate) mod memory;
 pub(crate) mod null;
-pub(crate) mod resolve;
-pub(crate) mod sink;
 pub(crate) mod socket;
 pub mod spec;
 #[cfg(test)]
 pub(crate) mod testing;
 pub(crate) mod write;
 
+use std::io;
 use std::path::PathBuf;
 
 pub use self::compress::{Compress, ZlibLevel};
-use self::health::Health;
+use self::directory::DirectoryOutput;
+use self::file::FileOutput;
+use self::log_text::LogOutput;
+use self::memory::Memory;
 pub use self::memory::MemoryOutput;
-use crate::delivery::message::{BundleLimits, Message};
-use crate::ledger::DropReason;
-#[cfg(feature = "logdog")]
-use crate::limits::BUNDLE_PUBSUB_MAX;
-use crate::limits::{BUNDLE_MAX, BUNDLE_TARGET};
+use self::null::Null;
+use self::socket::{Address, Socket};
+use crate::delivery::message::BundleLimits;
+use crate::edge::io::Io;
+use crate::edge::transport::Transport;
 
 /// What becomes of control characters, which can command a terminal.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
@@ -95,83 +100,49 @@ pub enum Output {
 impl Output {
     /// Does it want text in lines, and not just as bytes?
     pub(crate) fn wants_lines(&self) -> bool {
-        !matches!(self, Self::Directory { .. })
+        self.kind().wants_lines
     }
 
-    /// Is somebody asked before the first bundle may be made? A butler for it is
-    /// made by [`Butler::open`](crate::Butler::open).
-    pub fn must_register(&self) -> bool {
-        match self {
-            #[cfg(feature = "logdog")]
-            Self::Logdog(_) => true,
-            _ => false,
-        }
+    /// Is somebody asked before the first bundle may be made?
+    #[cfg(feature = "cli")]
+    pub(crate) fn must_register(&self) -> bool {
+        self.kind().must_register
     }
 
     /// How large bundles for it should be.
     pub(crate) fn bundle_limits(&self) -> BundleLimits {
-        match self {
-            // The size that was asked for is kept to: people want to see
-            // bundles of that size. Only where it is too small for a
-            // descriptor and a short entry bundles are as large as those.
-            Self::Log { bundle_size, .. } => {
-                let size = bundle_size.unwrap_or(BUNDLE_TARGET);
-                BundleLimits {
-                    target: size,
-                    max: size,
-                }
-            }
-            #[cfg(feature = "logdog")]
-            Self::Logdog(_) => BundleLimits {
-                target: BUNDLE_TARGET,
-                max: BUNDLE_PUBSUB_MAX,
-            },
-            _ => BundleLimits {
-                target: BUNDLE_TARGET,
-                max: BUNDLE_MAX,
-            },
+        (self.kind().bundle_limits)(self)
+    }
+}
+
+/// Opens what can be opened at once. Who listens on a socket is only sought when
+/// there is something to send.
+pub(crate) fn open<I>(io: &mut I, output: &Output) -> io::Result<Box<dyn Transport<I>>>
+where
+    I: Io + 'static,
+{
+    Ok(match output {
+        Output::Null => Box::new(Null::new()),
+        Output::Log { controls, .. } => Box::new(LogOutput::stdout(io, *controls)?),
+        Output::Directory { path } => Box::new(DirectoryOutput::open(io, path)?),
+        Output::File { path, compress } => Box::new(FileOutput::open(io, path, *compress)?),
+        Output::Unix { path, compress } => {
+            Box::new(Socket::new(Address::Unix(path.clone()), *compress))
         }
-    }
-}
-
-/// What takes bundles to a destination, one at a time, each whole or not at
-/// all. (An output that takes them stream by stream has methods of its own;
-/// see [`AnySink`](sink::AnySink).)
-///
-/// A sink does not give up: what may work later it tries again, with
-/// [`Backoff`](backoff::Backoff), and tells its
-/// [`Health`]. The caller drops the future when it can wait no longer, and
-/// then the sink too: a write may still be under way, and a message is cut.
-pub(crate) trait Sink {
-    /// Delivers a bundle; returns the bytes that it took at the destination.
-    /// An error is final for this bundle.
-    async fn deliver(&mut self, bundle: &Message) -> Result<u64, DropReason>;
-
-    /// No bundle follows: brings what is still buffered to its destination.
-    async fn finish(&mut self);
-
-    /// Whether it works, and how often it did not.
-    fn health(&self) -> &Health;
-}
-
-#[cfg(test)]
-mod tests {
-    use super::*;
-
-    #[test]
-    fn a_log_keeps_to_the_bundle_size_that_was_asked_for() {
-        let limits = |output: Output| {
-            let limits = output.bundle_limits();
-            (limits.target, limits.max)
-        };
-        assert_eq!(limits(Output::Null), (1 << 20, BUNDLE_MAX));
-        let log = |bundle_size| {
-            limits(Output::Log {
-                bundle_size,
-                controls: Controls::default(),
-            })
-        };
-        assert_eq!(log(None), (1 << 20, 1 << 20));
-        assert_eq!(log(Some(5000)), (5000, 5000));
-    }
+        Output::Tcp {
+            host,
+            port,
+            compress,
+        } => {
+            let (host, port) = (host.clone(), *port);
+            Box::new(Socket::new(Address::Tcp { host, port }, *compress))
+        }
+        #[cfg(feature = "logdog")]
+        Output::Logdog(_) => {
+            return Err(io::Error::other(
+                "the prefix must be registered first: Butler::open does that",
+            ));
+        }
+        Output::Memory(memory) => Box::new(Memory::new(memory.clone())),
+    })
 }

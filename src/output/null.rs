@@ -1,18 +1,30 @@
 //! The output that counts and discards.
 
-use super::Sink;
+use std::sync::Arc;
+
+use super::Output;
 use super::health::Health;
+use super::kind::{Finds, Kind};
 use crate::delivery::message::Message;
-use crate::ledger::DropReason;
+use crate::delivery::outcome::Outcome;
+use crate::edge::io::Io;
+use crate::edge::transport::{Now, Transport};
 use crate::wire::message::{Compression, frames_len};
 
-/// Takes every bundle at once.
+pub(crate) static NULL: Kind = Kind {
+    finds: |_| Finds::Nothing,
+    help: "  null                  count everything and discard it
+",
+    ..Kind::new("null", |given| given.pairs().map(|_| Output::Null))
+};
+
+/// Takes every message at once.
 #[derive(Debug)]
-pub(crate) struct NullSink {
+pub(crate) struct Null {
     health: Health,
 }
 
-impl NullSink {
+impl Null {
     pub fn new() -> Self {
         Self {
             health: Health::new("output null"),
@@ -20,17 +32,27 @@ impl NullSink {
     }
 }
 
-impl Sink for NullSink {
-    /// Returns what the message would take, uncompressed.
-    async fn deliver(&mut self, bundle: &Message) -> Result<u64, DropReason> {
-        let len = bundle.len();
-        Ok((frames_len(Compression::None, len) + len) as u64)
+impl<I: Io> Transport<I> for Null {
+    /// Counts what the message would take, uncompressed.
+    fn start(&mut self, now: &mut Now<'_, I>, message: Arc<Message>) {
+        let len = message.len();
+        let bytes_out = frames_len(Compression::None, len) + len;
+        let outcome = Outcome::delivered(message.ticket(), bytes_out as u64);
+        now.outcomes.settle(outcome);
     }
 
-    async fn finish(&mut self) {}
+    fn poll(&mut self, _: &mut Now<'_, I>) {}
 
-    fn health(&self) -> &Health {
-        &self.health
+    fn finish(&mut self, _: &mut Now<'_, I>) {}
+
+    fn is_finished(&self) -> bool {
+        true
+    }
+
+    fn give_up(&mut self, _: &mut Now<'_, I>) {}
+
+    fn errors(&self) -> u64 {
+        self.health.errors()
     }
 }
 
@@ -38,14 +60,14 @@ impl Sink for NullSink {
 mod tests {
     use super::*;
     use crate::delivery::gather::Gather;
-    use crate::output::testing::{start, text_bundle};
+    use crate::output::testing::{Bench, text_bundle};
 
     #[test]
     fn counts_the_message() {
-        let bundle = text_bundle(b"a line\n");
+        let message = text_bundle(b"a line\n");
         let mut gather = Gather::default();
-        gather.message(&bundle);
-        let taken = start(async { NullSink::new().deliver(&bundle).await });
+        gather.message(&message);
+        let taken = Bench::new(|_| Null::new()).deliver(&message);
         assert_eq!(taken, Ok(gather.len() as u64));
     }
 }

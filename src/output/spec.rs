@@ -4,12 +4,10 @@ use std::ffi::OsStr;
 use std::os::unix::ffi::OsStrExt;
 use std::str::FromStr;
 
-#[cfg(feature = "logdog")]
-use super::logdog::{LogdogOutput, OriginError};
-use super::{Compress, Controls, Output, ZlibLevel};
+use super::kind::{Given, KINDS, Kind};
+use super::{Compress, Output, ZlibLevel};
 use crate::limits;
 use crate::pairs::{self, PairError, Pairs};
-use crate::units;
 
 /// Why the SPEC of an output is refused.
 #[derive(Debug, thiserror::Error)]
@@ -50,16 +48,6 @@ pub enum SpecError {
     Address(String),
 }
 
-type Keys = &'static [&'static str];
-
-const KEYS_NONE: Keys = &[];
-const KEYS_LOG: Keys = &["bundle-size"];
-const KEYS_DIRECTORY: Keys = &["path"];
-const KEYS_FILE: Keys = &["path", "compress", "level"];
-const KEYS_SOCKET: Keys = &["compress", "level"];
-#[cfg(feature = "logdog")]
-const KEYS_LOGDOG: Keys = &["service", "prefix-expiration", "pubsub-endpoint"];
-
 impl FromStr for Output {
     type Err = SpecError;
 
@@ -74,141 +62,33 @@ impl Output {
     pub fn from_spec(spec: &OsStr) -> Result<Self, SpecError> {
         let mut items = pairs::items(spec).into_iter();
         let name = items.next().unwrap_or_default();
-        let keys = |of: &'static str, allowed| {
-            Pairs::of(items, allowed).map_err(|error| SpecError::Pairs { output: of, error })
-        };
-        match name.as_bytes() {
-            b"null" => keys("null", KEYS_NONE).map(|_| Self::Null),
-            b"log" => log(&keys("log", KEYS_LOG)?),
-            b"directory" => directory(&keys("directory", KEYS_DIRECTORY)?),
-            b"file" => file(&keys("file", KEYS_FILE)?),
-            #[cfg(feature = "logdog")]
-            b"logdog" => logdog(&keys("logdog", KEYS_LOGDOG)?),
-            #[cfg(not(feature = "logdog"))]
-            b"logdog" => Err(SpecError::NotSupported("logdog")),
-            name => {
-                if let Some(path) = name.strip_prefix(b"unix:") {
-                    let path = socket_path(path)?;
-                    unix(path, &keys("unix", KEYS_SOCKET)?)
-                } else if let Some(address) = name.strip_prefix(b"tcp:") {
-                    let address = String::from_utf8_lossy(address);
-                    let (host, port) = host_and_port(&address)
-                        .ok_or_else(|| SpecError::Address(address.to_string()))?;
-                    tcp(host, port, &keys("tcp", KEYS_SOCKET)?)
-                } else {
-                    Err(SpecError::Unknown(
-                        String::from_utf8_lossy(name).into_owned(),
-                    ))
-                }
-            }
+        let items = items.collect();
+        let unknown = || SpecError::Unknown(name.to_string_lossy().into_owned());
+        let (kind, address) = KINDS
+            .into_iter()
+            .find_map(|kind| Some((kind, kind.address_in(&name)?)))
+            .ok_or_else(unknown)?;
+        (kind.parse)(Given {
+            kind,
+            address,
+            items,
+        })
+    }
+}
+
+impl Kind {
+    /// What follows its name's colon, if the text names it.
+    fn address_in<'a>(&self, text: &'a OsStr) -> Option<&'a OsStr> {
+        let rest = text.as_bytes().strip_prefix(self.name.as_bytes())?;
+        match self.has_address {
+            true => rest.strip_prefix(b":").map(OsStr::from_bytes),
+            false => rest.is_empty().then_some(OsStr::from_bytes(rest)),
         }
     }
 }
 
-fn log(pairs: &Pairs) -> Result<Output, SpecError> {
-    Ok(Output::Log {
-        bundle_size: bundle_size(pairs).map_err(of("log"))?,
-        controls: Controls::default(),
-    })
-}
-
-fn bundle_size(pairs: &Pairs) -> Result<Option<usize>, PairError> {
-    const KEY: &str = "bundle-size";
-    let Some(given) = pairs.text(KEY)? else {
-        return Ok(None);
-    };
-    let size =
-        units::size(given).map_err(|error| pairs.value_error(KEY, OsStr::new(given), error))?;
-    match size {
-        0 => Err(pairs.value_error(KEY, OsStr::new(given), "it must be at least 1 byte")),
-        // It is a maximum, which the largest bundles that there are keep to.
-        size => Ok(Some(
-            usize::try_from(size).map_or(limits::BUNDLE_MAX, |size| size.min(limits::BUNDLE_MAX)),
-        )),
-    }
-}
-
-fn directory(pairs: &Pairs) -> Result<Output, SpecError> {
-    let path = pairs.required_path("path").map_err(of("directory"))?;
-    Ok(Output::Directory { path })
-}
-
-fn file(pairs: &Pairs) -> Result<Output, SpecError> {
-    Ok(Output::File {
-        path: pairs.required_path("path").map_err(of("file"))?,
-        compress: compress(pairs).map_err(of("file"))?,
-    })
-}
-
-fn socket_path(path: &[u8]) -> Result<&OsStr, SpecError> {
-    match path.len() {
-        0 => Err(SpecError::SocketPathEmpty),
-        len if len > limits::SOCKET_PATH_MAX => Err(SpecError::SocketPathTooLong(len)),
-        _ => Ok(OsStr::from_bytes(path)),
-    }
-}
-
-fn unix(path: &OsStr, pairs: &Pairs) -> Result<Output, SpecError> {
-    Ok(Output::Unix {
-        path: path.into(),
-        compress: compress(pairs).map_err(of("unix"))?,
-    })
-}
-
-fn tcp(host: &str, port: u16, pairs: &Pairs) -> Result<Output, SpecError> {
-    Ok(Output::Tcp {
-        host: host.into(),
-        port,
-        compress: compress(pairs).map_err(of("tcp"))?,
-    })
-}
-
-/// The Coordinator's host and the credentials are options of their own, which
-/// are not known here.
-#[cfg(feature = "logdog")]
-fn logdog(pairs: &Pairs) -> Result<Output, SpecError> {
-    logdog_settings(pairs)
-        .map(Output::Logdog)
-        .map_err(of("logdog"))
-}
-
-#[cfg(feature = "logdog")]
-fn logdog_settings(pairs: &Pairs) -> Result<LogdogOutput, PairError> {
-    let mut settings = LogdogOutput::new("");
-    // As in the reference, an empty value is none.
-    let given = |key| Ok(pairs.text(key)?.filter(|value| !value.is_empty()));
-    settings.service = given("service")?.map(str::to_owned);
-    if let Some(text) = given("prefix-expiration")? {
-        let expiration = units::duration(text)
-            .map_err(|error| pairs.value_error("prefix-expiration", OsStr::new(text), error))?;
-        settings.prefix_expiration = (!expiration.is_zero()).then_some(expiration);
-    }
-    if let Some(text) = given("pubsub-endpoint")? {
-        let origin = text.parse().map_err(|error: OriginError| {
-            pairs.value_error("pubsub-endpoint", OsStr::new(text), error)
-        })?;
-        settings.pubsub_endpoint = Some(origin);
-    }
-    Ok(settings)
-}
-
-fn host_and_port(address: &str) -> Option<(&str, u16)> {
-    let (host, port) = address.rsplit_once(':')?;
-    let in_brackets = host
-        .strip_prefix('[')
-        .and_then(|host| host.strip_suffix(']'));
-    // Without brackets nobody could tell where an IPv6 address ends.
-    let host = match in_brackets {
-        Some(host) => host,
-        None if host.contains([':', '[', ']', '\u{fffd}']) => return None,
-        None => host,
-    };
-    let all_digits = port.bytes().all(|byte| byte.is_ascii_digit());
-    let port: u16 = port.parse().ok().filter(|&port| port > 0 && all_digits)?;
-    (!host.is_empty()).then_some((host, port))
-}
-
-fn compress(pairs: &Pairs) -> Result<Compress, PairError> {
+/// Whether and how hard an output compresses that can.
+pub(super) fn compress(pairs: &Pairs) -> Result<Compress, PairError> {
     let compress = match pairs.text("compress")? {
         None | Some("none") => Compress::None,
         Some("zlib") => Compress::ZLIB,
@@ -234,7 +114,7 @@ fn compress(pairs: &Pairs) -> Result<Compress, PairError> {
 }
 
 /// Says of which output an error about keys is.
-fn of(output: &'static str) -> impl Fn(PairError) -> SpecError {
+pub(super) fn of(output: &'static str) -> impl Fn(PairError) -> SpecError {
     move |error| SpecError::Pairs { output, error }
 }
 
@@ -246,6 +126,9 @@ mod tests {
 
     use super::*;
     use crate::chain::Chain;
+    use crate::output::Controls;
+    #[cfg(feature = "logdog")]
+    use crate::output::logdog::LogdogOutput;
 
     #[test]
     fn outputs() {

@@ -1,10 +1,21 @@
-//! What the tests of the sinks share: real bundles, and reading them back.
+//! What the tests of the outputs share: the real kernel for one of them, real
+//! messages, and reading them back.
 
+use std::collections::VecDeque;
 use std::sync::Arc;
+use std::time::{Duration, Instant};
+
+use rustix::event::{PollFd, PollFlags};
 
 use crate::IoMode;
 use crate::core::{Core, CoreConfig};
 use crate::delivery::message::{BundleLimits, Identity, Message};
+use crate::delivery::outcome::{Outcome, Outcomes};
+use crate::edge::io::{Completion, Io};
+use crate::edge::system::System;
+use crate::edge::transport::{Completed, Now, Transport};
+use crate::edge::{clock, runtime};
+use crate::ledger::DropReason;
 use crate::limits::BUNDLE_MAX;
 use crate::proto::logpb::ButlerLogBundle;
 use crate::time::Moment;
@@ -19,6 +30,123 @@ pub(crate) fn start<F: Future>(test: F) -> F::Output {
         Err(_) => IoMode::Auto,
     };
     crate::start_with(mode, test).expect("a runtime")
+}
+
+/// The real kernel; on epoll if `BUTLER_TEST_IO` says so.
+pub(crate) fn kernel() -> System {
+    start(async { runtime::system() }).expect("a ring or an epoll set")
+}
+
+/// An output on the real kernel, and what it has told.
+pub(crate) struct Bench<T> {
+    pub io: System,
+    pub output: T,
+    pub outcomes: Outcomes,
+    settled: VecDeque<Outcome>,
+}
+
+impl<T: Transport<System>> Bench<T> {
+    pub fn new(open: impl FnOnce(&mut System) -> T) -> Self {
+        let mut io = kernel();
+        Self {
+            output: open(&mut io),
+            io,
+            outcomes: Outcomes::default(),
+            settled: VecDeque::new(),
+        }
+    }
+
+    /// Calls the output, now.
+    pub fn call<R>(&mut self, call: impl FnOnce(&mut T, &mut Now<'_, System>) -> R) -> R {
+        let mut now = Now {
+            io: &mut self.io,
+            ns: clock::mono_ns(),
+            outcomes: &mut self.outcomes,
+        };
+        let result = call(&mut self.output, &mut now);
+        self.settled.extend(self.outcomes.take_settled());
+        result
+    }
+
+    pub fn start(&mut self, message: &Arc<Message>) {
+        let message = Arc::clone(message);
+        self.call(|output, now| output.start(now, message));
+    }
+
+    /// Handles what has come, and waits a little for what comes.
+    pub fn poll(&mut self) {
+        self.io.enter().unwrap();
+        while let Some(completion) = self.io.next(|_| None) {
+            let (number, what) = match completion {
+                Completion::Ready { number, .. } => (number, Completed::Ready),
+                Completion::Resolved { number, result } => (number, Completed::Resolved(result)),
+                other => panic!("{other:?}"),
+            };
+            self.call(|output, now| output.completed(now, number, what));
+        }
+        self.call(|output, now| output.poll(now));
+        if self.io.has_work() || self.output.due_ns() == Some(0) {
+            return;
+        }
+        let wait = rustix::time::Timespec {
+            tv_sec: 0,
+            tv_nsec: 2_000_000,
+        };
+        let mut fds = [PollFd::from_borrowed_fd(self.io.wait_fd(), PollFlags::IN)];
+        rustix::event::poll(&mut fds, Some(&wait)).unwrap();
+    }
+
+    /// Goes on until `done`, or for that long. True if it is done.
+    pub fn poll_for(&mut self, time: Duration, done: impl Fn(&Self) -> bool) -> bool {
+        let begun = Instant::now();
+        while !done(self) {
+            if begun.elapsed() >= time {
+                return false;
+            }
+            self.poll();
+        }
+        true
+    }
+
+    /// What was told of messages, to whom it concerns.
+    pub fn unsettle(&mut self) {
+        self.settled
+            .drain(..)
+            .for_each(|outcome| self.outcomes.settle(outcome));
+    }
+
+    pub fn has_settled(&self) -> bool {
+        !self.settled.is_empty()
+    }
+
+    /// The outcome of a message, however long that takes.
+    pub fn outcome(&mut self) -> Outcome {
+        assert!(self.poll_for(Duration::from_secs(60), Self::has_settled));
+        self.settled.pop_front().unwrap()
+    }
+
+    /// The bytes that a message took, or why it is lost.
+    pub fn deliver(&mut self, message: &Arc<Message>) -> Result<u64, DropReason> {
+        self.start(message);
+        self.outcome().result()
+    }
+
+    /// Is the message not delivered within that time?
+    pub fn holds_up(&mut self, message: &Arc<Message>, time: Duration) -> bool {
+        self.start(message);
+        !self.poll_for(time, Self::has_settled)
+    }
+
+    /// Brings all to its end.
+    pub fn finish(&mut self) {
+        self.call(|output, now| output.finish(now));
+        let finished = self.poll_for(Duration::from_secs(60), |it| it.output.is_finished());
+        assert!(finished);
+    }
+
+    pub fn errors(&self) -> u64 {
+        self.output.errors()
+    }
 }
 
 /// All that the core makes of streams that write `data` and end.

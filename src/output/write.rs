@@ -1,58 +1,48 @@
 //! Writing a message whole, however the kernel cuts it.
 
 use std::io;
-use std::mem;
 
 use bytes::Bytes;
-use tokio_uring::BufResult;
 
 use crate::limits::WRITE_SLICES_MAX;
 
-/// What of a message is not written yet. The message itself stays as it is:
-/// a new one of these begins with its first byte again.
-#[derive(Debug)]
-pub(crate) struct Unwritten<'a> {
-    pieces: &'a [Bytes],
-    /// Bytes of the first piece that are written.
+/// How far a message is written. A new one begins with its first byte again.
+#[derive(Debug, Default)]
+pub(crate) struct Progress {
+    /// Pieces that are written.
+    pieces: usize,
+    /// Bytes of the next one that are.
     skip: usize,
     /// Bytes written in all.
     done: u64,
 }
 
-impl<'a> Unwritten<'a> {
-    pub fn new(pieces: &'a [Bytes]) -> Self {
-        Self {
-            pieces,
-            skip: 0,
-            done: 0,
-        }
-    }
-
+impl Progress {
     /// Bytes written so far.
     pub fn done(&self) -> u64 {
         self.done
     }
 
-    /// Writes until nothing is left or an error comes. After an error it may
-    /// be called again, and goes on at the byte where it stopped.
+    /// Writes the rest of `all` until nothing is left or an error comes. After
+    /// an error it may be called again, and goes on at the byte where it stopped.
     ///
     /// `write` is given slices and how many bytes went before them, and says
-    /// how many it wrote. `slices` is memory that is reused.
-    pub async fn write(
+    /// how many it wrote.
+    pub fn write(
         &mut self,
-        slices: &mut Vec<Bytes>,
-        mut write: impl AsyncFnMut(Vec<Bytes>, u64) -> BufResult<usize, Vec<Bytes>>,
+        all: &[Bytes],
+        mut write: impl FnMut(&[Bytes], u64) -> io::Result<usize>,
     ) -> io::Result<()> {
-        while !self.pieces.is_empty() {
-            let mut batch = mem::take(slices);
-            self.fill(&mut batch);
-            let (result, mut batch) = write(batch, self.done).await;
-            // They keep the bundle's memory from being used again.
-            batch.clear();
-            *slices = batch;
+        while self.pieces < all.len() {
+            let rest = &all[self.pieces..];
+            let rest = &rest[..rest.len().min(WRITE_SLICES_MAX)];
+            let result = match self.skip {
+                0 => write(rest, self.done),
+                skip => write(&[rest[0].slice(skip..)], self.done),
+            };
             match result {
                 Ok(0) => return Err(io::ErrorKind::WriteZero.into()),
-                Ok(written) => self.advance(written),
+                Ok(written) => self.advance(all, written),
                 // A signal came; nothing is wrong.
                 Err(error) if error.kind() == io::ErrorKind::Interrupted => {}
                 Err(error) => return Err(error),
@@ -61,26 +51,17 @@ impl<'a> Unwritten<'a> {
         Ok(())
     }
 
-    fn fill(&self, slices: &mut Vec<Bytes>) {
-        let pieces = &self.pieces[..self.pieces.len().min(WRITE_SLICES_MAX)];
-        let Some((first, others)) = pieces.split_first() else {
-            return;
-        };
-        slices.push(first.slice(self.skip..));
-        slices.extend_from_slice(others);
-    }
-
-    fn advance(&mut self, mut written: usize) {
+    fn advance(&mut self, all: &[Bytes], mut written: usize) {
         self.done += written as u64;
-        while let Some((first, others)) = self.pieces.split_first() {
-            let left = first.len() - self.skip;
+        while let Some(next) = all.get(self.pieces) {
+            let left = next.len() - self.skip;
             if written < left {
                 self.skip += written;
                 return;
             }
             written -= left;
             self.skip = 0;
-            self.pieces = others;
+            self.pieces += 1;
         }
         assert_eq!(written, 0, "no more was written than there was");
     }
@@ -89,39 +70,33 @@ impl<'a> Unwritten<'a> {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::output::testing::start;
     use proptest::prelude::*;
 
     /// Writes to a vector, at most so many bytes at a time, and fails when
-    /// that is 0. Never blocks.
+    /// that is 0.
     fn write_with(pieces: &[Bytes], limits: &[usize]) -> (Vec<u8>, usize) {
         let mut limits = limits.iter().copied();
         let mut out = Vec::new();
         let mut failures = 0;
-        let mut unwritten = Unwritten::new(pieces);
-        let mut slices = Vec::new();
-        start(async {
-            loop {
-                let write = async |batch: Vec<Bytes>, done| {
-                    assert_eq!(done, out.len() as u64);
-                    assert!(batch.len() <= WRITE_SLICES_MAX);
-                    let limit = limits.next().unwrap_or(usize::MAX);
-                    if limit == 0 {
-                        return (Err(io::ErrorKind::StorageFull.into()), batch);
-                    }
-                    let all = batch.concat();
-                    let written = limit.min(all.len());
-                    out.extend_from_slice(&all[..written]);
-                    (Ok(written), batch)
-                };
-                match unwritten.write(&mut slices, write).await {
-                    Ok(()) => break,
-                    Err(_) => failures += 1,
+        let mut progress = Progress::default();
+        loop {
+            let written = progress.write(pieces, |slices, done| {
+                assert_eq!(done, out.len() as u64);
+                assert!(slices.len() <= WRITE_SLICES_MAX);
+                let limit = limits.next().unwrap_or(usize::MAX);
+                if limit == 0 {
+                    return Err(io::ErrorKind::StorageFull.into());
                 }
+                let all = slices.concat();
+                let written = limit.min(all.len());
+                out.extend_from_slice(&all[..written]);
+                Ok(written)
+            });
+            match written {
+                Ok(()) => return (out, failures),
+                Err(_) => failures += 1,
             }
-        });
-        assert!(slices.is_empty());
-        (out, failures)
+        }
     }
 
     #[test]
@@ -135,9 +110,7 @@ mod tests {
     #[test]
     fn nothing_written_is_an_error() {
         let pieces = [Bytes::from_static(b"x")];
-        let mut unwritten = Unwritten::new(&pieces);
-        let error =
-            start(unwritten.write(&mut Vec::new(), async |batch: Vec<Bytes>, _| (Ok(0), batch)));
+        let error = Progress::default().write(&pieces, |_, _| Ok(0));
         assert_eq!(error.unwrap_err().kind(), io::ErrorKind::WriteZero);
     }
 
@@ -145,12 +118,11 @@ mod tests {
     fn an_interrupted_write_is_made_again() {
         let pieces = [Bytes::from_static(b"xy")];
         let mut results = [Ok(1), Err(io::ErrorKind::Interrupted.into()), Ok(1)].into_iter();
-        let mut unwritten = Unwritten::new(&pieces);
-        start(unwritten.write(&mut Vec::new(), async |batch, _| {
-            (results.next().unwrap(), batch)
-        }))
-        .unwrap();
-        assert_eq!(unwritten.done(), 2);
+        let mut progress = Progress::default();
+        progress
+            .write(&pieces, |_, _| results.next().unwrap())
+            .unwrap();
+        assert_eq!(progress.done(), 2);
     }
 
     proptest! {

@@ -1,13 +1,27 @@
 //! Help that is about no subcommand.
 
+use crate::output::kind::{KINDS, Kind};
+
+/// Makes the text of a topic.
+type Text = fn() -> String;
+
 /// What `butler help NAME` explains besides the subcommands.
-pub(super) const TOPICS: [(&str, &str); 3] = [
-    ("outputs", super::OUTPUTS),
-    ("environment", ENVIRONMENT),
-    ("glossary", GLOSSARY),
+pub(super) const TOPICS: [(&str, Text); 3] = [
+    ("outputs", super::outputs),
+    ("environment", environment),
+    ("glossary", || GLOSSARY.into()),
 ];
 
-const ENVIRONMENT: &str = "\
+fn environment() -> String {
+    let of_output = |kind: &Kind| match kind.environment {
+        "" => String::new(),
+        lines => format!("\nWith the {} output:\n{lines}", kind.name),
+    };
+    let of_outputs = KINDS.map(of_output).concat();
+    [OF_BUTLER, &of_outputs, OF_COMMAND].concat()
+}
+
+const OF_BUTLER: &str = "\
 Environment variables that butler reads. One that is empty counts as not set.
 
 Always:
@@ -27,14 +41,9 @@ From a service manager such as systemd:
   NOTIFY_SOCKET         who is told that butler is ready, alive and stopping
   WATCHDOG_USEC, WATCHDOG_PID
                         how often it must say that it is alive
+";
 
-With the logdog output:
-  LUCI_CONTEXT          a file with the task's accounts, realm and deadline
-  GCE_METADATA_HOST     the metadata server (default 169.254.169.254)
-  SSL_CERT_FILE, SSL_CERT_DIR
-                        certificates to trust instead of the system's
-  PUBSUB_EMULATOR_HOST  HOST:PORT of an emulator of Pub/Sub, without credentials
-
+const OF_COMMAND: &str = "
 COMMAND of butler run finds its environment as butler did, without what the
 service manager said to butler, and with:
   LOGDOG_STREAM_SERVER_PATH

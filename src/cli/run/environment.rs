@@ -7,7 +7,7 @@ use tokio::process::Command;
 
 use crate::cli::notify;
 use crate::cli::options::Common;
-use crate::output::Output;
+use crate::output::kind::Finds;
 
 /// What names a path to clients: bytes, as paths are.
 pub(super) fn absolute_uri(scheme: &str, path: &Path) -> Result<OsString, String> {
@@ -47,15 +47,12 @@ pub(super) fn environment(common: &Common, uri: OsString) -> Result<Environment,
             Some(config.project.to_string().into()),
         )
     };
-    let (host, (prefix, project)) = match &config.output {
-        Output::Null => (None, (null(), null())),
-        Output::Log { .. } => (None, (None, None)),
-        Output::Directory { path } => (Some(absolute_uri("file://", path)?), (None, None)),
-        Output::File { .. } | Output::Unix { .. } | Output::Tcp { .. } | Output::Memory(_) => {
-            (host(), carried())
-        }
-        #[cfg(feature = "logdog")]
-        Output::Logdog(settings) => (Some(settings.host().into()), carried()),
+    let (host, (prefix, project)) = match (config.output.kind().finds)(&config.output) {
+        Finds::Nothing => (None, (null(), null())),
+        Finds::Shown => (None, (None, None)),
+        Finds::Directory(path) => (Some(absolute_uri("file://", &path)?), (None, None)),
+        Finds::Carried => (host(), carried()),
+        Finds::Coordinator(host) => (Some(host.into()), carried()),
     };
     Ok(Environment([
         ("LOGDOG_STREAM_SERVER_PATH", Some(uri)),

@@ -73,7 +73,6 @@ impl Needs {
                 ruleset = ruleset.handle_access(AccessNet::ConnectTcp)?;
                 ports = these;
             }
-            #[cfg(feature = "logdog")]
             Tcp::Anywhere => {}
         }
         if !self.signals_child {

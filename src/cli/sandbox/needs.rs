@@ -6,8 +6,7 @@ use std::path::{Path, PathBuf};
 use crate::StreamServer;
 use crate::cli::options::{Common, Sandbox};
 use crate::cli::report_file::ReportFile;
-use crate::output::Output;
-use crate::output::file::fifo;
+use crate::output::kind::Need;
 
 /// What may be done beneath a directory.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -30,8 +29,17 @@ pub(super) enum Access {
 pub(super) enum Tcp {
     Nowhere,
     Ports(Vec<u16>),
-    #[cfg(feature = "logdog")]
     Anywhere,
+}
+
+impl Tcp {
+    fn allow(&mut self, port: u16) {
+        match self {
+            Self::Nowhere => *self = Self::Ports(vec![port]),
+            Self::Ports(ports) => ports.push(port),
+            Self::Anywhere => {}
+        }
+    }
 }
 
 /// See the module.
@@ -73,49 +81,38 @@ impl Needs {
     }
 
     /// What the output needs.
-    ///
-    /// Unix sockets are connected to without a right to their path.
     pub fn of(common: &Common) -> Self {
+        let output = &common.config.output;
         let mut needs = Self::nothing(common);
-        match &common.config.output {
-            Output::Null | Output::Log { .. } | Output::Memory(_) | Output::Unix { .. } => {}
-            // It is made again if it is removed, with the directory that holds
-            // it or the current one: a job may remove its whole workspace. The
-            // whole system is too much for that.
-            Output::Directory { path } => {
-                let keeper = keeper(path);
+        for need in (output.kind().needs)(output) {
+            needs.need(need);
+        }
+        needs
+    }
+
+    fn need(&mut self, need: Need) {
+        match need {
+            // A job may remove its whole workspace: what is made again may be the
+            // directory that holds it, or the current one. The whole system is too
+            // much for that.
+            Need::Tree(path) => {
+                let keeper = keeper(&path);
                 let above = keeper.as_deref().and_then(Path::parent).map(Path::to_owned);
-                let directory = [above, keeper, fs::canonicalize(path).ok()]
+                let directory = [above, keeper, fs::canonicalize(&path).ok()]
                     .into_iter()
                     .flatten()
                     .find(|directory| directory != Path::new("/"));
-                needs.add(directory, Access::Tree);
+                self.add(directory, Access::Tree);
             }
-            // A regular file is open, and stays so.
-            Output::File { path, .. } => {
-                if fifo::is_reopened(path) {
-                    needs.add(holder(path), Access::Write);
-                }
+            Need::Reopen(path) => self.add(holder(&path), Access::Write),
+            Need::Read(path) => self.add(Some(path), Access::Read),
+            Need::Hosts => {
+                self.resolver();
+                self.tcp.allow(DOMAIN);
             }
-            Output::Tcp { port, .. } => {
-                needs.resolver();
-                needs.tcp = Tcp::Ports(vec![*port, DOMAIN]);
-            }
-            #[cfg(feature = "logdog")]
-            Output::Logdog(_) => {
-                needs.resolver();
-                // Whose the machine trusts is read once, but maybe not yet.
-                for name in ["SSL_CERT_FILE", "SSL_CERT_DIR"] {
-                    if let Some(path) = std::env::var_os(name) {
-                        needs.add(Some(path.into()), Access::Read);
-                    }
-                }
-                // The Coordinator, Pub/Sub and token servers have ports of
-                // their own each.
-                needs.tcp = Tcp::Anywhere;
-            }
+            Need::Port(port) => self.tcp.allow(port),
+            Need::AnyPort => self.tcp = Tcp::Anywhere,
         }
-        needs
     }
 
     /// Also to remove the socket at the end.
@@ -209,7 +206,7 @@ mod tests {
         let found = needs(&["--output=null"]).of_report(Some(&file));
         assert_eq!(found.paths, [(dir.clone(), Access::Replace)]);
         let found = needs(&["--output", "tcp:localhost:7"]);
-        assert_eq!(found.tcp, Tcp::Ports(vec![7, 53]));
+        assert_eq!(found.tcp, Tcp::Ports(vec![53, 7]));
         assert!(
             found
                 .paths

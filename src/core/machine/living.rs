@@ -8,7 +8,7 @@ use crate::core::ClientKey;
 use crate::core::clients::{Ends, Phase, Reads};
 use crate::core::life::{Due, Life};
 use crate::delivery::message::Message;
-use crate::delivery::outcome::Outcome;
+use crate::delivery::outcome::Outcomes;
 use crate::time::Moment;
 use crate::wire::name::Namespace;
 
@@ -184,11 +184,18 @@ impl<C, L> Machine<C, L> {
         self.core.poll_message(now)
     }
 
-    /// The output is done with a message, and that became of it, or of earlier
-    /// ones.
-    pub fn settle(&mut self, now: &Moment, outcome: &mut Outcome) {
-        self.core.settle(now, outcome);
-        self.output_took_ns = now.mono_ns;
+    /// Takes what the output has to tell. True if a message was settled.
+    pub fn take(&mut self, now: &Moment, outcomes: &mut Outcomes) -> bool {
+        let settled = self.core.take(now, outcomes);
+        if settled {
+            self.output_took_ns = now.mono_ns;
+        }
+        settled
+    }
+
+    /// What is with the output is lost.
+    pub fn output_given_up(&mut self, now: &Moment) {
+        self.core.give_up(now);
     }
 
     /// Nothing more goes to the output, and all is settled.

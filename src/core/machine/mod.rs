@@ -16,8 +16,8 @@
 //!    [`accepted`](Machine::accepted). After each one, 2. Data is only handed on
 //!    while [`may_read`](Machine::may_read); else it is [`parked`](Machine::parked).
 //! 4. [`end_round`](Machine::end_round), and 2. again.
-//! 5. [`poll_message`](Machine::poll_message) for the output, whose outcomes are
-//!    [settled](Machine::settle).
+//! 5. [`poll_message`](Machine::poll_message) for the output, which tells
+//!    what became of them: [`take`](Machine::take).
 //! 6. Until [`next_tick_ns`](Machine::next_tick_ns), or something happens, there is
 //!    nothing to do, unless [`has_work`](Machine::has_work).
 //!
@@ -44,7 +44,6 @@ use super::life::Life;
 use super::listeners::Listeners;
 use super::pace::Pace;
 use super::{ClientKey, Core, CoreConfig, ListenerKey};
-use crate::delivery::window::Capacity;
 use crate::limits::AHEAD_WAIT;
 use crate::stream::StreamKey;
 use crate::wire::name::StreamName;
@@ -57,8 +56,6 @@ const AHEAD_WAIT_NS: u64 = AHEAD_WAIT.as_nanos() as u64;
 pub struct MachineConfig {
     /// Of its streams.
     pub core: CoreConfig,
-    /// What may be with the output at once.
-    pub capacity: Capacity,
     /// How long it may take for what is left at the end.
     pub flush_timeout: Duration,
     /// When this process is killed.
@@ -109,8 +106,7 @@ pub struct Machine<C, L> {
 impl<C, L> Machine<C, L> {
     /// Without any client.
     pub fn new(config: MachineConfig) -> Self {
-        let mut core = Core::new(config.core);
-        core.set_capacity(config.capacity);
+        let core = Core::new(config.core);
         Self {
             pace: Pace::new(core.is_eager()),
             core,

@@ -5,7 +5,7 @@ use std::time::Duration;
 use super::*;
 use crate::core::{Peer, Users};
 use crate::delivery::message::{BundleLimits, Identity};
-use crate::delivery::outcome::Outcome;
+use crate::delivery::outcome::{Outcome, Outcomes};
 use crate::limits::{BUFFERED_MAX, BUFFERED_MIN, BUNDLE_MAX, BUNDLE_TARGET, STREAM_SIZE_MAX};
 use crate::time::Moment;
 use crate::wire::descriptor::Tags;
@@ -38,7 +38,6 @@ fn config(buffered_max: u64) -> MachineConfig {
             buffered_max,
             stream_size_max: STREAM_SIZE_MAX,
         },
-        capacity: Capacity::ONE,
         flush_timeout: Duration::from_secs(10),
         deadline: None,
     }
@@ -134,9 +133,10 @@ impl World {
 
     fn deliver_all(&mut self) {
         while let Some(message) = self.machine.poll_message(&self.now) {
-            let mut outcome = Outcome::delivered(message.ticket(), 1);
+            let mut outcomes = Outcomes::default();
+            outcomes.settle(Outcome::delivered(message.ticket(), 1));
             drop(message);
-            self.machine.settle(&self.now, &mut outcome);
+            self.machine.take(&self.now, &mut outcomes);
         }
     }
 }

@@ -21,7 +21,7 @@ use tokio::time::Instant;
 use self::lines::{Lines, Next, Source};
 use super::clock;
 use super::driver::Onlooker;
-use super::writer::{AT_POSITION, Writer};
+use super::writer::Writer;
 use crate::limits::{SHOWN_PIECE, SHOWN_PIECE_AT_END, SHOWN_WAITING_AT_END, SHOWN_WAITING_MAX};
 
 /// See the module.
@@ -168,7 +168,7 @@ impl Screen {
             let piece = rest.slice(..rest.len().min(piece));
             let written = tokio::select! {
                 biased;
-                (written, _) = writer.writev_at(vec![piece], AT_POSITION) => written,
+                (written, _) = writer.writev(vec![piece]) => written,
                 () = self.out_of_patience() => return Err(OutOfPatience),
             };
             match written {

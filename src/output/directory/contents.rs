@@ -1,9 +1,9 @@
-//! What a bundle holds of a stream, without what the wire puts around it, and
+//! What a message has of a stream, without what the wire puts around it, and
 //! the pieces in which it is written.
 
-use crate::delivery::message::{Message, MessageStream};
+use crate::delivery::message::{EntriesAt, Message, MessageStream};
 use crate::wire::varint;
-use crate::wire::walk::{self, ContentView, Fields, Malformed, Value};
+use crate::wire::walk::{self, ContentView, Malformed};
 
 /// What is written to a stream's file at once.
 #[derive(Debug, Clone, Copy)]
@@ -36,30 +36,27 @@ impl Piece<'_> {
     }
 }
 
-/// The field of a bundle's Entry that has a LogEntry.
-const LOGS: u64 = 5;
-
-/// The contents of the stream's entries, in order.
-fn entries<'a>(
-    bundle: &'a Message,
-    stream: &'a MessageStream,
-) -> impl Iterator<Item = Result<ContentView<'a>, Malformed>> {
-    bundle
-        .logs(stream)
-        .flat_map(Fields)
-        .filter_map(|field| match field {
-            Ok((LOGS, Value::Bytes(entry))) => walk::content(entry).transpose(),
-            Ok(_) => None,
-            Err(error) => Some(Err(error)),
-        })
+/// The content of the stream's entry at that place, if there is one; the place
+/// is then behind it.
+fn next_content<'a>(
+    message: &'a Message,
+    at: &mut EntriesAt,
+) -> Option<Result<ContentView<'a>, Malformed>> {
+    loop {
+        match message.next_entry(at)?.and_then(walk::content) {
+            Ok(None) => {}
+            Ok(Some(content)) => return Some(Ok(content)),
+            Err(error) => return Some(Err(error)),
+        }
+    }
 }
 
-/// The pieces of a stream of datagrams, in order.
-pub(super) fn datagrams<'a>(
-    bundle: &'a Message,
-    stream: &'a MessageStream,
-) -> impl Iterator<Item = Result<Piece<'a>, Malformed>> {
-    entries(bundle, stream).map(|content| match content? {
+/// The next piece of a stream of datagrams.
+pub(super) fn next_datagram<'a>(
+    message: &'a Message,
+    at: &mut EntriesAt,
+) -> Option<Result<Piece<'a>, Malformed>> {
+    let piece = |content| match content {
         ContentView::Datagram { data, last, size } => Ok(Piece {
             data,
             // Its size stands before it.
@@ -67,17 +64,19 @@ pub(super) fn datagrams<'a>(
             ends: last,
         }),
         _ => Err(Malformed),
-    })
+    };
+    Some(next_content(message, at)?.and_then(piece))
 }
 
 /// The bytes that the client of a text or binary stream wrote.
 pub(super) fn gather(
-    bundle: &Message,
+    message: &Message,
     stream: &MessageStream,
     bytes: &mut Vec<u8>,
 ) -> Result<(), Malformed> {
     bytes.clear();
-    for content in entries(bundle, stream) {
+    let mut at = Message::entries_of(stream);
+    while let Some(content) = next_content(message, &mut at) {
         match content? {
             ContentView::Text(text) => {
                 for line in walk::lines(text) {

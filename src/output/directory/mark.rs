@@ -2,13 +2,13 @@
 
 use std::fmt;
 use std::io;
-use std::os::fd::OwnedFd;
 
-use rustix::fs::{FileType, FlockOperation, flock, fstat, ftruncate};
-use rustix::io::{Errno, pread, pwrite};
+use rustix::fs::FileType;
+use rustix::io::Errno;
 use serde_json::{Value, json};
 
 use super::beneath::{Directory, Identity, Obstacle};
+use crate::edge::files::Files;
 use crate::layout::MARK;
 
 /// How often the mark may be taken from us before we can lock it.
@@ -64,34 +64,38 @@ impl From<MarkError> for io::Error {
 
 /// Our mark, locked.
 #[derive(Debug)]
-pub(super) struct Mark {
-    file: OwnedFd,
+pub(super) struct Mark<D> {
+    file: D,
     /// What is not written yet: a full disk is no reason not to begin.
     head: String,
     /// Bytes that are written. A line that was cut is written over.
     len: u64,
 }
 
-impl Mark {
+impl<D: 'static> Mark<D> {
     /// Marks the directory as ours, and begins a new list.
-    pub fn take(directory: &Directory<'_>, list: List) -> Result<Self, MarkError> {
+    pub fn take<F: Files<Fd = D>>(
+        io: &mut F,
+        directory: &Directory<'_, D>,
+        list: List,
+    ) -> Result<Self, MarkError> {
         for _ in 0..ATTEMPTS {
-            let file = match directory.open_or_create(MARK) {
+            let file = match directory.open_or_create(io, MARK) {
                 // A link, a FIFO or whatever else somebody put there.
                 Err(Errno::LOOP | Errno::NXIO) => {
-                    remove(directory)?;
+                    remove(io, directory)?;
                     continue;
                 }
                 opened => opened?,
             };
-            let (identity, stat) = Identity::of(&file)?;
+            let (identity, stat) = Identity::of(io, &file)?;
             if FileType::from_raw_mode(stat.st_mode) != FileType::RegularFile {
-                remove(directory)?;
+                remove(io, directory)?;
                 continue;
             }
-            match flock(&file, FlockOperation::NonBlockingLockExclusive) {
+            match io.lock(&file) {
                 Ok(()) => {}
-                Err(Errno::WOULDBLOCK) => return Err(MarkError::InUse(pid_in(directory))),
+                Err(Errno::WOULDBLOCK) => return Err(MarkError::InUse(pid_in(io, directory))),
                 // Some network file systems have no locks.
                 Err(errno) => log::warn!(
                     "the directory can't be locked ({errno}): a second butler in it would go \
@@ -100,17 +104,17 @@ impl Mark {
             }
             // If it was removed before we had the lock, another butler may
             // have made and locked a new one.
-            if directory.is_still(MARK, identity)? {
-                if fstat(&file)?.st_size > 0 {
-                    ftruncate(&file, 0)?;
+            if directory.is_still(io, MARK, identity)? {
+                if io.stat(&file)?.st_size > 0 {
+                    io.truncate(&file, 0)?;
                 }
-                return Ok(Self::new(file, list));
+                return Ok(Self::new(io, file, list));
             }
         }
         Err(Errno::EXIST.into())
     }
 
-    fn new(file: OwnedFd, list: List) -> Self {
+    fn new<F: Files<Fd = D>>(io: &mut F, file: D, list: List) -> Self {
         let mut head = json!({
             "run": &crate::random::segment()[..16],
             "pid": std::process::id(),
@@ -123,36 +127,37 @@ impl Mark {
             head: format!("{head}\n"),
             len: 0,
         };
-        if let Err(errno) = mark.put_head() {
+        if let Err(errno) = mark.put_head(io) {
             log::debug!("{MARK} is not written yet: {errno}");
         }
         mark
     }
 
     /// Has somebody removed it?
-    pub fn is_gone(&self) -> bool {
-        Identity::of(&self.file).is_ok_and(|(_, stat)| stat.st_nlink == 0)
+    pub fn is_gone<F: Files<Fd = D>>(&self, io: &mut F) -> bool {
+        Identity::of(io, &self.file).is_ok_and(|(_, stat)| stat.st_nlink == 0)
     }
 
     /// From now on the stream at that path is one of this run.
-    pub fn add(&mut self, path: &str) -> Result<(), Errno> {
-        self.put_head()?;
-        self.put(format!("{path}\n").as_bytes())
+    pub fn add<F: Files<Fd = D>>(&mut self, io: &mut F, path: &str) -> Result<(), Errno> {
+        self.put_head(io)?;
+        self.put(io, format!("{path}\n").as_bytes())
     }
 
-    fn put_head(&mut self) -> Result<(), Errno> {
+    fn put_head<F: Files<Fd = D>>(&mut self, io: &mut F) -> Result<(), Errno> {
         let head = std::mem::take(&mut self.head);
-        let written = self.put(head.as_bytes());
+        let written = self.put(io, head.as_bytes());
         if written.is_err() {
             self.head = head;
         }
         written
     }
 
-    fn put(&mut self, line: &[u8]) -> Result<(), Errno> {
+    fn put<F: Files<Fd = D>>(&mut self, io: &mut F, line: &[u8]) -> Result<(), Errno> {
         let mut done = 0;
         while done < line.len() {
-            match pwrite(&self.file, &line[done..], self.len + done as u64) {
+            let rest = [io::IoSlice::new(&line[done..])];
+            match io.write_at(&self.file, &rest, self.len + done as u64) {
                 Ok(0) => return Err(Errno::IO),
                 Ok(written) => done += written,
                 Err(Errno::INTR) => {}
@@ -164,8 +169,8 @@ impl Mark {
     }
 }
 
-fn remove(directory: &Directory<'_>) -> Result<(), Errno> {
-    match directory.remove(MARK) {
+fn remove<F: Files>(io: &mut F, directory: &Directory<'_, F::Fd>) -> Result<(), Errno> {
+    match directory.remove(io, MARK) {
         Ok(()) => Ok(()),
         Err(Obstacle::Taken) => Err(Errno::EXIST),
         Err(Obstacle::Error(errno)) => Err(errno),
@@ -173,10 +178,10 @@ fn remove(directory: &Directory<'_>) -> Result<(), Errno> {
 }
 
 /// Whose mark is there, if that is written already and may be read.
-fn pid_in(directory: &Directory<'_>) -> Option<u64> {
-    let file = directory.open_to_read(MARK).ok()?;
+fn pid_in<F: Files>(io: &mut F, directory: &Directory<'_, F::Fd>) -> Option<u64> {
+    let file = directory.open_to_read(io, MARK).ok()?;
     let mut head = [0; HEAD_MAX];
-    let len = pread(file, &mut head[..], 0).ok()?;
+    let len = io.read_at(&file, &mut head, 0).ok()?;
     let line = head[..len].split(|byte| *byte == b'\n').next()?;
     serde_json::from_slice::<Value>(line).ok()?["pid"].as_u64()
 }

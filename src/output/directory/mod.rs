@@ -11,7 +11,7 @@
 //! [`beneath`]. Files are always new ones, so a link that was put in place of
 //! one leads nowhere.
 //!
-//! No byte is lost or doubled by an error that passes: the sink goes on behind
+//! No byte is lost or doubled by an error that passes: it goes on behind
 //! the last one that was written. What all streams need (room, descriptors) is
 //! waited for as long as it takes; what is wrong with one stream's path is
 //! that stream's [`trouble`], and nobody else's.
@@ -43,58 +43,86 @@ mod beneath;
 mod contents;
 mod disk;
 mod earlier;
+pub(crate) mod kind;
 mod mark;
 mod meta;
 mod open_files;
+mod place;
+mod stream_files;
 mod streams;
-#[cfg(test)]
-mod tests;
 mod trouble;
 
 use std::io;
 use std::path::Path;
+use std::sync::Arc;
 
 use rustix::io::Errno;
 
-use super::backoff::Backoff;
-use super::health::Health;
-use crate::delivery::message::{Message, MessageStream};
+use self::beneath::Root;
+use self::contents::{Done, Piece};
+use self::disk::Disk;
+use self::earlier::Earlier;
+use self::streams::Streams;
+use super::attempts::Attempts;
+use crate::delivery::message::{EntriesAt, Message};
 use crate::delivery::outcome::Outcome;
+use crate::edge::io::Io;
+use crate::edge::transport::{Now, Transport};
 use crate::ledger::DropReason;
 use crate::limits::STREAM_BUFFER_MAX;
 use crate::wire::descriptor::StreamType;
 use crate::wire::name::StreamName;
 use crate::wire::walk::Malformed;
-use beneath::Root;
-use contents::{Done, Piece};
-use disk::Disk;
-use earlier::Earlier;
-use open_files::OpenFiles;
-use streams::Streams;
 
 /// Gives every stream a file; see the module.
 #[derive(Debug)]
-pub(crate) struct DirectorySink {
+pub(crate) struct DirectoryOutput<D> {
     /// What was there when this run began.
-    earlier: Option<Earlier>,
-    streams: Streams,
-    /// What a bundle has of one stream.
+    earlier: Option<Earlier<D>>,
+    streams: Streams<D>,
+    writing: Option<Writing>,
+    /// What a message has of one stream.
     bytes: Vec<u8>,
-    health: Health,
-    backoff: Backoff,
-    /// Streams and datagrams since others had their turn.
-    busy: usize,
+    attempts: Attempts,
+    /// Others have their turn, and then it goes on.
+    is_pausing: bool,
+    ending: Ending,
 }
 
-/// How far a bundle's part of a stream is written.
+/// The message that is being written, and what of it is.
+#[derive(Debug)]
+struct Writing {
+    message: Arc<Message>,
+    outcome: Outcome,
+    /// How far the streams are whose part is not done.
+    left: Vec<Place>,
+    /// Those of them that this round has had its turn of.
+    seen: usize,
+    /// Of these, how many can't be written now: they are in front.
+    kept: usize,
+    /// Why the last of them can't.
+    failed: Option<(Errno, StreamName)>,
+}
+
+/// How far a message's part of a stream is written.
 #[derive(Debug, Clone, Copy)]
-struct Progress {
-    /// Which of the bundle's streams.
+struct Place {
+    /// Which of the message's streams.
     stream: usize,
-    /// Pieces that are done.
-    pieces: usize,
-    /// What is done of the next one.
+    /// The next piece of a stream of datagrams.
+    at: EntriesAt,
+    /// What is done of the next piece.
     done: Done,
+}
+
+/// What is left to do after the last message.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+enum Ending {
+    /// It is not said yet that nothing follows.
+    NotYet,
+    /// What is held is still tried.
+    Holding,
+    Over,
 }
 
 /// Why a stream's part is not written.
@@ -104,6 +132,8 @@ enum Failure {
     Error(Errno),
     /// It never will.
     Malformed(Malformed),
+    /// Others have their turn first.
+    Pause,
 }
 
 impl From<Errno> for Failure {
@@ -121,98 +151,82 @@ impl From<Malformed> for Failure {
 /// Files that are made or written before the rest of the butler has its turn.
 const BUSY_MAX: usize = 64;
 
-impl DirectorySink {
+impl<D: 'static> DirectoryOutput<D> {
     /// Makes the directory if it is not there.
-    pub fn open(path: &Path) -> io::Result<Self> {
-        Self::with_open_files(path, OpenFiles::bound_of_process())
+    pub fn open<I: Io<Fd = D>>(io: &mut I, path: &Path) -> io::Result<Self> {
+        Self::with_open_files(io, path, open_files::bound_of_process())
             .map_err(|error| io::Error::new(error.kind(), format!("{}: {error}", path.display())))
     }
 
-    fn with_open_files(path: &Path, bound: usize) -> io::Result<Self> {
-        let health = Health::new(format!("directory {}", path.display()));
-        let root = Root::open(path)?;
+    fn with_open_files<I: Io<Fd = D>>(io: &mut I, path: &Path, bound: usize) -> io::Result<Self> {
+        let attempts = Attempts::new(format!("directory {}", path.display()));
+        let root = Root::open(io, path)?;
+        let health = attempts.health().clone();
         Ok(Self {
-            earlier: Earlier::look(&root)?,
-            streams: Streams::new(Disk::new(root, bound), health.clone()),
+            earlier: Earlier::look(io, &root)?,
+            streams: Streams::new(Disk::new(io, root, bound), health),
+            writing: None,
             bytes: Vec::new(),
-            health,
-            backoff: Backoff::new(),
-            busy: 0,
+            attempts,
+            is_pausing: false,
+            ending: Ending::NotYet,
         })
     }
 
-    /// Is there anything that a new stream may have to take the place of?
-    pub fn wants_registrations(&self) -> bool {
-        self.earlier.is_some()
-    }
-
-    /// A stream of that name has begun, of which nothing was delivered yet.
-    pub async fn registered(&mut self, name: &StreamName) {
-        if let Some(earlier) = &self.earlier
-            && let Err(errno) = earlier.make_way(name)
-        {
-            log::warn!(
-                "stream {name}: what an earlier run has left of it can't be removed: {errno}"
-            );
-        }
-        breathe(&mut self.busy).await;
-    }
-
-    /// Delivers a bundle, and notes in `outcome` how far it is. It waits only
-    /// for what all streams need, as room on the disk.
-    pub async fn deliver(&mut self, bundle: &Message, outcome: &mut Outcome) {
-        self.streams.look(outcome);
-        let mut left: Vec<_> = (0..bundle.streams().len())
-            .map(|stream| Progress {
-                stream,
-                pieces: 0,
-                done: Done::default(),
-            })
-            .collect();
-        loop {
-            let mut failed = None;
-            let mut kept = 0;
-            for at in 0..left.len() {
-                let mut progress = left[at];
-                let part = &bundle.streams()[progress.stream];
-                match self.write(bundle, part, &mut progress, outcome).await {
-                    Ok(()) => {}
-                    Err(Failure::Error(errno)) => {
-                        left[kept] = progress;
-                        kept += 1;
-                        failed = Some((errno, &part.info.name));
-                    }
-                    Err(Failure::Malformed(malformed)) => {
-                        log::error!("stream {}: {malformed} in a bundle", part.info.name);
-                        outcome.part(progress.stream).dropped = Some(DropReason::Refused);
-                    }
+    /// Writes what is left of the message. It waits only for what all streams
+    /// need, as room on the disk.
+    fn write<I: Io<Fd = D>>(&mut self, now: &mut Now<'_, I>, writing: &mut Writing) -> bool {
+        let mut busy = 0;
+        while writing.seen < writing.left.len() {
+            let mut place = writing.left[writing.seen];
+            match self.write_part(now, writing, &mut place, &mut busy) {
+                Ok(()) => {}
+                Err(Failure::Error(errno)) => {
+                    writing.left[writing.kept] = place;
+                    writing.kept += 1;
+                    let name = &writing.message.streams()[place.stream].info.name;
+                    writing.failed = Some((errno, name.clone()));
+                }
+                Err(Failure::Malformed(malformed)) => {
+                    let name = &writing.message.streams()[place.stream].info.name;
+                    log::error!("stream {name}: {malformed} in a message");
+                    writing.outcome.part(place.stream).dropped = Some(DropReason::Refused);
+                }
+                Err(Failure::Pause) => {
+                    writing.left[writing.seen] = place;
+                    self.is_pausing = true;
+                    return false;
                 }
             }
-            left.truncate(kept);
-            let Some((errno, name)) = failed else {
-                break;
-            };
-            self.health.failed(&format_args!("stream {name}: {errno}"));
-            tokio::time::sleep(self.backoff.wait()).await;
-            self.streams.look(outcome);
+            writing.seen += 1;
         }
-        self.health.worked();
-        self.backoff.reset();
-        self.streams.tell(outcome);
-        outcome.end(Ok(0));
+        writing.left.truncate(std::mem::take(&mut writing.kept));
+        writing.seen = 0;
+        if let Some((errno, name)) = writing.failed.take() {
+            let error = format_args!("stream {name}: {errno}");
+            self.attempts.failed(now.ns, &error);
+            return false;
+        }
+        true
     }
 
-    /// Writes what is left of a stream's part of the bundle.
-    async fn write(
+    /// Writes what is left of a stream's part of the message.
+    fn write_part<I: Io<Fd = D>>(
         &mut self,
-        bundle: &Message,
-        part: &MessageStream,
-        progress: &mut Progress,
-        outcome: &mut Outcome,
+        now: &mut Now<'_, I>,
+        writing: &mut Writing,
+        place: &mut Place,
+        busy: &mut usize,
     ) -> Result<(), Failure> {
+        let Writing {
+            message, outcome, ..
+        } = writing;
+        let part = &message.streams()[place.stream];
+        let note = outcome.part(place.stream);
         match part.info.stream_type {
             StreamType::Text | StreamType::Binary => {
-                contents::gather(bundle, part, &mut self.bytes)?;
+                breathe(busy)?;
+                contents::gather(message, part, &mut self.bytes)?;
                 let piece = Piece {
                     data: &self.bytes,
                     client: part.client_bytes,
@@ -220,66 +234,145 @@ impl DirectorySink {
                 };
                 // It may have nothing but its end.
                 if !piece.data.is_empty() {
-                    let note = outcome.part(progress.stream);
                     self.streams
-                        .put(&part.info, &piece, &mut progress.done, note)?;
+                        .put(now.io, &part.info, &piece, &mut place.done, note)?;
                 }
                 self.bytes.shrink_to(STREAM_BUFFER_MAX);
-                breathe(&mut self.busy).await;
             }
             StreamType::Datagram => {
-                for piece in contents::datagrams(bundle, part).skip(progress.pieces) {
-                    let note = outcome.part(progress.stream);
+                let mut next = place.at;
+                while let Some(piece) = contents::next_datagram(message, &mut next) {
+                    breathe(busy)?;
                     self.streams
-                        .put(&part.info, &piece?, &mut progress.done, note)?;
-                    progress.pieces += 1;
-                    progress.done = Done::default();
-                    breathe(&mut self.busy).await;
+                        .put(now.io, &part.info, &piece?, &mut place.done, note)?;
+                    place.at = next;
+                    place.done = Done::default();
                 }
             }
         }
         if part.terminal.is_some() {
-            self.streams.end(&part.info);
+            self.streams.end(now.io, &part.info);
         }
         Ok(())
     }
 
-    /// While no bundle comes: returns when something has become of what is
-    /// held of earlier ones.
-    pub async fn go_on(&mut self, outcome: &mut Outcome) {
-        while let Some(due) = self.streams.next_due() {
-            tokio::time::sleep_until(due.into()).await;
-            if self.streams.look(outcome) {
-                return;
+    /// The message is written, or given up.
+    fn settle<I: Io<Fd = D>>(&mut self, now: &mut Now<'_, I>, writing: Writing) {
+        let Writing {
+            message, outcome, ..
+        } = writing;
+        drop(message);
+        now.outcomes.settle(outcome);
+    }
+}
+
+impl<I: Io> Transport<I> for DirectoryOutput<I::Fd> {
+    fn start(&mut self, now: &mut Now<'_, I>, message: Arc<Message>) {
+        let place = |(stream, part)| Place {
+            stream,
+            at: Message::entries_of(part),
+            done: Done::default(),
+        };
+        self.writing = Some(Writing {
+            left: message.streams().iter().enumerate().map(place).collect(),
+            // There is no mark of a stream's end on disk.
+            outcome: Outcome::begin(message.ticket()).without_ends(),
+            message,
+            seen: 0,
+            kept: 0,
+            failed: None,
+        });
+        self.streams.look(now);
+        self.poll(now);
+    }
+
+    fn poll(&mut self, now: &mut Now<'_, I>) {
+        let is_retry = self.attempts.due_ns().is_some();
+        if self.writing.is_some() && self.attempts.may_try(now.ns) {
+            if is_retry {
+                self.streams.look(now);
+            }
+            self.is_pausing = false;
+            if let Some(mut writing) = self.writing.take() {
+                if !self.write(now, &mut writing) {
+                    self.writing = Some(writing);
+                    return;
+                }
+                self.attempts.worked();
+                self.streams.tell(now.outcomes);
+                writing.outcome.end(Ok(0));
+                self.settle(now, writing);
             }
         }
-        std::future::pending().await
-    }
-
-    /// No bundle follows: waits until nothing is held any more.
-    pub async fn finish(&mut self, outcome: &mut Outcome) {
-        while let Some(due) = self.streams.next_due() {
-            tokio::time::sleep_until(due.into()).await;
-            self.streams.look(outcome);
+        if self.streams.due_ns().is_some_and(|due| due <= now.ns) {
+            self.streams.look(now);
+        }
+        if self.ending == Ending::Holding && self.streams.due_ns().is_none() {
+            self.streams.give_up(now);
+            self.ending = Ending::Over;
         }
     }
 
-    /// Nothing is tried any more. What is held is lost, and so is what
-    /// somebody has removed until now.
-    pub fn give_up(&mut self, outcome: &mut Outcome) {
-        self.streams.give_up(outcome);
+    fn due_ns(&self) -> Option<u64> {
+        if self.is_pausing {
+            return Some(0);
+        }
+        match self.writing {
+            Some(_) => self.attempts.due_ns(),
+            None => self.streams.due_ns(),
+        }
     }
 
-    pub fn health(&self) -> &Health {
-        &self.health
+    /// Waits until nothing is held any more, and then takes a last look at what
+    /// somebody may have removed.
+    fn finish(&mut self, now: &mut Now<'_, I>) {
+        self.ending = Ending::Holding;
+        self.poll(now);
+    }
+
+    fn is_finished(&self) -> bool {
+        self.ending == Ending::Over
+    }
+
+    /// What is held is lost, and so is what somebody has removed until now.
+    fn give_up(&mut self, now: &mut Now<'_, I>) {
+        self.is_pausing = false;
+        if let Some(writing) = self.writing.take() {
+            self.settle(now, writing);
+        }
+        if self.ending != Ending::Over {
+            self.streams.give_up(now);
+            self.ending = Ending::Over;
+        }
+    }
+
+    fn wants_registrations(&self) -> bool {
+        self.earlier.is_some()
+    }
+
+    fn registered(&mut self, now: &mut Now<'_, I>, name: &StreamName) {
+        if let Some(earlier) = &self.earlier
+            && let Err(errno) = earlier.make_way(now.io, name)
+        {
+            log::warn!(
+                "stream {name}: what an earlier run has left of it can't be removed: {errno}"
+            );
+        }
+    }
+
+    fn errors(&self) -> u64 {
+        self.attempts.health().errors()
     }
 }
 
-/// Gives others their turn now and then.
-async fn breathe(busy: &mut usize) {
+/// Others have their turn now and then.
+fn breathe(busy: &mut usize) -> Result<(), Failure> {
+    if *busy == BUSY_MAX {
+        return Err(Failure::Pause);
+    }
     *busy += 1;
-    if *busy >= BUSY_MAX {
-        *busy = 0;
-        tokio::task::yield_now().await;
-    }
+    Ok(())
 }
+
+#[cfg(test)]
+mod tests;

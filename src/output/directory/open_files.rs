@@ -1,8 +1,6 @@
 //! Which of all streams' files are open: no more than a bound, and of those
 //! the ones that were written last.
 
-use std::os::fd::OwnedFd;
-
 use rustix::process::{Resource, getrlimit};
 
 use crate::limits::{OPEN_FILES_MAX, OPEN_FILES_MIN};
@@ -16,9 +14,9 @@ pub(super) struct Handle {
 }
 
 #[derive(Debug)]
-struct Slot {
+struct Slot<D> {
     number: u64,
-    file: Option<OwnedFd>,
+    file: Option<D>,
     /// Since the hand passed.
     used: bool,
 }
@@ -27,8 +25,8 @@ struct Slot {
 /// not used since it passed last: nearly the one that was used longest ago,
 /// for no work at each use.
 #[derive(Debug)]
-pub(super) struct OpenFiles {
-    slots: Vec<Slot>,
+pub(super) struct OpenFiles<D> {
+    slots: Vec<Slot<D>>,
     /// Slots without a file.
     free: Vec<usize>,
     bound: usize,
@@ -36,7 +34,7 @@ pub(super) struct OpenFiles {
     next_number: u64,
 }
 
-impl OpenFiles {
+impl<D> OpenFiles<D> {
     /// At most `bound`, and at least one.
     pub fn new(bound: usize) -> Self {
         Self {
@@ -48,17 +46,8 @@ impl OpenFiles {
         }
     }
 
-    /// A quarter of what the process may open: the rest is for its clients.
-    pub fn bound_of_process() -> usize {
-        let limit = getrlimit(Resource::Nofile).current;
-        let quarter = limit.map_or(OPEN_FILES_MAX, |limit| {
-            usize::try_from(limit / 4).unwrap_or(OPEN_FILES_MAX)
-        });
-        quarter.clamp(OPEN_FILES_MIN, OPEN_FILES_MAX)
-    }
-
     /// The file, if it is still open.
-    pub fn get(&mut self, handle: Handle) -> Option<&OwnedFd> {
+    pub fn get(&mut self, handle: Handle) -> Option<&D> {
         let slot = self.slots.get_mut(handle.slot)?;
         if slot.number != handle.number {
             return None;
@@ -68,7 +57,7 @@ impl OpenFiles {
     }
 
     /// Keeps the file open, and closes another one for it if need be.
-    pub fn put(&mut self, file: OwnedFd) -> Handle {
+    pub fn put(&mut self, file: D) -> Handle {
         let number = self.next_number;
         self.next_number += 1;
         let new = Slot {
@@ -90,7 +79,7 @@ impl OpenFiles {
     }
 
     /// Takes the file out, if it is still open.
-    pub fn take(&mut self, handle: Handle) -> Option<OwnedFd> {
+    pub fn take(&mut self, handle: Handle) -> Option<D> {
         let slot = self.slots.get_mut(handle.slot)?;
         if slot.number != handle.number {
             return None;
@@ -119,11 +108,20 @@ impl OpenFiles {
     }
 }
 
+/// How many files may be open: a quarter of what the process may open: the rest is for its clients.
+pub(super) fn bound_of_process() -> usize {
+    let limit = getrlimit(Resource::Nofile).current;
+    let quarter = limit.map_or(OPEN_FILES_MAX, |limit| {
+        usize::try_from(limit / 4).unwrap_or(OPEN_FILES_MAX)
+    });
+    quarter.clamp(OPEN_FILES_MIN, OPEN_FILES_MAX)
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;
 
-    fn file() -> OwnedFd {
+    fn file() -> std::os::fd::OwnedFd {
         std::fs::File::open("/dev/null").unwrap().into()
     }
 
@@ -154,6 +152,6 @@ mod tests {
         assert!(files.get(kept).is_none());
         files.put(file());
         assert!(files.get(kept).is_none());
-        assert!(OpenFiles::bound_of_process() >= OPEN_FILES_MIN);
+        assert!(bound_of_process() >= OPEN_FILES_MIN);
     }
 }

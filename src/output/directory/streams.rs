@@ -2,32 +2,32 @@
 //! can't be written.
 
 use std::sync::Arc;
-use std::time::Instant;
 
 use ahash::AHashMap;
 use rustix::io::Errno;
 
 use super::contents::{Done, Piece};
-use super::disk::{Disk, StreamFiles};
+use super::disk::Disk;
+use super::stream_files::StreamFiles;
 use super::trouble::{Attempt, Trouble};
 use crate::delivery::message::StreamInfo;
-use crate::delivery::outcome::{Fate, Later, Outcome, Part};
+use crate::delivery::outcome::{Fate, Later, Outcomes, Part};
+use crate::edge::io::Io;
+use crate::edge::transport::Now;
 use crate::ledger::DropReason;
 use crate::limits::HELD_MAX;
 use crate::output::health::Health;
+use crate::stream::StreamKey;
 use crate::wire::descriptor::StreamType;
-
-/// Tells streams apart: where the [`StreamInfo`] is that all bundles share.
-type Key = usize;
 
 /// See the module.
 #[derive(Debug)]
-pub(super) struct Streams {
-    disk: Disk,
+pub(super) struct Streams<D> {
+    disk: Disk<D>,
     /// Those that have begun and not ended.
-    all: AHashMap<Key, Stream>,
+    all: AHashMap<StreamKey, Stream>,
     /// Those of them that have trouble.
-    troubled: Vec<Key>,
+    troubled: Vec<StreamKey>,
     /// What all that is held of them takes.
     held: usize,
     health: Health,
@@ -41,8 +41,8 @@ struct Stream {
     trouble: Option<Box<Trouble>>,
 }
 
-impl Streams {
-    pub fn new(disk: Disk, health: Health) -> Self {
+impl<D: 'static> Streams<D> {
+    pub fn new(disk: Disk<D>, health: Health) -> Self {
         Self {
             disk,
             all: AHashMap::default(),
@@ -53,61 +53,59 @@ impl Streams {
     }
 
     /// Takes a look at the clock and the root, and tries what is held and due.
-    /// True if something became of it.
-    pub fn look(&mut self, outcome: &mut Outcome) -> bool {
+    pub fn look<I: Io<Fd = D>>(&mut self, now: &mut Now<'_, I>) {
         let files = self.all.values_mut().map(|stream| &mut stream.files);
-        self.disk.look(files);
-        self.disk.keep_spare();
-        let mut moved = false;
+        self.disk.look(now.io, now.ns, files);
+        self.disk.keep_spare(now.io);
         for key in std::mem::take(&mut self.troubled) {
-            if self.try_again(key, outcome, &mut moved) {
+            if self.try_again(now, key) {
                 self.troubled.push(key);
             }
         }
-        self.tell(outcome);
-        moved
+        self.tell(now.outcomes);
     }
 
     /// Notes what was written, and what was found to be removed.
-    pub fn tell(&mut self, outcome: &mut Outcome) {
-        outcome.add_bytes_out(self.disk.take_written());
+    pub fn tell(&mut self, outcomes: &mut Outcomes) {
+        outcomes.add_bytes_out(self.disk.take_written());
         for removed in self.disk.take_removed() {
-            outcome.later(removed);
+            outcomes.later(removed);
         }
     }
 
     /// When what is held is tried next.
-    pub fn next_due(&self) -> Option<Instant> {
+    pub fn due_ns(&self) -> Option<u64> {
         let troubled = self.troubled.iter().filter_map(|key| self.all.get(key));
         troubled
-            .filter_map(|stream| stream.trouble.as_ref()?.due())
+            .filter_map(|stream| stream.trouble.as_ref()?.due_ns())
             .min()
     }
 
     /// Writes what is left of the piece. If only this stream can't be written
     /// it is held, or lost; an error is one that concerns all.
-    pub fn put(
+    pub fn put<I: Io<Fd = D>>(
         &mut self,
+        io: &mut I,
         info: &Arc<StreamInfo>,
         piece: &Piece<'_>,
         done: &mut Done,
         note: &mut Part,
     ) -> Result<(), Errno> {
-        let now = self.disk.now();
-        let key = key(info);
+        let now_ns = self.disk.now_ns();
+        let key = info.key;
         let stream = self.all.entry(key).or_insert_with(|| Stream {
-            files: StreamFiles::new(info, now),
+            files: StreamFiles::new(info, now_ns),
             skips: false,
             trouble: None,
         });
-        if stream.may_write(now) {
+        if stream.may_write(now_ns) {
             let before = done.client;
-            let mut result = self.disk.append(&mut stream.files, piece, done);
+            let mut result = self.disk.append(io, &mut stream.files, piece, done);
             if result.is_err_and(is_for_want_of_descriptors) {
                 // Not after a wait, in which clients would take what is free.
                 self.disk.close_all();
-                result = self.disk.append(&mut stream.files, piece, done);
-                self.disk.keep_spare();
+                result = self.disk.append(io, &mut stream.files, piece, done);
+                self.disk.keep_spare(io);
             }
             note.delivered += done.client - before;
             match (result, &mut stream.trouble) {
@@ -121,12 +119,12 @@ impl Streams {
                 (Err(errno), _) if is_for_all(errno) => return Err(errno),
                 (Err(errno), None) => {
                     self.health.part_failed(&info.name, &errno);
-                    stream.trouble = Some(Box::new(Trouble::new(errno, now)));
+                    stream.trouble = Some(Box::new(Trouble::new(errno, now_ns)));
                     self.troubled.push(key);
                 }
                 (Err(errno), Some(trouble)) => {
                     self.health.part_failed_again(&info.name, &errno);
-                    if trouble.failed(errno, now) == Attempt::LastFailed {
+                    if trouble.failed(errno, now_ns) == Attempt::LastFailed {
                         trouble.give_up();
                         self.health.part_given_up(&info.name, &errno, 0);
                     }
@@ -142,7 +140,7 @@ impl Streams {
             None => {
                 note.dropped = Some(DropReason::Refused);
                 if stream.is_of_datagrams() {
-                    stream.lose(piece, &mut self.disk);
+                    stream.lose(io, piece, &mut self.disk);
                 }
             }
         }
@@ -150,11 +148,11 @@ impl Streams {
     }
 
     /// The stream has ended.
-    pub fn end(&mut self, info: &Arc<StreamInfo>) {
-        let key = key(info);
+    pub fn end<I: Io<Fd = D>>(&mut self, io: &mut I, info: &StreamInfo) {
+        let key = info.key;
         match self.all.get_mut(&key).and_then(|it| it.trouble.as_mut()) {
-            Some(trouble) if trouble.due().is_some() => trouble.has_ended = true,
-            _ => self.remove(key),
+            Some(trouble) if trouble.due_ns().is_some() => trouble.has_ended = true,
+            _ => self.remove(io, key),
         }
     }
 
@@ -165,52 +163,51 @@ impl Streams {
     }
 
     /// Nothing is tried any more.
-    pub fn give_up(&mut self, outcome: &mut Outcome) {
+    pub fn give_up<I: Io<Fd = D>>(&mut self, now: &mut Now<'_, I>) {
         let mut files = Vec::with_capacity(self.all.len());
         for (_, mut stream) in self.all.drain() {
             if let Some(trouble) = &mut stream.trouble {
                 let (bytes, _) = trouble.give_up();
                 let fate = Fate::Dropped(DropReason::Undelivered);
-                outcome.later(later(&stream.files.info, bytes, fate));
+                now.outcomes.later(later(&stream.files.info, bytes, fate));
             }
             files.push(stream.files);
         }
         self.troubled.clear();
         self.held = 0;
-        self.disk.end_all(files);
-        self.tell(outcome);
+        self.disk.end_all(now.io, files);
+        self.tell(now.outcomes);
     }
 
     /// True if the stream still has trouble.
-    fn try_again(&mut self, key: Key, outcome: &mut Outcome, moved: &mut bool) -> bool {
-        let now = self.disk.now();
+    fn try_again<I: Io<Fd = D>>(&mut self, now: &mut Now<'_, I>, key: StreamKey) -> bool {
+        let now_ns = self.disk.now_ns();
+        let (io, outcomes) = (&mut *now.io, &mut *now.outcomes);
         let Some(stream) = self.all.get_mut(&key) else {
             return false;
         };
         let Some(trouble) = &mut stream.trouble else {
             return false;
         };
-        if trouble.due().is_none_or(|due| due > now) {
+        if trouble.due_ns().is_none_or(|due| due > now_ns) {
             return true;
         }
         let info = Arc::clone(&stream.files.info);
         let before = trouble.cost();
         let append = |piece: &Piece<'_>, done: &mut Done| {
             let written = done.client;
-            let result = self.disk.append(&mut stream.files, piece, done);
+            let result = self.disk.append(io, &mut stream.files, piece, done);
             let bytes = done.client - written;
-            *moved |= bytes > 0;
-            outcome.later(later(&info, bytes, Fate::Delivered));
+            outcomes.later(later(&info, bytes, Fate::Delivered));
             result
         };
-        let attempt = trouble.attempt(now, append);
+        let attempt = trouble.attempt(now_ns, append);
         if attempt == Attempt::LastFailed {
             let (bytes, goes_on) = trouble.give_up();
             self.health.part_given_up(&info.name, &trouble.errno, bytes);
-            outcome.later(later(&info, bytes, Fate::Dropped(DropReason::Refused)));
-            *moved = true;
+            outcomes.later(later(&info, bytes, Fate::Dropped(DropReason::Refused)));
             stream.skips = goes_on && stream.files.info.stream_type == StreamType::Datagram;
-            self.disk.cut_datagram(&mut stream.files);
+            self.disk.cut_datagram(io, &mut stream.files);
         }
         self.held -= before - trouble.cost();
         let has_ended = trouble.has_ended;
@@ -224,23 +221,23 @@ impl Streams {
             }
         }
         if has_ended && attempt != Attempt::Failed {
-            self.remove(key);
+            self.remove(io, key);
             return false;
         }
         attempt != Attempt::Done
     }
 
-    fn remove(&mut self, key: Key) {
+    fn remove<I: Io<Fd = D>>(&mut self, io: &mut I, key: StreamKey) {
         if let Some(stream) = self.all.remove(&key) {
-            self.disk.end(stream.files);
+            self.disk.end(io, stream.files);
         }
     }
 }
 
 impl Stream {
-    fn may_write(&self, now: Instant) -> bool {
+    fn may_write(&self, now_ns: u64) -> bool {
         let trouble = self.trouble.as_ref();
-        !self.skips && trouble.is_none_or(|trouble| trouble.may_try(now))
+        !self.skips && trouble.is_none_or(|trouble| trouble.may_try(now_ns))
     }
 
     fn is_of_datagrams(&self) -> bool {
@@ -256,10 +253,10 @@ impl Stream {
 
     /// The rest of a piece is lost. The datagram ends with what there is of
     /// it, and what follows of it is lost too.
-    fn lose(&mut self, piece: &Piece<'_>, disk: &mut Disk) {
+    fn lose<I: Io>(&mut self, io: &mut I, piece: &Piece<'_>, disk: &mut Disk<I::Fd>) {
         let is_cut = self.trouble.as_mut().is_some_and(|it| it.cut());
         if !is_cut {
-            disk.cut_datagram(&mut self.files);
+            disk.cut_datagram(io, &mut self.files);
         }
         self.skips = !piece.ends;
     }
@@ -278,11 +275,7 @@ pub(super) fn is_for_all(errno: Errno) -> bool {
     ) || is_for_want_of_descriptors(errno)
 }
 
-fn key(info: &Arc<StreamInfo>) -> Key {
-    Arc::as_ptr(info).addr()
-}
-
-fn later(info: &Arc<StreamInfo>, bytes: u64, fate: Fate) -> Later {
+fn later(info: &StreamInfo, bytes: u64, fate: Fate) -> Later {
     Later {
         stream: info.name.clone(),
         bytes,

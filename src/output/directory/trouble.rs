@@ -6,7 +6,6 @@
 //! what comes later, until an attempt succeeds. No other stream waits for it.
 
 use std::collections::VecDeque;
-use std::time::Instant;
 
 use rustix::io::Errno;
 
@@ -21,8 +20,8 @@ use crate::output::backoff::Backoff;
 pub(super) struct Trouble {
     /// The last error, and since when it is tried in vain.
     pub errno: Errno,
-    since: Instant,
-    next: Instant,
+    since_ns: u64,
+    next_ns: u64,
     backoff: Backoff,
     /// What is held, in order.
     held: VecDeque<Held>,
@@ -61,12 +60,12 @@ pub(super) enum Attempt {
 }
 
 impl Trouble {
-    pub fn new(errno: Errno, now: Instant) -> Self {
+    pub fn new(errno: Errno, now_ns: u64) -> Self {
         let mut backoff = Backoff::new();
         Self {
             errno,
-            since: now,
-            next: now + backoff.wait(),
+            since_ns: now_ns,
+            next_ns: now_ns + backoff.wait_ns(now_ns),
             backoff,
             held: VecDeque::new(),
             cost: 0,
@@ -81,13 +80,13 @@ impl Trouble {
     }
 
     /// When what is held is to be tried next; `None` if nothing is.
-    pub fn due(&self) -> Option<Instant> {
-        (!self.held.is_empty()).then_some(self.next)
+    pub fn due_ns(&self) -> Option<u64> {
+        (!self.held.is_empty()).then_some(self.next_ns)
     }
 
     /// Is it time to try a new piece?
-    pub fn may_try(&self, now: Instant) -> bool {
-        self.held.is_empty() && now >= self.next
+    pub fn may_try(&self, now_ns: u64) -> bool {
+        self.held.is_empty() && now_ns >= self.next_ns
     }
 
     /// Holds the rest of the piece, if that takes no more than `room`. Returns
@@ -129,7 +128,7 @@ impl Trouble {
     /// Tries to write what is held.
     pub fn attempt(
         &mut self,
-        now: Instant,
+        now_ns: u64,
         mut append: impl FnMut(&Piece<'_>, &mut Done) -> Result<(), Errno>,
     ) -> Attempt {
         while let Some(held) = self.held.front_mut() {
@@ -139,7 +138,7 @@ impl Trouble {
                 ends: held.ends,
             };
             if let Err(errno) = append(&piece, &mut held.done) {
-                return self.failed(errno, now);
+                return self.failed(errno, now_ns);
             }
             self.cost -= held.cost;
             self.held.pop_front();
@@ -148,17 +147,18 @@ impl Trouble {
     }
 
     /// An attempt failed.
-    pub fn failed(&mut self, errno: Errno, now: Instant) -> Attempt {
+    pub fn failed(&mut self, errno: Errno, now_ns: u64) -> Attempt {
+        let timeout_ns = PATH_TIMEOUT.as_nanos() as u64;
         self.errno = errno;
-        self.next = now + self.backoff.wait();
+        self.next_ns = now_ns + self.backoff.wait_ns(now_ns);
         if is_for_all(errno) {
             // What it had of its own is over.
-            self.since = now;
+            self.since_ns = now_ns;
         }
         if !self.has_given_up {
-            self.next = self.next.min(self.since + PATH_TIMEOUT);
+            self.next_ns = self.next_ns.min(self.since_ns + timeout_ns);
         }
-        match now.duration_since(self.since) >= PATH_TIMEOUT && !self.has_given_up {
+        match now_ns.saturating_sub(self.since_ns) >= timeout_ns && !self.has_given_up {
             true => Attempt::LastFailed,
             false => Attempt::Failed,
         }

@@ -1,28 +1,28 @@
 //! A FIFO, which may have no reader at times, or a pipe that has its last one.
 
-use std::fs::OpenOptions;
 use std::io;
-use std::os::unix::fs::{FileTypeExt, OpenOptionsExt};
+use std::os::unix::fs::FileTypeExt;
 use std::path::{Path, PathBuf};
 
 use bytes::Bytes;
-use rustix::fs::OFlags;
+use rustix::fs::{FileType, Mode, OFlags};
 use rustix::io::Errno;
 
-use super::{Unplaced, Writing};
-use crate::edge::writer::Writer;
-use crate::output::write::Unwritten;
+use super::open::kind;
+use super::{Failure, WRITABLE, write_ready};
+use crate::edge::io::{Io, Token};
+use crate::output::write::Progress;
 
 /// How many links lead from a path to a descriptor at most, such as the one of
 /// `/dev/stdout` to `/proc/self/fd/1`.
 const LINKS_MAX: usize = 8;
 
 #[derive(Debug)]
-pub(super) struct Fifo {
+pub(super) struct Fifo<D> {
     path: PathBuf,
     readers: Readers,
     /// Open while there is a reader.
-    file: Option<Unplaced>,
+    file: Option<D>,
 }
 
 /// Who reads a FIFO.
@@ -34,58 +34,68 @@ enum Readers {
     Present,
 }
 
-impl Fifo {
-    pub fn new(path: &Path) -> Self {
-        if !is_descriptor(path) {
-            return Self {
-                path: path.to_owned(),
+impl<D> Fifo<D> {
+    pub fn new<I: Io<Fd = D>>(io: &mut I, path: &Path) -> Self {
+        let path = path.to_owned();
+        match is_descriptor(&path) {
+            false => Self {
+                path,
                 readers: Readers::Any,
                 file: None,
-            };
-        }
-        Self {
-            path: path.to_owned(),
-            readers: Readers::Present,
-            // Should that fail, the first write tells.
-            file: open(path).ok(),
-        }
-    }
-
-    /// Writes the message wholly to a reader. Waits for one if another may
-    /// come; else an error says that there is none any more.
-    pub async fn write(&mut self, pieces: &[Bytes], writer: &mut Writing) -> io::Result<()> {
-        let mut unwritten = Unwritten::new(pieces);
-        loop {
-            let error = match self.write_on(&mut unwritten, writer).await {
-                Ok(()) => return Ok(()),
-                Err(error) => error,
-            };
-            if let Some(Errno::PIPE | Errno::NXIO) = Errno::from_io_error(&error) {
-                if self.readers == Readers::Present {
-                    return Err(error);
-                }
-                self.file = None;
-                unwritten = Unwritten::new(pieces);
-            }
-            writer.attempts.failed(&error).await;
+            },
+            true => Self {
+                readers: Readers::Present,
+                // Should that fail, the first write tells.
+                file: open(io, &path).ok(),
+                path,
+            },
         }
     }
 
-    async fn write_on(
+    /// Writes what is left of the message to a reader. One that leaves has it
+    /// cut, and the next gets it whole.
+    pub fn write<I: Io<Fd = D>>(
         &mut self,
-        unwritten: &mut Unwritten<'_>,
-        writer: &mut Writing,
+        io: &mut I,
+        pieces: &[Bytes],
+        progress: &mut Progress,
+    ) -> Result<(), Failure> {
+        let error = match self.write_on(io, pieces, progress) {
+            Ok(()) => return Ok(()),
+            Err(error) => error,
+        };
+        if let Some(Errno::PIPE | Errno::NXIO) = Errno::from_io_error(&error) {
+            if self.readers == Readers::Present {
+                return Err(Failure::Gone(error));
+            }
+            if let Some(file) = self.file.take() {
+                io.forget(Token::Output(WRITABLE), &file);
+            }
+            *progress = Progress::default();
+        }
+        Err(error.into())
+    }
+
+    fn write_on<I: Io<Fd = D>>(
+        &mut self,
+        io: &mut I,
+        pieces: &[Bytes],
+        progress: &mut Progress,
     ) -> io::Result<()> {
         let file = match self.file.take() {
             Some(file) => file,
-            None => open(&self.path)?,
+            None => open(io, &self.path)?,
         };
-        self.file.insert(file).write_on(unwritten, writer).await
+        write_ready(io, self.file.insert(file), pieces, progress)
+    }
+
+    /// What is open while there is a reader.
+    pub fn reader(&self) -> Option<&D> {
+        self.file.as_ref()
     }
 }
 
 /// Is the path that of a FIFO that is opened whenever a reader comes?
-#[cfg(feature = "cli")]
 pub(crate) fn is_reopened(path: &Path) -> bool {
     std::fs::metadata(path).is_ok_and(|found| found.file_type().is_fifo()) && !is_descriptor(path)
 }
@@ -116,14 +126,11 @@ fn is_descriptor(path: &Path) -> bool {
 }
 
 /// Opens it if it has a reader: `ENXIO` otherwise.
-fn open(path: &Path) -> io::Result<Unplaced> {
-    let flags = OFlags::NONBLOCK | OFlags::NOCTTY;
-    let file = OpenOptions::new()
-        .write(true)
-        .custom_flags(flags.bits() as i32)
-        .open(path)?;
-    if !file.metadata()?.file_type().is_fifo() {
-        return Err(io::Error::other("it is no FIFO any more"));
+fn open<I: Io>(io: &mut I, path: &Path) -> io::Result<I::Fd> {
+    let flags = OFlags::WRONLY | OFlags::NONBLOCK | OFlags::NOCTTY;
+    let file = io.open(path, flags, Mode::empty())?;
+    match kind(&io.stat(&file)?) {
+        FileType::Fifo => Ok(file),
+        _ => Err(io::Error::other("it is no FIFO any more")),
     }
-    Ok(Unplaced(Writer::own(file)?))
 }

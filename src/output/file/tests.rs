@@ -1,9 +1,13 @@
+use std::fs::{self, File, OpenOptions};
 use std::io::Read;
+use std::os::fd::OwnedFd;
+use std::os::unix::fs::MetadataExt;
 use std::sync::Arc;
+use std::thread;
 use std::time::Duration;
 
 use super::*;
-use crate::output::testing::{bundles, lines, parse, start, text_bundle};
+use crate::output::testing::{Bench, bundles, kernel, lines, parse, text_bundle};
 use crate::proto::logpb::ButlerLogBundle;
 use crate::wire::descriptor::StreamType;
 
@@ -24,12 +28,16 @@ fn decoded(bundles: &[Arc<Message>]) -> Vec<ButlerLogBundle> {
     bundles.iter().map(|it| it.decode()).collect()
 }
 
-async fn deliver_all(sink: &mut FileSink, bundles: &[Arc<Message>]) -> u64 {
+fn open(path: &Path, compress: Compress) -> Bench<FileOutput<OwnedFd>> {
+    Bench::new(|io| FileOutput::open(io, path, compress).unwrap())
+}
+
+fn deliver_all(bench: &mut Bench<FileOutput<OwnedFd>>, bundles: &[Arc<Message>]) -> u64 {
     let mut bytes = 0;
     for bundle in bundles {
-        bytes += sink.deliver(bundle).await.unwrap();
+        bytes += bench.deliver(bundle).unwrap();
     }
-    sink.finish().await;
+    bench.finish();
     bytes
 }
 
@@ -40,12 +48,12 @@ fn appends_to_what_is_there() {
     let all = some_bundles();
     let (first, second) = all.split_at(all.len() / 2);
     let mut bytes = 0;
-    start(async {
+    {
         for (part, compress) in [first, second].into_iter().zip(BOTH) {
-            let mut sink = FileSink::open(&path, compress).unwrap();
-            bytes += deliver_all(&mut sink, part).await;
+            let mut bench = open(&path, compress);
+            bytes += deliver_all(&mut bench, part);
         }
-    });
+    }
     let file = fs::read(&path).unwrap();
     assert_eq!(parse(&file), (decoded(&all), file.len()));
     assert_eq!(bytes, file.len() as u64);
@@ -72,10 +80,10 @@ fn goes_on_after_a_cut_message() {
             let mut bytes = message(&kept);
             bytes.extend_from_slice(&message(&cut)[..len]);
             fs::write(&path, &bytes).unwrap();
-            start(async {
-                let mut sink = FileSink::open(&path, compress).unwrap();
-                sink.deliver(&new).await.unwrap();
-            });
+            {
+                let mut bench = open(&path, compress);
+                bench.deliver(&new).unwrap();
+            }
             let file = fs::read(&path).unwrap();
             let expected = match len == cut_len {
                 true => vec![kept.decode(), cut.decode(), new.decode()],
@@ -91,12 +99,12 @@ fn other_files_are_left_alone() {
     let dir = tempfile::tempdir().unwrap();
     let path = dir.path().join("notes.txt");
     fs::write(&path, "dear diary").unwrap();
-    let error = FileSink::open(&path, Compress::None).unwrap_err();
+    let error = FileOutput::open(&mut kernel(), &path, Compress::None).unwrap_err();
     assert_eq!(error.kind(), io::ErrorKind::InvalidData);
     assert!(error.to_string().contains("notes.txt"), "{error}");
     assert_eq!(fs::read(&path).unwrap(), b"dear diary");
 
-    let error = FileSink::open(dir.path(), Compress::None).unwrap_err();
+    let error = FileOutput::open(&mut kernel(), dir.path(), Compress::None).unwrap_err();
     assert_eq!(error.kind(), io::ErrorKind::IsADirectory);
 }
 
@@ -104,14 +112,14 @@ fn other_files_are_left_alone() {
 fn one_butler_at_a_time() {
     let dir = tempfile::tempdir().unwrap();
     let path = dir.path().join("log");
-    start(async {
-        let first = FileSink::open(&path, Compress::None).unwrap();
-        let error = FileSink::open(&path, Compress::None).unwrap_err();
+    {
+        let first = open(&path, Compress::None);
+        let error = FileOutput::open(&mut kernel(), &path, Compress::None).unwrap_err();
         assert_eq!(error.kind(), io::ErrorKind::ResourceBusy);
         assert!(error.to_string().contains("another process"), "{error}");
         drop(first);
-        FileSink::open(&path, Compress::None).unwrap();
-    });
+        open(&path, Compress::None);
+    }
 }
 
 #[test]
@@ -119,18 +127,13 @@ fn a_moved_file_is_written_on() {
     let dir = tempfile::tempdir().unwrap();
     let (path, moved) = (dir.path().join("log"), dir.path().join("log.1"));
     let all = some_bundles();
-    start(async {
-        let mut sink = FileSink::open(&path, Compress::None).unwrap();
-        sink.deliver(&all[0]).await.unwrap();
+    {
+        let mut bench = open(&path, Compress::None);
+        bench.deliver(&all[0]).unwrap();
         fs::rename(&path, &moved).unwrap();
-        let Target::Regular(file) = &mut sink.target else {
-            panic!()
-        };
-        file.check();
-        assert!(file.replaced);
-        deliver_all(&mut sink, &all[1..]).await;
-        assert_eq!(sink.health().errors(), 0);
-    });
+        deliver_all(&mut bench, &all[1..]);
+        assert_eq!(bench.errors(), 0);
+    }
     let file = fs::read(&moved).unwrap();
     assert_eq!(parse(&file), (decoded(&all), file.len()));
     assert!(!path.exists());
@@ -143,30 +146,30 @@ fn a_truncated_file_goes_on_at_its_new_end() {
     let dir = tempfile::tempdir().unwrap();
     let path = dir.path().join("log");
     let (kept, new) = (text_bundle(b"kept\n"), text_bundle(b"new\n"));
-    start(async {
-        let mut sink = FileSink::open(&path, Compress::None).unwrap();
-        let kept_len = sink.deliver(&kept).await.unwrap();
+    {
+        let mut bench = open(&path, Compress::None);
+        let kept_len = bench.deliver(&kept).unwrap();
         for len in (0..=2 * kept_len).rev() {
-            sink.deliver(&kept).await.unwrap();
+            bench.deliver(&kept).unwrap();
             let file = OpenOptions::new().write(true).open(&path).unwrap();
             file.set_len(len).unwrap();
-            sink.deliver(&new).await.unwrap();
+            bench.deliver(&new).unwrap();
             let file = fs::read(&path).unwrap();
             let mut expected = vec![kept.decode(); (len / kept_len) as usize];
             expected.push(new.decode());
             assert_eq!(parse(&file), (expected, file.len()), "{len}");
             // So that there are two messages and more to truncate.
             for _ in 0..2 {
-                sink.deliver(&kept).await.unwrap();
+                bench.deliver(&kept).unwrap();
             }
             fs::write(&path, fs::read(&path).unwrap().split_off(file.len())).unwrap();
         }
-        assert_eq!(sink.health().errors(), 0);
+        assert_eq!(bench.errors(), 0);
 
         // Nothing is taken away of what others put there.
         fs::write(&path, "hello").unwrap();
-        sink.deliver(&new).await.unwrap();
-    });
+        bench.deliver(&new).unwrap();
+    }
     let file = fs::read(&path).unwrap();
     let rest = file.strip_prefix(b"hello").unwrap();
     assert_eq!(parse(rest), (vec![new.decode()], rest.len()));
@@ -175,16 +178,14 @@ fn a_truncated_file_goes_on_at_its_new_end() {
 #[test]
 fn devices_take_it_or_are_tried_again() {
     let bundle = text_bundle(b"x\n");
-    start(async {
-        let mut sink = FileSink::open(Path::new("/dev/null"), Compress::None).unwrap();
-        assert!(sink.deliver(&bundle).await.unwrap() > bundle.len() as u64);
+    {
+        let mut bench = open(Path::new("/dev/null"), Compress::None);
+        assert!(bench.deliver(&bundle).unwrap() > bundle.len() as u64);
 
-        let mut sink = FileSink::open(Path::new("/dev/full"), Compress::None).unwrap();
-        let wait = Duration::from_millis(300);
-        let result = tokio::time::timeout(wait, sink.deliver(&bundle)).await;
-        assert!(result.is_err());
-        assert!(sink.health().errors() >= 2);
-    });
+        let mut bench = open(Path::new("/dev/full"), Compress::None);
+        assert!(bench.holds_up(&bundle, Duration::from_millis(300)));
+        assert!(bench.errors() >= 2);
+    }
 }
 
 fn make_fifo(path: &Path) {
@@ -224,14 +225,14 @@ fn a_fifo_gets_whole_messages_again_and_again() {
         let second = read_fifo(&late, u64::MAX).join().unwrap();
         (first, second)
     });
-    let errors = start(async {
-        let mut sink = FileSink::open(&path, Compress::None).unwrap();
-        sink.deliver(&small).await.unwrap();
-        sink.deliver(&large).await.unwrap();
-        sink.deliver(&small).await.unwrap();
-        sink.finish().await;
-        sink.health().errors()
-    });
+    let errors = {
+        let mut bench = open(&path, Compress::None);
+        bench.deliver(&small).unwrap();
+        bench.deliver(&large).unwrap();
+        bench.deliver(&small).unwrap();
+        bench.finish();
+        bench.errors()
+    };
     let (first, second) = readers.join().unwrap();
     let (whole, at) = parse(&first);
     assert_eq!(whole, [small.decode()]);
@@ -252,12 +253,10 @@ fn an_abandoned_write_does_not_hold_up_the_end() {
         .write(true)
         .open(&path)
         .unwrap();
-    start(async {
-        let mut sink = FileSink::open(&path, Compress::None).unwrap();
-        let wait = Duration::from_millis(50);
-        let result = tokio::time::timeout(wait, sink.deliver(&large)).await;
-        assert!(result.is_err());
-        assert_eq!(sink.health().errors(), 0);
-    });
+    {
+        let mut bench = open(&path, Compress::None);
+        assert!(bench.holds_up(&large, Duration::from_millis(50)));
+        assert_eq!(bench.errors(), 0);
+    }
     drop(reader);
 }

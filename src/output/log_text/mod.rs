@@ -8,185 +8,289 @@
 //!   build/log ends after entry 4
 //! ```
 
+pub(crate) mod kind;
 mod text;
 
 use std::collections::VecDeque;
-use std::fs::File;
-use std::io::{self, Write};
-use std::os::fd::AsFd;
+use std::io;
+use std::os::fd::{AsFd, OwnedFd};
+use std::sync::Arc;
 
-use bytes::{Bytes, BytesMut};
-use tokio::net::unix::pipe;
+use bytes::{Buf, Bytes, BytesMut};
+use rustix::fs::FileType;
 
 use super::Controls;
 use super::attempts::Attempts;
-use super::health::Health;
-use super::write::Unwritten;
-use crate::delivery::message::Message;
+use super::file;
+use crate::delivery::message::{EntriesAt, Message};
 use crate::delivery::outcome::Outcome;
-use crate::edge::writer::{AT_POSITION, Writer};
+use crate::edge::io::{Io, Wait};
+use crate::edge::transport::{Completed, Now, Transport};
+use crate::edge::writer::reopen_terminal;
 use crate::ledger::DropReason;
-use crate::wire::walk::{Fields, Value};
 
 /// Text is written when there is this much of it.
 const CHUNK: usize = 64 * 1024;
 
-/// Prints bundles.
+/// Texts that are written before others have their turn.
+const CHUNKS_AT_ONCE: usize = 16;
+
+/// Prints messages.
 #[derive(Debug)]
-pub(crate) struct LogSink {
-    out: Out,
+pub(crate) struct LogOutput<D> {
+    out: Out<D>,
     controls: Controls,
+    /// Memory that is reused.
     text: BytesMut,
+    /// What is left to write of the last text.
+    chunk: Bytes,
     /// Which of the clients' bytes stand where in it.
     marks: Marks,
-    /// Memory that is reused.
-    slices: Vec<Bytes>,
+    printing: Option<Printing>,
     attempts: Attempts,
+    /// It waits until more can be printed.
+    is_waiting: bool,
+    /// Others have their turn, and then it goes on.
+    is_pausing: bool,
 }
 
 /// What is printed to.
 #[derive(Debug)]
-enum Out {
+enum Out<D> {
     /// A regular file, which others may share with us (a child that inherits
-    /// it, say): only `write` takes its position and moves it in one step. It
-    /// does not wait for a reader.
-    Regular(File),
-    /// A pipe, a terminal, a socket: it waits for the reader. The file is the
-    /// same once more.
-    Stream(Writer, File),
+    /// it, say): only `write` takes its position and moves it in one step.
+    Regular(D),
+    /// A pipe, a terminal, a socket: its reader is waited for.
+    Stream(D),
     /// Nobody reads any more.
     Closed,
 }
 
-impl LogSink {
+/// The message that is printed, and what of it is.
+#[derive(Debug)]
+struct Printing {
+    message: Arc<Message>,
+    outcome: Outcome,
+    /// Bytes of text.
+    printed: u64,
+    /// Whether something of it is in a text.
+    has_begun: bool,
+    /// Which of its streams comes next.
+    stream: usize,
+    /// How far that one is in a text; `None`: not at all.
+    at: Option<EntriesAt>,
+}
+
+/// What the only operation is: to wait for the reader.
+const WRITABLE: u32 = 0;
+
+impl<D: From<OwnedFd>> LogOutput<D> {
     /// Prints to stdout. What is printed for people ends up on a terminal, also
     /// by way of a file or a pipe.
-    pub fn stdout(controls: Controls) -> io::Result<Self> {
-        let stdout = io::stdout().as_fd().try_clone_to_owned()?;
-        Self::to(stdout.into(), controls)
+    pub fn stdout<I: Io<Fd = D>>(io: &mut I, controls: Controls) -> io::Result<Self> {
+        let stdout = io::stdout();
+        // To a terminal that is set to block we could not write without waiting,
+        // and that it does not must not hold for all who have it.
+        let out = match reopen_terminal(&stdout) {
+            Some(terminal) => terminal.into(),
+            None => stdout.as_fd().try_clone_to_owned()?,
+        };
+        Self::to(io, out.into(), controls)
     }
 
-    fn to(file: File, controls: Controls) -> io::Result<Self> {
-        let out = match file.metadata()?.is_file() {
-            true => Out::Regular(file),
-            false => Out::Stream(Writer::shared(file.try_clone()?)?, file),
-        };
+    fn to<I: Io<Fd = D>>(io: &mut I, out: D, controls: Controls) -> io::Result<Self> {
+        let kind = FileType::from_raw_mode(io.stat(&out)?.st_mode);
         Ok(Self {
-            out,
+            out: match kind {
+                FileType::RegularFile => Out::Regular(out),
+                _ => Out::Stream(out),
+            },
             controls,
             text: BytesMut::new(),
+            chunk: Bytes::new(),
             marks: Marks::default(),
-            slices: Vec::new(),
+            printing: None,
             attempts: Attempts::new("output log"),
+            is_waiting: false,
+            is_pausing: false,
         })
     }
 
-    /// Prints a bundle, and notes in `outcome` what of it is printed. That
-    /// nobody reads any more is final.
-    pub async fn deliver(&mut self, bundle: &Message, outcome: &mut Outcome) {
-        // What was to be printed before that is given up.
-        self.text.clear();
-        self.marks = Marks::default();
-        let result = self.print(bundle, outcome).await;
-        outcome.end(result);
-    }
-
-    /// Returns the bytes printed.
-    async fn print(&mut self, bundle: &Message, outcome: &mut Outcome) -> Result<u64, DropReason> {
-        if matches!(self.out, Out::Closed) {
-            return Err(DropReason::Undelivered);
-        }
-        let mut printed = 0;
-        text::put_bundle(&mut self.text, bundle);
-        for (at, stream) in bundle.streams().iter().enumerate() {
-            text::put_stream(&mut self.text, stream);
-            let entries = bundle.logs(stream).flat_map(Fields);
-            for field in entries {
-                if let Ok((_, Value::Bytes(entry))) = field {
-                    let bytes = text::put_entry(&mut self.text, entry, self.controls);
-                    self.marks.put(self.text.len(), at, bytes);
+    /// Writes what is left of the text. True if there is nothing left.
+    fn write<I: Io<Fd = D>>(&mut self, now: &mut Now<'_, I>) -> bool {
+        while !self.chunk.is_empty() {
+            match self.out.write(now.io, &self.chunk) {
+                Ok(written) => {
+                    self.chunk.advance(written);
+                    if let Some(printing) = &mut self.printing {
+                        printing.printed += written as u64;
+                        self.marks.wrote(written, &mut printing.outcome);
+                    }
                 }
-                if self.text.len() >= CHUNK {
-                    printed += self.flush(outcome).await?;
+                Err(error) => {
+                    self.failed(now, error);
+                    return false;
                 }
             }
-            text::put_end(&mut self.text, stream);
-        }
-        Ok(printed + self.flush(outcome).await?)
-    }
-
-    pub fn health(&self) -> &Health {
-        self.attempts.health()
-    }
-
-    /// Writes the text so far; returns its length.
-    async fn flush(&mut self, outcome: &mut Outcome) -> Result<u64, DropReason> {
-        let pieces = [self.text.split().freeze()];
-        if pieces[0].is_empty() {
-            return Ok(0);
-        }
-        let mut unwritten = Unwritten::new(&pieces);
-        loop {
-            let (out, marks) = (&self.out, &mut self.marks);
-            let write = async |slices, _| {
-                let (result, slices) = out.write(slices).await;
-                if let Ok(written) = result {
-                    marks.wrote(written, outcome);
-                }
-                (result, slices)
-            };
-            let error = match unwritten.write(&mut self.slices, write).await {
-                Ok(()) => break,
-                Err(error) => error,
-            };
-            if self.out.is_gone(&error) {
-                self.out = Out::Closed;
-                self.attempts.health().failed_for_good(&error);
-                return Err(DropReason::Undelivered);
-            }
-            if error.kind() == io::ErrorKind::WouldBlock
-                && let Out::Stream(_, file) = &self.out
-                && writable(file).await.is_ok()
-            {
-                continue;
-            }
-            self.attempts.failed(&error).await;
         }
         self.attempts.worked();
         self.marks.restart();
-        Ok(unwritten.done())
-    }
-}
-
-impl Out {
-    /// Does the error say that nobody reads any more?
-    fn is_gone(&self, error: &io::Error) -> bool {
-        match self {
-            Self::Stream(writer, _) => writer.is_gone(error),
-            Self::Regular(_) | Self::Closed => error.kind() == io::ErrorKind::BrokenPipe,
-        }
+        true
     }
 
-    async fn write(&self, slices: Vec<Bytes>) -> tokio_uring::BufResult<usize, Vec<Bytes>> {
-        match self {
-            Self::Regular(file) => {
-                let mut file = file;
-                let result = slices.first().map_or(Ok(0), |slice| file.write(slice));
-                (result, slices)
+    fn failed<I: Io<Fd = D>>(&mut self, now: &mut Now<'_, I>, error: io::Error) {
+        let mut error = error;
+        if let Out::Stream(out) = &self.out {
+            if file::is_gone(now.io, out, &error) {
+                self.out = Out::Closed;
+                self.attempts.health().failed_for_good(&error);
+                return self.end(now, Err(DropReason::Undelivered));
             }
-            Self::Stream(writer, _) => writer.writev_at(slices, AT_POSITION).await,
-            Self::Closed => (Err(io::ErrorKind::BrokenPipe.into()), slices),
+            if error.kind() == io::ErrorKind::WouldBlock {
+                match now.io.wait(WRITABLE, out, Wait::Writable) {
+                    Ok(()) => {
+                        self.is_waiting = true;
+                        return;
+                    }
+                    Err(reason) => error = reason,
+                }
+            }
+        }
+        self.attempts.failed(now.ns, &error);
+    }
+
+    /// Makes the next text. False if there is nothing left of the message.
+    fn fill(&mut self) -> bool {
+        let Some(printing) = &mut self.printing else {
+            return false;
+        };
+        printing.put(&mut self.text, &mut self.marks, self.controls);
+        self.chunk = self.text.split().freeze();
+        !self.chunk.is_empty()
+    }
+
+    /// The message is printed, or can't be.
+    fn end<I: Io<Fd = D>>(&mut self, now: &mut Now<'_, I>, result: Result<(), DropReason>) {
+        self.chunk = Bytes::new();
+        self.marks = Marks::default();
+        if let Some(printing) = self.printing.take() {
+            let mut outcome = printing.outcome;
+            outcome.end(result.map(|()| printing.printed));
+            drop(printing.message);
+            now.outcomes.settle(outcome);
         }
     }
 }
 
-/// Waits for a reader when somebody made stdout non-blocking: the ring then
-/// does not.
-async fn writable(file: &File) -> io::Result<()> {
-    // Not only pipes: all that is asked of it is to be polled.
-    pipe::Sender::from_owned_fd_unchecked(file.try_clone()?.into())?
-        .writable()
-        .await
+impl<I: Io> Transport<I> for LogOutput<I::Fd> {
+    fn start(&mut self, now: &mut Now<'_, I>, message: Arc<Message>) {
+        self.printing = Some(Printing {
+            outcome: Outcome::begin(message.ticket()),
+            message,
+            printed: 0,
+            has_begun: false,
+            stream: 0,
+            at: None,
+        });
+        self.poll(now);
+    }
+
+    /// That nobody reads any more is final.
+    fn poll(&mut self, now: &mut Now<'_, I>) {
+        if self.is_waiting || !self.attempts.may_try(now.ns) {
+            return;
+        }
+        if matches!(self.out, Out::Closed) {
+            return self.end(now, Err(DropReason::Undelivered));
+        }
+        self.is_pausing = false;
+        for _ in 0..CHUNKS_AT_ONCE {
+            if !self.write(now) {
+                return;
+            }
+            if !self.fill() {
+                return self.end(now, Ok(()));
+            }
+        }
+        self.is_pausing = true;
+    }
+
+    fn completed(&mut self, _: &mut Now<'_, I>, _: u32, _: Completed) {
+        self.is_waiting = false;
+    }
+
+    fn due_ns(&self) -> Option<u64> {
+        match self.is_pausing {
+            true => Some(0),
+            false => self.attempts.due_ns(),
+        }
+    }
+
+    /// It keeps nothing back.
+    fn finish(&mut self, _: &mut Now<'_, I>) {}
+
+    fn is_finished(&self) -> bool {
+        self.printing.is_none()
+    }
+
+    /// What is printed of the message is delivered.
+    fn give_up(&mut self, now: &mut Now<'_, I>) {
+        self.end(now, Err(DropReason::Undelivered));
+    }
+
+    fn errors(&self) -> u64 {
+        self.attempts.health().errors()
+    }
+}
+
+impl Printing {
+    /// Puts what follows, until it is enough for a text.
+    fn put(&mut self, text: &mut BytesMut, marks: &mut Marks, controls: Controls) {
+        if !std::mem::replace(&mut self.has_begun, true) {
+            text::put_bundle(text, &self.message);
+        }
+        while text.len() < CHUNK
+            && let Some(stream) = self.message.streams().get(self.stream)
+        {
+            let at = self.at.get_or_insert_with(|| {
+                text::put_stream(text, stream);
+                Message::entries_of(stream)
+            });
+            match self.message.next_entry(at) {
+                Some(Ok(entry)) => {
+                    let bytes = text::put_entry(text, entry, controls);
+                    marks.put(text.len(), self.stream, bytes);
+                }
+                Some(Err(error)) => {
+                    log::error!("stream {}: {error} in a message", stream.info.name);
+                }
+                None => {
+                    text::put_end(text, stream);
+                    self.stream += 1;
+                    self.at = None;
+                }
+            }
+        }
+    }
+}
+
+impl<D> Out<D> {
+    fn write<I: Io<Fd = D>>(&self, io: &mut I, text: &Bytes) -> io::Result<usize> {
+        let result = loop {
+            let result = match self {
+                Self::Regular(file) => io.write(file, text),
+                Self::Stream(out) => io.write_ready(out, std::slice::from_ref(text)),
+                Self::Closed => Err(rustix::io::Errno::PIPE),
+            };
+            if result != Err(rustix::io::Errno::INTR) {
+                break result;
+            }
+        };
+        match result {
+            Ok(0) => Err(io::ErrorKind::WriteZero.into()),
+            result => Ok(result?),
+        }
+    }
 }
 
 /// Which of the clients' bytes stand where in a text. An entry counts when all
@@ -222,168 +326,4 @@ impl Marks {
 }
 
 #[cfg(test)]
-mod tests {
-    use super::*;
-    use crate::output::testing::{bundles, lines, start, text_bundle};
-    use crate::wire::descriptor::StreamType;
-    use std::io::Read;
-    use std::time::Duration;
-
-    fn print(bundle: &Message, controls: Controls) -> String {
-        let mut file = tempfile::tempfile().unwrap();
-        start(async {
-            let mut sink = LogSink::to(file.try_clone().unwrap(), controls).unwrap();
-            let printed = sink.print(bundle, &mut Outcome::default()).await.unwrap();
-            assert_eq!(printed, file.metadata().unwrap().len());
-        });
-        let mut text = String::new();
-        io::Seek::rewind(&mut file).unwrap();
-        file.read_to_string(&mut text).unwrap();
-        text
-    }
-
-    #[test]
-    fn shows_everything() {
-        let streams: [(_, _, &[u8]); 3] = [
-            (
-                "a/text",
-                StreamType::Text,
-                b"one\r\n\x1b[1mt\xc3\xa9\xfft\two\nthree",
-            ),
-            ("bin", StreamType::Binary, &[7; 100]),
-            ("dgram", StreamType::Datagram, b"\x02ab\x00\x05c"),
-        ];
-        let all = bundles(1 << 20, &streams);
-        let text = print(&all[0], Controls::Escaped);
-        let expected = "\
-bundle of 2023-11-14T22:13:20Z: 3 streams, 6 entries, LEN bytes
-  a/text, text
-    0 +0.000s line 0: one
-    0 +0.000s line 1: \\x1b[1mté\\xfft\\two
-    1 +0.000s line 2: three…
-  a/text ends after entry 1
-  bin, binary
-    0 +0.000s byte 0: 100 bytes, 07 07 07 07 07 07 07 07 07 07 07 07 07 07 07 07…
-  bin ends after entry 0
-  dgram, datagram
-    0 +0.000s datagram 0: 2 bytes, 61 62
-    1 +0.000s datagram 1: 0 bytes
-    2 +0.000s datagram 2, part: 1 bytes, 63
-  dgram ends after entry 2
-";
-        let len = all[0].len().to_string();
-        assert_eq!(text, expected.replace("LEN", &len));
-    }
-
-    #[test]
-    fn lines_as_they_were_written() {
-        let text = print(&text_bundle(b"\x1b[1mbold\tend\n"), Controls::Raw);
-        assert!(text.contains(" line 0: \x1b[1mbold\tend\n"), "{text:?}");
-    }
-
-    #[test]
-    fn large_bundles_come_whole() {
-        let data = lines(1_000_000);
-        let text = print(&text_bundle(&data), Controls::Escaped);
-        let count = data.iter().filter(|byte| **byte == b'\n').count();
-        assert_eq!(
-            text.lines().filter(|line| line.contains("step")).count(),
-            count
-        );
-    }
-
-    #[test]
-    fn a_file_is_shared_with_others() {
-        let file = tempfile::tempfile().unwrap();
-        let bundle = text_bundle(b"x\n");
-        start(async {
-            let mut sink = LogSink::to(file.try_clone().unwrap(), Controls::Raw).unwrap();
-            (&file).write_all(b"before").unwrap();
-            let first = sink.print(&bundle, &mut Outcome::default()).await.unwrap();
-            (&file).write_all(b"between").unwrap();
-            let second = sink.print(&bundle, &mut Outcome::default()).await.unwrap();
-            let len = file.metadata().unwrap().len();
-            assert_eq!(len, 13 + first + second);
-        });
-    }
-
-    fn slow_reader(mut reader: io::PipeReader) -> std::thread::JoinHandle<usize> {
-        std::thread::spawn(move || {
-            let mut all = 0;
-            let mut bytes = [0; 50_000];
-            loop {
-                match reader.read(&mut bytes).unwrap() {
-                    0 => return all,
-                    len => all += len,
-                }
-                std::thread::sleep(Duration::from_millis(5));
-            }
-        })
-    }
-
-    #[test]
-    fn a_slow_pipe_does_not_stop_the_thread() {
-        for nonblocking in [false, true] {
-            let (reader, writer) = io::pipe().unwrap();
-            if nonblocking {
-                rustix::io::ioctl_fionbio(&writer, true).unwrap();
-            }
-            let file = File::from(std::os::fd::OwnedFd::from(writer));
-            let bundle = text_bundle(&lines(1_000_000));
-            let reader = slow_reader(reader);
-            let printed = start(async move {
-                let mut sink = LogSink::to(file, Controls::Raw).unwrap();
-                let task = tokio::task::spawn_local(async move {
-                    let printed = sink.print(&bundle, &mut Outcome::default()).await;
-                    assert_eq!(sink.health().errors(), 0);
-                    printed
-                });
-                tokio::time::sleep(Duration::from_millis(20)).await;
-                assert!(!task.is_finished());
-                task.await.unwrap().unwrap()
-            });
-            assert_eq!(reader.join().unwrap() as u64, printed);
-        }
-    }
-
-    /// Of a bundle that is cut what was printed is delivered.
-    #[test]
-    fn a_reader_that_goes_in_the_middle() {
-        let (mut reader, writer) = io::pipe().unwrap();
-        let data = lines(1_000_000);
-        let bundle = text_bundle(&data);
-        let reader = std::thread::spawn(move || {
-            let mut read = vec![0; 400_000];
-            reader.read_exact(&mut read).unwrap();
-        });
-        let mut outcome = Outcome::default();
-        outcome.begin(bundle.ticket());
-        start(async {
-            let file = File::from(std::os::fd::OwnedFd::from(writer));
-            let mut sink = LogSink::to(file, Controls::Raw).unwrap();
-            sink.deliver(&bundle, &mut outcome).await;
-        });
-        reader.join().unwrap();
-        let all = data.len() as u64;
-        let split = outcome.split(0, all);
-        assert_eq!(split.reason, Some(DropReason::Undelivered));
-        assert!((100_000..700_000).contains(&split.delivered), "{split:?}");
-        assert_eq!(split.delivered + split.dropped, all);
-    }
-
-    #[test]
-    fn a_closed_pipe_is_final() {
-        let (reader, writer) = io::pipe().unwrap();
-        drop(reader);
-        let bundle = text_bundle(b"x\n");
-        start(async {
-            let file = File::from(std::os::fd::OwnedFd::from(writer));
-            let mut sink = LogSink::to(file, Controls::Raw).unwrap();
-            for _ in 0..3 {
-                let result = sink.print(&bundle, &mut Outcome::default()).await;
-                assert_eq!(result, Err(DropReason::Undelivered));
-            }
-            assert_eq!(sink.health().errors(), 1);
-        });
-    }
-}
+mod tests;

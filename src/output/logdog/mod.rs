@@ -5,7 +5,7 @@
 //! settings, luci_context   what we are told
 //! auth                     access tokens
 //! coordinator              the prefix's secret and topic
-//! pubsub                   bundles, up to 16 at once
+//! pubsub, publishing       messages, up to 16 at once
 //! net                      connections and single HTTP calls
 //! secrets, peer_text       what is never shown, and how others are quoted
 //! ```
@@ -18,31 +18,23 @@ mod coordinator;
 mod luci_context;
 mod net;
 mod peer_text;
+mod publishing;
 mod pubsub;
 mod secrets;
 mod settings;
 
 use std::error::Error;
-use std::fmt;
-use std::future::Future;
 use std::path::{Path, PathBuf};
-use std::rc::Rc;
 use std::time::SystemTime;
 
 use auth::{Accounts, Wanted};
-use bytes::Bytes;
 use coordinator::{CoordinatorHost, Registrar, Registration};
 use luci_context::LuciContext;
+pub(crate) use publishing::Publishing;
 use pubsub::{Endpoint, Publisher};
 pub use settings::{Credentials, LogdogOutput, Origin, OriginError, Realm, RealmError, RealmName};
 
 use crate::chain::Chain;
-use crate::delivery::message::Message;
-use crate::delivery::window::Capacity;
-use crate::ledger::DropReason;
-use crate::limits::{PUBLISHES_BYTES_MAX, PUBLISHES_MAX};
-use crate::output::compress::{Compress, Encoder};
-use crate::output::health::Health;
 use crate::secret::Secret;
 use crate::wire::name::{ProjectName, StreamName};
 
@@ -156,7 +148,7 @@ impl LogdogOutput {
 /// A registered prefix, and what publishes to it.
 #[derive(Debug)]
 pub(crate) struct Session {
-    pub sink: LogdogSink,
+    pub output: Publishing,
     /// To be in every bundle.
     pub secret: Secret,
     /// When this process is killed, as `LUCI_CONTEXT` has it.
@@ -164,11 +156,11 @@ pub(crate) struct Session {
 }
 
 /// Registers the prefix and connects to Pub/Sub. Retries what may work later;
-/// dropping the future ends it.
+/// dropping the future ends it. `buffered_max`: bytes that the butler may buffer.
 pub(crate) async fn connect(
     settings: &LogdogOutput,
-    project: &ProjectName,
-    prefix: &StreamName,
+    (project, prefix): (&ProjectName, &StreamName),
+    buffered_max: u64,
 ) -> Result<Session, RegistrationError> {
     let endpoint = endpoint(settings)?;
     let host = CoordinatorHost::new(settings).map_err(RegistrationError::CoordinatorHost)?;
@@ -198,10 +190,7 @@ pub(crate) async fn connect(
     let publisher = Publisher::new(topic, channel, tokens, secret.clone());
     log::info!("bundles are published at {}", endpoint.origin());
     Ok(Session {
-        sink: LogdogSink {
-            encoder: Encoder::new(Compress::ZLIB),
-            publisher: Rc::new(publisher),
-        },
+        output: Publishing::new(publisher, buffered_max),
         secret: Secret::new(secret.expose().to_vec()),
         // One that has passed is of a task that is over: we are not in it.
         deadline: context
@@ -294,91 +283,4 @@ fn endpoint(settings: &LogdogOutput) -> Result<Endpoint, RegistrationError> {
 fn variable(name: &str) -> Option<String> {
     let value = std::env::var_os(name).filter(|value| !value.is_empty())?;
     Some(value.to_string_lossy().into_owned())
-}
-
-/// Takes several bundles at once.
-#[derive(Debug)]
-pub(crate) struct LogdogSink {
-    encoder: Encoder,
-    publisher: Rc<Publisher>,
-}
-
-impl LogdogSink {
-    /// What may be with it at once, if so many bytes may be buffered.
-    pub fn capacity(buffered_max: u64) -> Capacity {
-        let bytes = COPIES * PUBLISHES_BYTES_MAX.min(buffered_max / 4);
-        Capacity {
-            messages: PUBLISHES_MAX,
-            bytes: usize::try_from(bytes).unwrap_or(usize::MAX),
-        }
-    }
-
-    /// Bytes of memory that it takes while it is published.
-    pub fn memory(publish: &Publish) -> usize {
-        COPIES as usize * publish.bytes.len()
-    }
-
-    /// Compresses the message.
-    pub fn encode(&mut self, message: &Message) -> Publish {
-        self.encoder.encode(message);
-        let bytes = match self.encoder.pieces() {
-            [whole] => whole.clone(),
-            pieces => pieces.concat().into(),
-        };
-        self.encoder.clear();
-        Publish {
-            bytes,
-            streams: StreamNames::of(message),
-        }
-    }
-
-    /// What publishes the message: the bytes that it takes at Pub/Sub, or why
-    /// it is lost for good. It tries for ever what may work later.
-    pub fn publish(
-        &self,
-        publish: Publish,
-    ) -> impl Future<Output = Result<u64, DropReason>> + use<> {
-        let publisher = Rc::clone(&self.publisher);
-        async move { publisher.publish(publish.bytes, &publish.streams).await }
-    }
-
-    pub fn health(&self) -> &Health {
-        self.publisher.health()
-    }
-}
-
-/// gRPC copies what is published once more while it is sent.
-const COPIES: u64 = 2;
-
-/// A message as it is published.
-#[derive(Debug)]
-pub(crate) struct Publish {
-    bytes: Bytes,
-    streams: StreamNames,
-}
-
-/// The streams of a message, for the log.
-#[derive(Debug)]
-struct StreamNames {
-    first: Option<StreamName>,
-    others: usize,
-}
-
-impl StreamNames {
-    fn of(message: &Message) -> Self {
-        Self {
-            first: message.streams.first().map(|one| one.info.name.clone()),
-            others: message.streams.len().saturating_sub(1),
-        }
-    }
-}
-
-impl fmt::Display for StreamNames {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        match (&self.first, self.others) {
-            (None, _) => f.write_str("no stream"),
-            (Some(first), 0) => write!(f, "of stream {first}"),
-            (Some(first), others) => write!(f, "of stream {first} and {others} others"),
-        }
-    }
 }

@@ -15,22 +15,22 @@
 //! [`CLOSE_TIMEOUT`] to read the rest and close. What a peer sends is thrown
 //! away.
 
-mod connection;
+pub(crate) mod kind;
+mod link;
 
 use std::fmt;
 use std::io;
 use std::path::PathBuf;
+use std::sync::Arc;
 
-use bytes::Bytes;
-
-use self::connection::Connection;
-use super::Sink;
+use self::link::{Link, Step};
 use super::attempts::Attempts;
 use super::compress::{Compress, Encoder};
-use super::health::Health;
-use super::write::Unwritten;
-use crate::delivery::message::Message;
-use crate::ledger::DropReason;
+use super::write::Progress;
+use crate::delivery::message::{Message, Ticket};
+use crate::delivery::outcome::Outcome;
+use crate::edge::io::Io;
+use crate::edge::transport::{Completed, Now, Transport};
 use crate::limits::CLOSE_TIMEOUT;
 
 /// Where somebody listens.
@@ -56,85 +56,186 @@ impl fmt::Display for Address {
 
 /// Sends messages to one address.
 #[derive(Debug)]
-pub(crate) struct SocketSink {
+pub(crate) struct Socket<D> {
     address: Address,
-    /// One that has carried whole messages only.
-    connection: Option<Connection>,
+    /// Carries whole messages, and at its end perhaps the beginning of one.
+    link: Link<D>,
+    sending: Option<Sending>,
     encoder: Encoder,
-    /// Memory that is reused.
-    slices: Vec<Bytes>,
     attempts: Attempts,
+    ending: Ending,
 }
 
-impl SocketSink {
-    /// Connects when the first bundle comes.
+/// The message that is in the encoder.
+#[derive(Debug)]
+struct Sending {
+    ticket: Ticket,
+    progress: Progress,
+}
+
+/// What is left to do after the last message.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+enum Ending {
+    /// It is not said yet that nothing follows.
+    NotYet,
+    /// The peer of a TCP connection has until then to close its half.
+    Closing {
+        until_ns: u64,
+    },
+    Over,
+}
+
+impl<D> Socket<D> {
+    /// Connects when the first message comes.
     pub fn new(address: Address, compress: Compress) -> Self {
         Self {
-            connection: None,
+            link: Link::new(&address),
+            sending: None,
             encoder: Encoder::new(compress),
-            slices: Vec::new(),
             attempts: Attempts::new(format!("output {address}")),
+            ending: Ending::NotYet,
             address,
         }
     }
 
-    /// The connection that the next message may go over, which is taken out:
-    /// it is put back once the message is whole.
-    async fn connection(&mut self) -> io::Result<Connection> {
-        if let Some(connection) = self.connection.take() {
-            match connection.check() {
-                Ok(()) => return Ok(connection),
-                Err(error) => log::debug!("output {}: {error}", self.address),
-            }
-        }
-        Connection::open(&self.address).await
-    }
-
-    /// Sends the encoded message wholly over one connection.
-    async fn send(&mut self) -> io::Result<()> {
-        let connection = self.connection().await?;
-        let mut unwritten = Unwritten::new(self.encoder.pieces());
-        let write = async |slices, _| connection.writev(slices).await;
-        unwritten.write(&mut self.slices, write).await?;
-        self.connection = Some(connection);
-        Ok(())
-    }
-}
-
-impl Sink for SocketSink {
-    /// Never gives up.
-    async fn deliver(&mut self, bundle: &Message) -> Result<u64, DropReason> {
-        self.encoder.encode(bundle);
-        while let Err(error) = self.send().await {
-            // This waits also after a connection was made: a peer that takes
-            // them only to close them must not keep us busy.
-            self.attempts.failed(&error).await;
-        }
-        self.attempts.worked();
-        let len = self.encoder.len();
-        self.encoder.clear();
-        Ok(len)
-    }
-
-    async fn finish(&mut self) {
-        let Some(connection) = self.connection.take() else {
-            return;
+    /// Sends what is left of the message, over a connection that is made if
+    /// there is none. False: it waits for something.
+    fn send<I: Io<Fd = D>>(&mut self, now: &mut Now<'_, I>) -> io::Result<bool> {
+        let Some(sending) = &mut self.sending else {
+            return Ok(false);
         };
-        match tokio::time::timeout(CLOSE_TIMEOUT, connection.close()).await {
-            Ok(Ok(())) => {}
-            Ok(Err(error)) => log::warn!(
-                "output {}: {error} at the end; its peer may not have read all",
-                self.address
-            ),
-            Err(_) => log::info!(
+        if self.link.connect(now.io, now.ns)? == Step::Waits {
+            return Ok(false);
+        }
+        let link = &mut self.link;
+        let sent = sending
+            .progress
+            .write(self.encoder.pieces(), |slices, _| link.send(now.io, slices));
+        match sent {
+            Ok(()) => Ok(true),
+            Err(error) if error.kind() == io::ErrorKind::WouldBlock => {
+                self.link.wait_writable(now.io)?;
+                Ok(false)
+            }
+            Err(error) => Err(error),
+        }
+    }
+
+    /// The peer of a TCP connection reads the rest and closes.
+    fn close<I: Io<Fd = D>>(&mut self, now: &mut Now<'_, I>, until_ns: u64) {
+        match self.link.is_closed(now.io) {
+            Ok(false) if now.ns < until_ns => return,
+            Ok(true) => {}
+            Ok(false) => log::info!(
                 "output {}: its peer does not close; it may not have read all",
                 self.address
             ),
+            Err(error) => log::warn!(
+                "output {}: {error} at the end; its peer may not have read all",
+                self.address
+            ),
+        }
+        self.over(now);
+    }
+
+    fn over<I: Io<Fd = D>>(&mut self, now: &mut Now<'_, I>) {
+        self.link.drop_connection(now.io);
+        self.ending = Ending::Over;
+    }
+}
+
+impl<I: Io> Transport<I> for Socket<I::Fd> {
+    fn start(&mut self, now: &mut Now<'_, I>, message: Arc<Message>) {
+        self.encoder.encode(&message);
+        self.sending = Some(Sending {
+            ticket: message.ticket(),
+            progress: Progress::default(),
+        });
+        drop(message);
+        if let Err(error) = self.link.check(now.io) {
+            log::debug!("output {}: {error}", self.address);
+            self.link.drop_connection(now.io);
+        }
+        self.poll(now);
+    }
+
+    fn poll(&mut self, now: &mut Now<'_, I>) {
+        if let Ending::Closing { until_ns } = self.ending {
+            return self.close(now, until_ns);
+        }
+        if !self.attempts.may_try(now.ns) {
+            return;
+        }
+        match self.send(now) {
+            Ok(false) => {}
+            Ok(true) => {
+                self.attempts.worked();
+                if let Some(sending) = self.sending.take() {
+                    let outcome = Outcome::delivered(sending.ticket, self.encoder.len());
+                    self.encoder.clear();
+                    now.outcomes.settle(outcome);
+                }
+            }
+            Err(error) => {
+                // The next connection gets it from its first byte.
+                if let Some(sending) = &mut self.sending {
+                    sending.progress = Progress::default();
+                }
+                self.link.drop_connection(now.io);
+                // This waits also after a connection was made: a peer that takes
+                // them only to close them must not keep us busy.
+                self.attempts.failed(now.ns, &error);
+            }
         }
     }
 
-    fn health(&self) -> &Health {
-        self.attempts.health()
+    fn completed(&mut self, _: &mut Now<'_, I>, number: u32, what: Completed) {
+        self.link.completed(number, what);
+    }
+
+    fn due_ns(&self) -> Option<u64> {
+        let closing = match self.ending {
+            Ending::Closing { until_ns } => Some(until_ns),
+            _ => None,
+        };
+        let sending = self.sending.as_ref().and_then(|_| {
+            let attempt = self.attempts.due_ns();
+            attempt.or(self.link.due_ns())
+        });
+        closing.or(sending)
+    }
+
+    fn finish(&mut self, now: &mut Now<'_, I>) {
+        match self.link.finish(now.io) {
+            Ok(Step::Waits) => {
+                let until_ns = now.ns + CLOSE_TIMEOUT.as_nanos() as u64;
+                self.ending = Ending::Closing { until_ns };
+                self.close(now, until_ns);
+            }
+            Ok(Step::Done) => self.over(now),
+            Err(error) => {
+                log::warn!(
+                    "output {}: {error} at the end; its peer may not have read all",
+                    self.address
+                );
+                self.over(now);
+            }
+        }
+    }
+
+    fn is_finished(&self) -> bool {
+        self.ending == Ending::Over
+    }
+
+    /// What is under way is cut.
+    fn give_up(&mut self, now: &mut Now<'_, I>) {
+        self.sending = None;
+        self.encoder.clear();
+        self.over(now);
+    }
+
+    fn errors(&self) -> u64 {
+        self.attempts.health().errors()
     }
 }
 

@@ -1,5 +1,6 @@
 use std::io::{Read, Write};
 use std::net::TcpListener;
+use std::os::fd::OwnedFd;
 use std::os::unix::net::{UnixListener, UnixStream};
 use std::path::Path;
 use std::sync::Arc;
@@ -10,7 +11,7 @@ use rustix::net::{SocketAddrUnix, sockopt};
 
 use super::*;
 use crate::limits::BUNDLE_MAX;
-use crate::output::testing::{bundles, lines, noise, parse, start, text_bundle};
+use crate::output::testing::{Bench, bundles, lines, noise, parse, text_bundle};
 use crate::proto::logpb::ButlerLogBundle;
 use crate::wire::descriptor::StreamType;
 
@@ -24,22 +25,22 @@ fn decoded(bundles: &[Arc<Message>]) -> Vec<ButlerLogBundle> {
     bundles.iter().map(|it| it.decode()).collect()
 }
 
-fn unix_sink(path: &Path, compress: Compress) -> SocketSink {
-    SocketSink::new(Address::Unix(path.to_owned()), compress)
+fn to_unix(path: &Path, compress: Compress) -> Bench<Socket<OwnedFd>> {
+    Bench::new(|_| Socket::new(Address::Unix(path.to_owned()), compress))
 }
 
-fn tcp_sink(host: &str, listener: &TcpListener) -> SocketSink {
+fn to_tcp(host: &str, listener: &TcpListener) -> Bench<Socket<OwnedFd>> {
     let address = Address::Tcp {
         host: host.into(),
         port: listener.local_addr().unwrap().port(),
     };
-    SocketSink::new(address, Compress::None)
+    Bench::new(|_| Socket::new(address, Compress::None))
 }
 
-async fn deliver_all(sink: &mut SocketSink, bundles: &[Arc<Message>]) -> u64 {
+fn deliver_all(bench: &mut Bench<Socket<OwnedFd>>, bundles: &[Arc<Message>]) -> u64 {
     let mut bytes = 0;
     for bundle in bundles {
-        bytes += sink.deliver(bundle).await.unwrap();
+        bytes += bench.deliver(bundle).unwrap();
     }
     bytes
 }
@@ -67,13 +68,13 @@ fn unix_round_trips() {
         let path = dir.path().join("socket");
         let peer = unix_peer(&path, vec![u64::MAX]);
         let all = some_bundles();
-        let bytes = start(async {
-            let mut sink = unix_sink(&path, compress);
-            let bytes = deliver_all(&mut sink, &all).await;
-            sink.finish().await;
-            assert_eq!(sink.health().errors(), 0);
+        let bytes = {
+            let mut bench = to_unix(&path, compress);
+            let bytes = deliver_all(&mut bench, &all);
+            bench.finish();
+            assert_eq!(bench.errors(), 0);
             bytes
-        });
+        };
         let read = peer.join().unwrap().remove(0);
         assert_eq!(read.len() as u64, bytes);
         assert_eq!(parse(&read), (decoded(&all), read.len()));
@@ -85,7 +86,7 @@ fn tcp_round_trips() {
     for host in ["127.0.0.1", "localhost"] {
         let listener = TcpListener::bind("127.0.0.1:0").unwrap();
         let all = some_bundles();
-        let mut sink = tcp_sink(host, &listener);
+        let mut bench = to_tcp(host, &listener);
         let peer = thread::spawn(move || {
             let (mut connection, _) = listener.accept().unwrap();
             // It talks, and is slow: neither does harm.
@@ -93,11 +94,11 @@ fn tcp_round_trips() {
             thread::sleep(Duration::from_millis(100));
             read(connection, u64::MAX)
         });
-        start(async {
-            deliver_all(&mut sink, &all).await;
-            sink.finish().await;
-            assert_eq!(sink.health().errors(), 0);
-        });
+        {
+            deliver_all(&mut bench, &all);
+            bench.finish();
+            assert_eq!(bench.errors(), 0);
+        }
         // The peer has read all by the time that `finish` returns.
         thread::sleep(Duration::from_millis(20));
         assert!(peer.is_finished());
@@ -124,26 +125,20 @@ fn a_slow_reader_gets_it_in_small_parts() {
             thread::sleep(Duration::from_micros(300));
         }
     });
-    start(async {
-        let mut sink = unix_sink(&path, Compress::None);
-        sink.deliver(&first).await.unwrap();
-        let connection = sink.connection.as_ref().unwrap();
-        sockopt::set_socket_send_buffer_size(connection, 4096).unwrap();
+    {
+        let mut bench = to_unix(&path, Compress::None);
+        bench.deliver(&first).unwrap();
+        sockopt::set_socket_send_buffer_size(bench.output.link.open().unwrap(), 4096).unwrap();
         let started = Instant::now();
-        let sending = tokio::task::spawn_local(async move {
-            sink.deliver(&large).await.unwrap();
-            (sink, large)
-        });
-        tokio::time::sleep(Duration::from_millis(10)).await;
+        assert!(bench.holds_up(&large, Duration::from_millis(10)));
         assert!(started.elapsed() < Duration::from_millis(100));
-        assert!(!sending.is_finished());
-        let (mut sink, large) = sending.await.unwrap();
-        sink.finish().await;
-        drop(sink);
+        bench.outcome().result().unwrap();
+        bench.finish();
+        drop(bench);
         let read = peer.join().unwrap();
         let expected = vec![first.decode(), large.decode()];
         assert_eq!(parse(&read), (expected, read.len()));
-    });
+    }
 }
 
 #[test]
@@ -156,14 +151,14 @@ fn a_cut_message_comes_again_whole() {
         let streams = [("noise", StreamType::Binary, &noise(6_000_000)[..])];
         let large = bundles(BUNDLE_MAX, &streams).remove(0);
         let peer = unix_peer(&path, vec![100_000, 200_000, u64::MAX]);
-        start(async {
-            let mut sink = unix_sink(&path, compress);
+        {
+            let mut bench = to_unix(&path, compress);
             for bundle in [&small, &large, &small] {
-                sink.deliver(bundle).await.unwrap();
+                bench.deliver(bundle).unwrap();
             }
-            sink.finish().await;
-            assert_eq!(sink.health().errors(), 2);
-        });
+            bench.finish();
+            assert_eq!(bench.errors(), 2);
+        }
         let connections = peer.join().unwrap();
         let (whole, len) = parse(&connections[0]);
         assert!(whole == [small.decode()] && len < connections[0].len());
@@ -179,16 +174,16 @@ fn a_cut_message_comes_again_whole() {
 #[test]
 fn a_cut_message_comes_again_whole_over_tcp() {
     let listener = TcpListener::bind("127.0.0.1:0").unwrap();
-    let mut sink = tcp_sink("127.0.0.1", &listener);
+    let mut bench = to_tcp("127.0.0.1", &listener);
     let large = text_bundle(&lines(6_000_000));
     let peer = thread::spawn(move || {
         [100_000, u64::MAX].map(|limit| read(listener.accept().unwrap().0, limit))
     });
-    start(async {
-        sink.deliver(&large).await.unwrap();
-        sink.finish().await;
-        assert_eq!(sink.health().errors(), 1);
-    });
+    {
+        bench.deliver(&large).unwrap();
+        bench.finish();
+        assert_eq!(bench.errors(), 1);
+    }
     let [first, second] = peer.join().unwrap();
     assert!(second.starts_with(&first));
     assert_eq!(parse(&second), (vec![large.decode()], second.len()));
@@ -201,24 +196,24 @@ fn a_peer_that_left_while_idle_loses_nothing() {
     let unix = UnixListener::bind(&path).unwrap();
     let tcp = TcpListener::bind("127.0.0.1:0").unwrap();
     let bundle = text_bundle(b"x\n");
-    start(async {
-        let mut sink = unix_sink(&path, Compress::None);
-        let len = sink.deliver(&bundle).await.unwrap();
+    {
+        let mut bench = to_unix(&path, Compress::None);
+        let len = bench.deliver(&bundle).unwrap();
         read(unix.accept().unwrap().0, len);
-        sink.deliver(&bundle).await.unwrap();
+        bench.deliver(&bundle).unwrap();
         let bytes = read(unix.accept().unwrap().0, len);
         assert_eq!(parse(&bytes).0, [bundle.decode()]);
-        assert_eq!(sink.health().errors(), 0);
+        assert_eq!(bench.errors(), 0);
 
-        let mut sink = tcp_sink("127.0.0.1", &tcp);
-        sink.deliver(&bundle).await.unwrap();
+        let mut bench = to_tcp("127.0.0.1", &tcp);
+        bench.deliver(&bundle).unwrap();
         read(tcp.accept().unwrap().0, len);
-        tokio::time::sleep(Duration::from_millis(20)).await;
-        sink.deliver(&bundle).await.unwrap();
+        thread::sleep(Duration::from_millis(20));
+        bench.deliver(&bundle).unwrap();
         let bytes = read(tcp.accept().unwrap().0, len);
         assert_eq!(parse(&bytes).0, [bundle.decode()]);
-        assert_eq!(sink.health().errors(), 0);
-    });
+        assert_eq!(bench.errors(), 0);
+    }
 }
 
 #[test]
@@ -227,16 +222,16 @@ fn a_unix_peer_may_close_its_own_direction() {
     let path = dir.path().join("socket");
     let listener = UnixListener::bind(&path).unwrap();
     let bundle = text_bundle(b"x\n");
-    start(async {
-        let mut sink = unix_sink(&path, Compress::None);
-        let len = sink.deliver(&bundle).await.unwrap();
+    {
+        let mut bench = to_unix(&path, Compress::None);
+        let len = bench.deliver(&bundle).unwrap();
         let (mut connection, _) = listener.accept().unwrap();
         connection.write_all(b"noise").unwrap();
         connection.shutdown(std::net::Shutdown::Write).unwrap();
-        sink.deliver(&bundle).await.unwrap();
+        bench.deliver(&bundle).unwrap();
         let bytes = read(connection, 2 * len);
         assert_eq!(parse(&bytes).0, [bundle.decode(), bundle.decode()]);
-    });
+    }
 }
 
 #[test]
@@ -249,12 +244,12 @@ fn waits_for_a_peer_that_comes_later() {
         unix_peer(&later, vec![u64::MAX]).join().unwrap()
     });
     let all = some_bundles();
-    start(async {
-        let mut sink = unix_sink(&path, Compress::None);
-        deliver_all(&mut sink, &all).await;
-        sink.finish().await;
-        assert!(sink.health().errors() >= 2);
-    });
+    {
+        let mut bench = to_unix(&path, Compress::None);
+        deliver_all(&mut bench, &all);
+        bench.finish();
+        assert!(bench.errors() >= 2);
+    }
     let read = peer.join().unwrap().remove(0);
     assert_eq!(parse(&read), (decoded(&all), read.len()));
 }
@@ -275,46 +270,41 @@ fn a_full_backlog_does_not_stop_the_thread() {
     let in_the_way = UnixStream::connect(&path).unwrap();
     let bundle = text_bundle(b"x\n");
     let expected = bundle.decode();
-    start(async {
-        let mut sink = unix_sink(&path, Compress::None);
-        let sending = tokio::task::spawn_local(async move {
-            let len = sink.deliver(&bundle).await.unwrap();
-            (sink, len)
-        });
-        tokio::time::sleep(Duration::from_millis(120)).await;
-        assert!(!sending.is_finished());
+    {
+        let mut bench = to_unix(&path, Compress::None);
+        assert!(bench.holds_up(&bundle, Duration::from_millis(120)));
         drop(in_the_way);
         listener.accept().unwrap();
-        let (sink, len) = sending.await.unwrap();
-        assert!(sink.health().errors() > 0);
+        let len = bench.outcome().result().unwrap();
+        assert!(bench.errors() > 0);
         let bytes = read(listener.accept().unwrap().0, len);
         assert_eq!(parse(&bytes).0, [expected]);
-    });
+    }
 }
 
 #[test]
 fn finish_waits_for_the_peer_but_not_for_ever() {
     let listener = TcpListener::bind("127.0.0.1:0").unwrap();
     let bundle = text_bundle(b"x\n");
-    start(async {
-        let mut sink = tcp_sink("127.0.0.1", &listener);
-        sink.deliver(&bundle).await.unwrap();
+    {
+        let mut bench = to_tcp("127.0.0.1", &listener);
+        bench.deliver(&bundle).unwrap();
         let (connection, _) = listener.accept().unwrap();
         let started = Instant::now();
         let slow = thread::spawn(move || {
             thread::sleep(Duration::from_millis(200));
             drop(connection);
         });
-        sink.finish().await;
+        bench.finish();
         assert!(started.elapsed() >= Duration::from_millis(190));
         slow.join().unwrap();
 
-        sink.deliver(&bundle).await.unwrap();
+        bench.deliver(&bundle).unwrap();
         let _open = listener.accept().unwrap();
         let started = Instant::now();
-        sink.finish().await;
+        bench.finish();
         assert!(started.elapsed() >= CLOSE_TIMEOUT);
-    });
+    }
 }
 
 #[test]
@@ -323,12 +313,10 @@ fn an_abandoned_write_does_not_hold_up_the_end() {
     let path = dir.path().join("socket");
     let listener = UnixListener::bind(&path).unwrap();
     let large = text_bundle(&lines(8_000_000));
-    start(async {
-        let mut sink = unix_sink(&path, Compress::None);
-        let wait = Duration::from_millis(50);
-        let result = tokio::time::timeout(wait, sink.deliver(&large)).await;
-        assert!(result.is_err());
-    });
+    {
+        let mut bench = to_unix(&path, Compress::None);
+        assert!(bench.holds_up(&large, Duration::from_millis(50)));
+    }
     drop(listener);
 }
 

@@ -15,56 +15,52 @@ fn marked(directory: &Path) -> Marked {
 /// Who has it, and that nobody else can.
 #[test]
 fn one_at_a_time() {
-    run(async {
-        let temp = directory();
-        let first = Bench::new(temp.path(), 8);
-        let error = DirectorySink::open(temp.path()).unwrap_err().to_string();
-        let says = format!(
-            "{}: another butler writes there (process {})",
-            temp.path().display(),
-            std::process::id()
-        );
-        assert!(error.starts_with(&says), "{error}");
-        drop(first);
-        DirectorySink::open(temp.path()).unwrap();
-    });
+    let temp = directory();
+    let first = Bench::new(temp.path(), 8);
+    let error = DirectoryOutput::open(&mut testing::kernel(), temp.path())
+        .unwrap_err()
+        .to_string();
+    let says = format!(
+        "{}: another butler writes there (process {})",
+        temp.path().display(),
+        std::process::id()
+    );
+    assert!(error.starts_with(&says), "{error}");
+    drop(first);
+    DirectoryOutput::open(&mut testing::kernel(), temp.path()).unwrap();
 }
 
 /// The lock is the directory's, not the name's: in a new one the next may
 /// begin, and then it is that one's.
 #[test]
 fn a_directory_that_is_made_again() {
-    run(async {
-        let temp = directory();
-        let path = temp.path().join("logs");
-        let mut first = Root::open(&path).unwrap();
-        first.restore().unwrap();
-        fs::remove_dir_all(&path).unwrap();
-        let second = Root::open(&path).unwrap();
-        assert_eq!(first.restore(), Err(Errno::BUSY));
-        drop(second);
-        first.restore().unwrap();
-        assert!(Root::open(&path).is_err());
-    });
+    let temp = directory();
+    let path = temp.path().join("logs");
+    let mut first = Root::open(&mut Real, &path).unwrap();
+    first.restore(&mut Real).unwrap();
+    fs::remove_dir_all(&path).unwrap();
+    let second = Root::open(&mut Real, &path).unwrap();
+    assert_eq!(first.restore(&mut Real), Err(Errno::BUSY));
+    drop(second);
+    first.restore(&mut Real).unwrap();
+    assert!(Root::open(&mut Real, &path).is_err());
 }
 
 /// A mark that alone is removed is made again, and locked, but can't say any
 /// more what is of this run.
 #[test]
 fn a_mark_that_is_removed() {
-    run(async {
-        let temp = directory();
-        let mut bench = Bench::new(temp.path(), 8);
-        bench.text("a", b"a").await;
-        assert!(!marked(temp.path()).is_earlier("a"));
-        assert!(marked(temp.path()).is_earlier("b"));
-        fs::remove_file(temp.path().join(MARK)).unwrap();
-        bench.text("b", b"b").await;
-        assert!(DirectorySink::open(temp.path()).is_err());
-        for path in ["a", "b", "c"] {
-            assert!(!marked(temp.path()).is_earlier(path), "{path}");
-        }
-    });
+    let temp = directory();
+    let mut bench = Bench::new(temp.path(), 8);
+    bench.text("a", b"a");
+    assert!(!marked(temp.path()).is_earlier("a"));
+    assert!(marked(temp.path()).is_earlier("b"));
+    fs::remove_file(temp.path().join(MARK)).unwrap();
+    bench.text("b", b"b");
+    assert!(DirectoryOutput::open(&mut testing::kernel(), temp.path()).is_err());
+    for path in ["a", "b", "c"] {
+        assert!(!marked(temp.path()).is_earlier(path), "{path}");
+    }
 }
 
 #[test]
@@ -74,11 +70,11 @@ fn what_stands_in_its_place() {
     fs::write(&outside, "untouched").unwrap();
     fs::create_dir(&path).unwrap();
     symlink(&outside, path.join(MARK)).unwrap();
-    drop(Root::open(&path).unwrap());
+    drop(Root::open(&mut Real, &path).unwrap());
     assert_eq!(fs::read(&outside).unwrap(), b"untouched");
     fs::remove_file(path.join(MARK)).unwrap();
     fs::create_dir(path.join(MARK)).unwrap();
-    let error = Root::open(&path).unwrap_err().to_string();
+    let error = Root::open(&mut Real, &path).unwrap_err().to_string();
     assert!(error.contains(MARK), "{error}");
 }
 
@@ -94,8 +90,8 @@ fn the_list() {
     fs::write(&path, "").unwrap();
     assert!(marked(temp.path()).is_earlier("a"));
 
-    let root = Root::open(temp.path()).unwrap();
-    let taken = Mark::take(&root.directory(), List::Whole).unwrap_err();
+    let root = Root::open(&mut Real, temp.path()).unwrap();
+    let taken = Mark::take(&mut Real, &root.directory(), List::Whole).unwrap_err();
     let pid = u64::from(std::process::id());
     assert_eq!(taken, MarkError::InUse(Some(pid)));
 }

@@ -1,13 +1,14 @@
-//! The sink on real file systems, fed by a real core.
+//! The output on real file systems, fed by a real core.
 
 mod content;
 mod failures;
 mod hostile;
 mod marks;
 
-use crate::output::testing::start;
 use std::fs;
+use std::os::fd::OwnedFd;
 use std::path::{Path, PathBuf};
+use std::time::Duration;
 
 use prost_types::Timestamp;
 use serde_json::Value;
@@ -16,17 +17,27 @@ use tempfile::TempDir;
 use super::*;
 use crate::core::{Core, CoreConfig};
 use crate::delivery::message::{BundleLimits, Identity};
+use crate::delivery::window::Capacity;
+use crate::edge::files::Files;
 use crate::layout;
+use crate::output::testing;
 use crate::stream::StreamKey;
 use crate::time::Moment;
 use crate::wire::descriptor::{StreamProperties, Tags};
 use crate::wire::name::StreamName;
 use crate::wire::varint;
 
-/// A core whose bundles go to a sink.
+/// A core whose messages go to an output.
 struct Bench {
     core: Core,
-    sink: DirectorySink,
+    output: testing::Bench<DirectoryOutput<OwnedFd>>,
+}
+
+/// Files as they are.
+struct Real;
+
+impl Files for Real {
+    type Fd = OwnedFd;
 }
 
 const NOW: Moment = Moment {
@@ -39,7 +50,7 @@ const NOW: Moment = Moment {
 
 impl Bench {
     fn new(path: &Path, open_files: usize) -> Self {
-        let core = Core::new(CoreConfig {
+        let mut core = Core::new(CoreConfig {
             bundle_limits: BundleLimits {
                 target: 256 * 1024,
                 max: 10_485_759,
@@ -51,8 +62,11 @@ impl Bench {
             buffered_max: 64 << 20,
             stream_size_max: u64::MAX,
         });
-        let sink = DirectorySink::with_open_files(path, open_files).unwrap();
-        Self { core, sink }
+        core.set_capacity(Capacity::ONE);
+        let output = testing::Bench::new(|io| {
+            DirectoryOutput::with_open_files(io, path, open_files).unwrap()
+        });
+        Self { core, output }
     }
 
     fn open(&mut self, name: &str, stream_type: StreamType) -> StreamKey {
@@ -61,34 +75,42 @@ impl Bench {
         self.core.open(&NOW, &properties).unwrap()
     }
 
-    /// What is there goes to the sink, as one bundle if it fits.
-    async fn pump(&mut self) {
+    /// What is there goes to the output, as one message if it fits.
+    fn pump(&mut self) {
         while let Some(message) = self.core.poll_message(&NOW) {
-            let mut outcome = Outcome::default();
-            outcome.begin(message.ticket());
-            self.sink.deliver(&message, &mut outcome).await;
-            self.core.settle(&NOW, &mut outcome);
+            self.output.start(&message);
+            drop(message);
+            self.take();
+            while self.core.in_flight() > 0 {
+                self.output.poll();
+                self.take();
+            }
         }
     }
 
+    /// Takes what the output has to tell.
+    fn take(&mut self) {
+        self.output.unsettle();
+        self.core.take(&NOW, &mut self.output.outcomes);
+    }
+
     /// Waits for what is held.
-    async fn settle(&mut self) {
-        let mut outcome = Outcome::default();
-        self.sink.finish(&mut outcome).await;
-        self.core.settle(&NOW, &mut outcome);
+    fn settle(&mut self) {
+        self.output.poll_for(Duration::from_secs(60), |it| {
+            it.output.streams.due_ns().is_none()
+        });
+        self.take();
     }
 
     /// Brings all to its end.
-    async fn finish(&mut self) {
-        self.settle().await;
-        let mut outcome = Outcome::default();
-        self.sink.give_up(&mut outcome);
-        self.core.settle(&NOW, &mut outcome);
+    fn finish(&mut self) {
+        self.output.finish();
+        self.take();
         assert_eq!(self.core.account().pending(), 0);
     }
 
     fn close_files(&mut self) {
-        self.sink.streams.close_all();
+        self.output.output.streams.close_all();
     }
 
     /// What was lost for that reason.
@@ -96,35 +118,31 @@ impl Bench {
         self.core.account().dropped(reason)
     }
 
-    async fn data(&mut self, key: StreamKey, data: &[u8]) {
+    fn data(&mut self, key: StreamKey, data: &[u8]) {
         self.core.data(&NOW, key, data).unwrap();
-        self.pump().await;
+        self.pump();
     }
 
-    async fn end(&mut self, key: StreamKey) {
+    fn end(&mut self, key: StreamKey) {
         self.core.end(&NOW, key);
-        self.pump().await;
+        self.pump();
     }
 
     /// A whole text stream.
-    async fn text(&mut self, name: &str, data: &[u8]) {
+    fn text(&mut self, name: &str, data: &[u8]) {
         let key = self.open(name, StreamType::Text);
-        self.data(key, data).await;
-        self.end(key).await;
+        self.data(key, data);
+        self.end(key);
     }
 
     /// A whole stream of datagrams.
-    async fn datagrams(&mut self, name: &str, datagrams: &[&[u8]]) {
+    fn datagrams(&mut self, name: &str, datagrams: &[&[u8]]) {
         let key = self.open(name, StreamType::Datagram);
         for datagram in datagrams {
-            self.data(key, &framed(datagram)).await;
+            self.data(key, &framed(datagram));
         }
-        self.end(key).await;
+        self.end(key);
     }
-}
-
-fn run(test: impl Future<Output = ()>) {
-    start(test);
 }
 
 fn directory() -> TempDir {

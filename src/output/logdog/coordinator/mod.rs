@@ -18,6 +18,7 @@ use super::auth::{AuthError, Tokens};
 use super::pubsub::topic::Topic;
 use super::secrets::HeldSecret;
 use super::settings::LogdogOutput;
+use crate::edge::clock;
 use crate::limits::{CALL_BACKOFF_FIRST, NONCE_LEN, REGISTRATION_TIMEOUT, SECRET_LEN};
 use crate::output::backoff::Backoff;
 use crate::output::health::Health;
@@ -94,7 +95,7 @@ impl Registrar {
                 Err(Attempt::Renew) => continue,
                 Err(Attempt::Again(why)) => why,
             };
-            let wait = backoff.wait();
+            let wait = backoff.wait(clock::mono_ns());
             if Instant::now() + wait > deadline {
                 return Err(format!("{why}; tried for {REGISTRATION_TIMEOUT:?}").into());
             }

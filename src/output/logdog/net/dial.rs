@@ -16,10 +16,10 @@ use tokio::net::TcpStream;
 use tokio_rustls::TlsConnector;
 
 use super::origin::Origin;
+use super::resolve::resolve;
 use super::tls::{self, CertificateError, Protocol};
 use crate::limits::{CONNECT_TIMEOUT, TCP_KEEPALIVE_IDLE};
 use crate::output::logdog::peer_text::PeerText;
-use crate::output::resolve::resolve;
 
 /// A connection, with or without TLS.
 pub trait Io: AsyncRead + AsyncWrite + Send + Unpin {}

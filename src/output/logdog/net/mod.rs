@@ -4,4 +4,5 @@
 pub(super) mod dial;
 pub(super) mod http;
 pub(super) mod origin;
+mod resolve;
 pub(super) mod tls;

@@ -12,6 +12,7 @@ use tonic_prost::ProstCodec;
 
 use super::channel;
 use super::topic::Topic;
+use crate::edge::clock;
 use crate::ledger::DropReason;
 use crate::limits::{CALL_BACKOFF_FIRST, CALL_TIMEOUT, PUBLISH_MESSAGE_MAX};
 use crate::output::backoff::Backoff;
@@ -97,7 +98,7 @@ impl Publisher {
                 Err(Failure::Transient(why)) => {
                     rejected = false;
                     self.health.failed(&why);
-                    tokio::time::sleep(backoff.wait()).await;
+                    tokio::time::sleep(backoff.wait(clock::mono_ns())).await;
                 }
                 Err(Failure::Unauthenticated(token, why)) if !rejected => {
                     rejected = true;

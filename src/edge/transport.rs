@@ -1,0 +1,105 @@
+//! What brings messages to a destination: [`Transport`].
+//!
+//! Each is a machine that never waits. [`Outlet`](super::outlet::Outlet) drives it,
+//! and calls in this order:
+//!
+//! 1. [`start`](Transport::start), while fewer messages are in flight than its
+//!    [`capacity`](Transport::capacity) has room for;
+//! 2. [`completed`](Transport::completed), when an operation that it asked
+//!    [`Io`] for has completed;
+//! 3. [`poll`](Transport::poll), after these, when
+//!    [`due_ns`](Transport::due_ns) has passed, when its
+//!    [`alarm`](Transport::alarm) was given, and at any other time;
+//! 4. [`finish`](Transport::finish) when the last message is settled, and then
+//!    `poll` until it [`is_finished`](Transport::is_finished); or
+//!    [`give_up`](Transport::give_up), at any time, after which nothing else is
+//!    called.
+//!
+//! A step that fails keeps its state and a deadline, and is entered again. What
+//! takes long is cut: the transport is then due at once.
+
+use std::io;
+use std::net::SocketAddr;
+use std::sync::Arc;
+
+use tokio::sync::Notify;
+
+use super::io::Io;
+use crate::delivery::message::Message;
+use crate::delivery::outcome::Outcomes;
+use crate::delivery::window::Capacity;
+use crate::wire::name::StreamName;
+
+/// The moment at which a transport is called.
+pub struct Now<'a, I> {
+    /// What the kernel is asked through.
+    pub io: &'a mut I,
+    /// On the monotonic clock.
+    pub ns: u64,
+    /// Takes what the transport has to tell.
+    pub outcomes: &'a mut Outcomes,
+}
+
+/// What became of an operation that a transport has asked for.
+#[derive(Debug)]
+pub enum Completed {
+    /// A descriptor may be ready.
+    Ready,
+    /// A host's addresses are known, or why they are not.
+    Resolved(io::Result<Vec<SocketAddr>>),
+}
+
+/// See the module.
+pub trait Transport<I: Io> {
+    /// Takes a message, and begins to deliver it. It lets go of the message
+    /// before it tells its outcome.
+    fn start(&mut self, now: &mut Now<'_, I>, message: Arc<Message>);
+
+    /// Goes on as far as it can.
+    fn poll(&mut self, now: &mut Now<'_, I>);
+
+    /// The operation of that number has completed.
+    fn completed(&mut self, now: &mut Now<'_, I>, number: u32, what: Completed) {
+        let _ = (now, number, what);
+    }
+
+    /// When it goes on by itself, on the monotonic clock; the past: at once.
+    fn due_ns(&self) -> Option<u64> {
+        None
+    }
+
+    /// Is given by others who want it to be polled.
+    fn alarm(&self) -> Option<Arc<Notify>> {
+        None
+    }
+
+    /// No message follows: what is held or buffered is brought to its
+    /// destination.
+    fn finish(&mut self, now: &mut Now<'_, I>);
+
+    /// Is all at its destination, and nothing left to do?
+    fn is_finished(&self) -> bool;
+
+    /// Nothing is tried any more. It tells what is lost of what it held, and how
+    /// far messages are that it delivers stream by stream; all others that are in
+    /// flight are lost.
+    fn give_up(&mut self, now: &mut Now<'_, I>);
+
+    /// What it takes at once.
+    fn capacity(&self) -> Capacity {
+        Capacity::ONE
+    }
+
+    /// Is it to hear of streams before their first message?
+    fn wants_registrations(&self) -> bool {
+        false
+    }
+
+    /// A stream of that name has begun, of which nothing was delivered yet.
+    fn registered(&mut self, now: &mut Now<'_, I>, name: &StreamName) {
+        let _ = (now, name);
+    }
+
+    /// How often something did not work, which was tried again or told.
+    fn errors(&self) -> u64;
+}
