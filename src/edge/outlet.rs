@@ -235,3 +235,6 @@ pub(super) fn completed(result: io::Result<()>) -> Completed {
     }
     Completed::Ready
 }
+
+#[cfg(test)]
+mod tests;
