@@ -384,6 +384,27 @@ impl Bundler {
         self.pool.shrink(free_max);
     }
 
+    /// What the messages that are here have of each stream.
+    pub fn streams(&self) -> impl Iterator<Item = &MessageStream> {
+        let sealed = self.sealed.iter().flat_map(|message| message.streams());
+        let open = self.open.iter().flat_map(|open| &open.streams);
+        sealed.chain(open)
+    }
+
+    /// Panics unless the memory that is counted is that of its messages, and of
+    /// those that are in flight.
+    pub fn invariants<'a>(&'a self, in_flight: impl Iterator<Item = &'a Arc<Message>>) {
+        let cut = self.sealed.iter().chain(in_flight);
+        let cut: usize = cut.map(|message| message.memory).sum();
+        assert_eq!(self.cut, cut, "memory of messages");
+        let spare = self.spare.iter();
+        let spare: usize = spare.map(|it| lists_memory(&it.parts, &it.streams)).sum();
+        assert_eq!(self.spare_bytes, spare, "memory that is kept for messages");
+        if self.is_empty() && self.cut == 0 {
+            assert_eq!(self.ended, 0, "streams are kept for messages");
+        }
+    }
+
     /// Bytes of free segments.
     #[cfg(test)]
     pub fn free_bytes(&self) -> usize {

@@ -15,6 +15,7 @@
 mod clients;
 mod door;
 mod headers;
+mod invariants;
 mod life;
 mod listeners;
 mod machine;

@@ -81,6 +81,16 @@ impl Account {
         }
     }
 
+    /// The account of one stream more is part of this one.
+    pub(crate) fn add(&mut self, other: &Self) {
+        self.accepted += other.accepted;
+        self.delivered += other.delivered;
+        self.stored += other.stored;
+        for (bytes, others) in self.dropped.iter_mut().zip(other.dropped) {
+            *bytes += others;
+        }
+    }
+
     /// Bytes were read from the client.
     pub(crate) fn accept(&mut self, bytes: u64) {
         self.accepted += bytes;

@@ -144,6 +144,15 @@ impl<C> Clients<C> {
         Some(client)
     }
 
+    pub fn iter(&self) -> impl Iterator<Item = (ClientKey, &Client<C>)> {
+        self.all.iter()
+    }
+
+    /// Will somebody ask for the client's next read?
+    pub fn is_queued(&self, key: ClientKey) -> bool {
+        self.waiting.contains(&key) || self.held.contains(&key) || self.ready.contains(&key)
+    }
+
     /// The streams of all clients that have one.
     pub fn streams(&self) -> impl Iterator<Item = (ClientKey, StreamKey)> {
         self.all

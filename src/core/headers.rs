@@ -150,7 +150,7 @@ impl Headers {
         self.queue.pop_front()
     }
 
-    fn is_queued(&self, key: ClientKey) -> bool {
+    pub fn is_queued(&self, key: ClientKey) -> bool {
         let client = self.clients.get(&key);
         client.is_some_and(|it| matches!(it.stands, Stands::Queued { .. }))
     }
@@ -197,6 +197,52 @@ impl Headers {
         let mut keys: Vec<_> = self.clients.keys().copied().collect();
         keys.sort_unstable();
         keys
+    }
+
+    pub fn len(&self) -> usize {
+        self.clients.len()
+    }
+
+    /// Bytes of memory that the client's header takes.
+    pub fn held_by(&self, key: ClientKey) -> Option<usize> {
+        Some(self.clients.get(&key)?.held)
+    }
+
+    /// Panics unless the counts and queues agree with the clients.
+    pub fn invariants(&self) {
+        let (mut held, mut queued, mut due, mut idle) = (0, 0, 0, 0);
+        for (key, client) in &self.clients {
+            held += client.held;
+            match client.stands {
+                Stands::Idle(since) => {
+                    due += 1;
+                    assert!(
+                        self.due.contains(&(client.due_ns, *key)),
+                        "{key:?} has a time"
+                    );
+                    if client.held > 0 {
+                        idle += 1;
+                        assert!(
+                            self.idle.contains(&(since, *key)),
+                            "{key:?} holds something"
+                        );
+                    }
+                }
+                Stands::Queued { .. } => {
+                    queued += 1;
+                    let turns = self.queue.iter().filter(|it| *it == key).count();
+                    assert_eq!(turns, 1, "{key:?} waits for its turn");
+                }
+                Stands::Reading { set_aside, .. } => held += set_aside,
+            }
+        }
+        assert_eq!((self.held, self.queued), (held, queued), "held and queued");
+        assert_eq!((self.due.len(), self.idle.len()), (due, idle), "times");
+        assert!(self.held <= HEADERS_BUFFERED_MAX, "{held} bytes are held");
+        let favoured = self
+            .favoured
+            .is_none_or(|key| self.clients.contains_key(&key));
+        assert!(favoured, "who is favoured is there");
     }
 
     /// Does somebody wait for room?

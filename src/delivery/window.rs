@@ -78,6 +78,24 @@ impl Window {
         self.messages.front().map(|it| it.ticket)
     }
 
+    /// All of them.
+    pub fn iter(&self) -> impl Iterator<Item = &Arc<Message>> {
+        self.messages.iter()
+    }
+
+    /// Panics unless they stand in the order of their tickets.
+    pub fn invariants(&self) {
+        assert!(
+            self.messages.iter().is_sorted_by_key(|it| it.ticket),
+            "by ticket"
+        );
+        assert!(
+            self.len() <= self.capacity.messages,
+            "{} are in flight",
+            self.len()
+        );
+    }
+
     pub fn len(&self) -> usize {
         self.messages.len()
     }

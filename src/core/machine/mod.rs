@@ -26,6 +26,7 @@
 //! it with the command to close them.
 
 mod command;
+mod invariants;
 mod listening;
 mod living;
 mod reading;

@@ -77,6 +77,7 @@ impl World {
                 other => format!("{other:?}").to_lowercase(),
             });
         }
+        self.machine.invariants();
         std::mem::take(&mut self.done)
     }
 
