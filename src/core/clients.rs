@@ -206,7 +206,7 @@ impl<C> Clients<C> {
 
     /// Does a read wait for room?
     pub fn has_waiting(&self) -> bool {
-        !self.waiting.is_empty() || !self.ready.is_empty()
+        !self.waiting.is_empty() || !self.ready.is_empty() || !self.held.is_empty()
     }
 
     pub fn begin_round(&mut self) {

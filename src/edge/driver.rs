@@ -77,6 +77,8 @@ pub struct Driver<I: Io> {
     held_back: Vec<ClientKey>,
     /// Keep the places of [`SPARE_DESCRIPTORS`] while we accept.
     spare: Vec<I::Fd>,
+    /// There is room for reads that wait, since the output was last turned.
+    has_room: bool,
     /// Where messages go.
     outlet: Outlet<I>,
 }
@@ -103,6 +105,7 @@ impl<I: Io> Driver<I> {
             asks: false,
             held_back: Vec::new(),
             spare: Vec::new(),
+            has_room: false,
             outlet: Outlet::new(transport),
         }
     }
@@ -205,9 +208,31 @@ impl<I: Io> Driver<I> {
         Ok(())
     }
 
-    /// The output goes on with what there is.
+    /// The output goes on with what there is. If it failed last, it may be for want
+    /// of a descriptor: meanwhile it has those that are kept back.
     pub fn turn_output(&mut self, now: &Moment) {
+        let may_read = self.machine.may_read(now);
+        let kept = match self.outlet.has_failed {
+            true => self.spare.drain(..).count(),
+            false => 0,
+        };
         self.outlet.turn(&mut self.io, now, &mut self.machine);
+        // The round did not ask for those that wait: there was no room for them.
+        self.has_room = self.machine.may_read(now) && (!may_read || !self.parked.is_empty());
+        while self.spare.len() < kept
+            && let Ok(spare) = self.io.spare()
+        {
+            self.spare.push(spare);
+        }
+        if self.machine.life().is_over() {
+            self.close_onlookers();
+        }
+    }
+
+    /// Nothing more comes, also of clients whose reads have not come back.
+    fn close_onlookers(&self) {
+        let onlookers = self.machine.edges().filter_map(|it| it.onlooker.as_ref());
+        onlookers.for_each(|onlooker| onlooker.close());
     }
 
     /// A stream was registered, of which the output may want to hear.
@@ -227,10 +252,8 @@ impl<I: Io> Driver<I> {
 
     /// Is there something to do at once?
     pub fn has_work(&mut self, now: &Moment) -> bool {
-        // What waited for room is resumed.
-        let resumes = self.outlet.has_settled && self.has_waiting() && self.machine.may_read(now);
         self.opened.is_some()
-            || resumes
+            || self.has_room && self.has_waiting()
             || self.machine.has_work(now)
             || self.outlet.has_work(now)
             || self.io.has_work()

@@ -44,8 +44,12 @@ pub(super) struct Outlet<I> {
     given_ns: u64,
     /// There is more than it was given in the last turn.
     has_more: bool,
-    /// A message was settled in the last turn: there may be room for more data.
-    pub has_settled: bool,
+    /// A message was settled in the last turn.
+    has_settled: bool,
+    /// Since a message was settled, something did not work.
+    pub has_failed: bool,
+    /// Errors that were counted before the last turn.
+    errors: u64,
 }
 
 impl<I> fmt::Debug for Outlet<I> {
@@ -66,6 +70,8 @@ impl<I: Io> Outlet<I> {
             given_ns: 0,
             has_more: false,
             has_settled: false,
+            has_failed: false,
+            errors: 0,
         }
     }
 
@@ -131,6 +137,13 @@ impl<I: Io> Outlet<I> {
     /// Goes on with what there is.
     pub fn turn<C, L>(&mut self, io: &mut I, now: &Moment, machine: &mut Machine<C, L>) {
         self.has_settled = false;
+        self.go_on(io, now, machine);
+        let errors = self.transport.errors();
+        self.has_failed = !self.has_settled && (self.has_failed || errors > self.errors);
+        self.errors = errors;
+    }
+
+    fn go_on<C, L>(&mut self, io: &mut I, now: &Moment, machine: &mut Machine<C, L>) {
         match self.state {
             State::Over => return,
             State::GivenUp => self.lose_all(now, machine),
@@ -235,6 +248,3 @@ pub(super) fn completed(result: io::Result<()>) -> Completed {
     }
     Completed::Ready
 }
-
-#[cfg(test)]
-mod tests;

@@ -152,6 +152,11 @@ impl<C, L> Machine<C, L> {
         Some(&self.clients.find(key)?.edge)
     }
 
+    /// The same of all that are connected.
+    pub fn edges(&self) -> impl Iterator<Item = &C> {
+        self.clients.iter().map(|(_, client)| &client.edge)
+    }
+
     /// What the edge keeps of a listener.
     pub fn listener(&self, key: ListenerKey) -> Option<&L> {
         self.listeners.edge(key)
