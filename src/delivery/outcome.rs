@@ -190,7 +190,7 @@ impl Outcomes {
     }
 
     /// The output is done with a message.
-    pub(crate) fn settle(&mut self, outcome: Outcome) {
+    pub fn settle(&mut self, outcome: Outcome) {
         self.settled.push(outcome);
     }
 

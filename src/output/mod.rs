@@ -5,6 +5,7 @@
 
 pub(crate) mod attempts;
 pub(crate) mod backoff;
+pub(crate) mod compress;
 pub(crate) mod directory;
 pub(crate) mod file;
 pub(crate) mod health;
@@ -25,6 +26,7 @@ pub(crate) mod write;
 use std::io;
 use std::path::PathBuf;
 
+pub use self::compress::{Compress, ZlibLevel};
 use self::directory::DirectoryOutput;
 use self::file::FileOutput;
 use self::log_text::LogOutput;
@@ -32,7 +34,6 @@ use self::memory::Memory;
 pub use self::memory::MemoryOutput;
 use self::null::Null;
 use self::socket::{Address, Socket};
-pub use crate::delivery::encode::{Compress, ZlibLevel};
 use crate::delivery::message::BundleLimits;
 use crate::edge::io::Io;
 use crate::edge::transport::Transport;
@@ -116,7 +117,11 @@ impl Output {
 
 /// Opens what can be opened at once. Who listens on a socket is only sought when
 /// there is something to send.
-pub(crate) fn open<I>(io: &mut I, output: &Output) -> io::Result<Box<dyn Transport<I>>>
+///
+/// # Errors
+///
+/// If it can't be opened, or must register first.
+pub fn open<I>(io: &mut I, output: &Output) -> io::Result<Box<dyn Transport<I>>>
 where
     I: Io + 'static,
 {

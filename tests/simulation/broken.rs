@@ -1,42 +1,55 @@
-//! The checker checked: a virtual edge or output that does one thing wrong,
-//! once. The oracle must see each of these.
+//! The checker checked: a kernel, an output or a loop around the driver that does
+//! one thing wrong. The oracle must see each of these.
 
 /// What is done wrong.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Broken {
-    /// A read is not handed to the core.
+    /// A read does not reach the driver.
     LosesRead,
-    /// A read is handed to it twice.
+    /// It does twice.
     RepeatsRead,
     /// The halves of a read are swapped.
     SwapsHalves,
-    /// A read is handed on for another stream.
+    /// A read brings what another client wrote.
     MixesStreams,
-    /// It reads on when memory is short.
+    /// More is buffered than may be.
     ReadsOn,
-    /// The core is not told that a stream has ended.
+    /// The driver is not told that a stream has ended.
     ForgetsEnd,
     /// At the end of the grace what is in the sockets is not read any more.
     EndsEarly,
     /// The end of the grace is slept through.
     SleepsThroughGrace,
-    /// After SIGTERM it waits for an output that takes nothing, with streams
-    /// open that it can't read.
+    /// After SIGTERM it waits for an output that takes nothing.
     WaitsForOutput,
+    /// Once nobody is to be waited for, the output is never given up.
+    NeverGivesUp,
+    /// Of clients with unfinished headers it is not told that they have written.
+    HidesReadiness,
+    /// After a stop who is late is not looked at once more.
+    SkipsLastLook,
+    /// Who looks at a stream is taken to be behind for ever.
+    HoldsBackForEver,
+    /// A listener closes before those who wait are accepted.
+    ClosesEarly,
+    /// No descriptors are kept back for the output.
+    KeepsNoSpare,
     /// A message that went out whole is sent again.
     RepeatsMessage,
     /// After a cut the message goes on where it stopped.
     ResumesMessage,
     /// A message is taken for delivered, and is not.
     SkipsMessage,
+    /// The outcome of one message is told of another one.
+    MixesOutcomes,
     /// A byte in the middle of a message is another.
     SpoilsMessage,
-    /// The core is not told that a bundle is lost.
+    /// A message that was given up is told to be delivered.
     ForgetsLoss,
 }
 
 impl Broken {
-    pub const ALL: [Self; 14] = [
+    pub const ALL: [Self; 21] = [
         Self::LosesRead,
         Self::RepeatsRead,
         Self::SwapsHalves,
@@ -46,9 +59,16 @@ impl Broken {
         Self::EndsEarly,
         Self::SleepsThroughGrace,
         Self::WaitsForOutput,
+        Self::NeverGivesUp,
+        Self::HidesReadiness,
+        Self::SkipsLastLook,
+        Self::HoldsBackForEver,
+        Self::ClosesEarly,
+        Self::KeepsNoSpare,
         Self::RepeatsMessage,
         Self::ResumesMessage,
         Self::SkipsMessage,
+        Self::MixesOutcomes,
         Self::SpoilsMessage,
         Self::ForgetsLoss,
     ];

@@ -1,7 +1,5 @@
 //! What a plan leaves open is drawn here, and here things are done wrong.
 
-use butler::stream::StreamKey;
-
 use crate::broken::Broken;
 use crate::plan::{Fault, Plan};
 use crate::random::Random;
@@ -55,32 +53,5 @@ impl Chance {
         } else {
             self.read_max
         }
-    }
-
-    /// What a broken edge makes of a read, among the streams of those keys.
-    pub fn mangle(
-        &mut self,
-        key: StreamKey,
-        data: &[u8],
-        keys: Vec<StreamKey>,
-    ) -> (StreamKey, Vec<u8>) {
-        let mut data = data.to_vec();
-        let mut to = key;
-        if data.is_empty() {
-            return (to, data);
-        }
-        if self.breaks(Broken::LosesRead) {
-            data.clear();
-        } else if self.breaks(Broken::RepeatsRead) {
-            data.extend_from_within(..);
-        } else if data.len() > 8 && self.breaks(Broken::SwapsHalves) {
-            let half = data.len() / 2;
-            data.rotate_left(half);
-        } else if let Some(other) = keys.into_iter().find(|other| *other != key)
-            && self.breaks(Broken::MixesStreams)
-        {
-            to = other;
-        }
-        (to, data)
     }
 }

@@ -1,8 +1,7 @@
 //! Clients that write by their plan, as far as their socket has room.
 
-use crate::kernel::Kernel;
+use crate::kernel::State as Kernel;
 use crate::plan::{self, Act, End};
-use crate::trace::Trace;
 
 #[derive(Debug)]
 pub struct Client {
@@ -16,6 +15,19 @@ pub struct Client {
     dies_ns: u64,
     end: End,
     state: State,
+    pub header: Sent,
+}
+
+/// How a client came to send its header.
+#[derive(Debug, Default)]
+pub struct Sent {
+    /// When all of it was in the socket.
+    pub done_ns: Option<u64>,
+    /// How long it has waited of itself until then, in all and at most at a time.
+    pub waited_ns: u64,
+    pub longest_ns: u64,
+    /// It could not write for a while.
+    pub was_blocked: bool,
 }
 
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -37,7 +49,11 @@ impl Client {
             wakes_ns: 0,
             dies_ns: plan.dies_ns.unwrap_or(u64::MAX),
             end: plan.end,
-            state: State::Born,
+            state: match plan.how.is_attached() {
+                true => State::Connected,
+                false => State::Born,
+            },
+            header: Sent::default(),
         }
     }
 
@@ -61,9 +77,9 @@ impl Client {
         wakes.into_iter().chain(dies).min()
     }
 
-    pub fn act(&mut self, kernel: &mut Kernel, trace: &mut Trace, now_ns: u64) {
+    pub fn act(&mut self, kernel: &mut Kernel, now_ns: u64) {
         if self.dies_ns <= now_ns {
-            trace.note(|| format!("client {} dies", self.number));
+            kernel.trace.note(|| format!("client {} dies", self.number));
             self.close(kernel);
         } else if self.state == State::Born {
             self.state = State::Connected;
@@ -71,10 +87,16 @@ impl Client {
                 self.state = State::AtRest;
             }
         } else if self.writing > 0 {
-            self.write(kernel, trace);
+            self.write(kernel);
         } else {
             match self.acts.next() {
-                Some(Act::Wait(ns)) => self.wakes_ns = now_ns + ns,
+                Some(Act::Wait(ns)) => {
+                    self.wakes_ns = now_ns + ns;
+                    if self.header.done_ns.is_none() {
+                        self.header.waited_ns += ns;
+                        self.header.longest_ns = self.header.longest_ns.max(ns);
+                    }
+                }
                 Some(Act::Write(len)) => {
                     self.writing = len.min(self.wire.len() - self.written);
                 }
@@ -84,20 +106,29 @@ impl Client {
         }
     }
 
-    fn write(&mut self, kernel: &mut Kernel, trace: &mut Trace) {
+    fn write(&mut self, kernel: &mut Kernel) {
         let data = &self.wire[self.written..self.written + self.writing];
-        match kernel.sockets[self.number].write(data) {
+        let socket = &mut kernel.sockets[self.number];
+        match socket.write(data) {
             Ok(len) => {
-                trace.note(|| format!("client {} writes {len}", self.number));
+                let is_done = socket.written >= socket.header;
+                kernel
+                    .trace
+                    .note(|| format!("client {} writes {len}", self.number));
                 self.written += len;
                 self.writing -= len;
+                if is_done {
+                    self.header.done_ns.get_or_insert(kernel.now_ns);
+                } else {
+                    self.header.was_blocked |= self.writing > 0;
+                }
             }
             Err(_) => self.close(kernel),
         }
     }
 
     fn close(&mut self, kernel: &mut Kernel) {
-        kernel.sockets[self.number].close();
+        kernel.sockets[self.number].closed = true;
         self.state = State::AtRest;
     }
 }

@@ -24,15 +24,16 @@ pub fn name(number: usize) -> String {
     format!("s/{number}")
 }
 
-/// The header that client `number` writes.
-pub fn header(number: usize, kind: Header, stream_type: StreamType) -> Vec<u8> {
+/// The header that client `number` writes, with so many spaces in it.
+pub fn header(number: usize, kind: Header, stream_type: StreamType, padding: usize) -> Vec<u8> {
     let name = match kind {
         Header::NameOfTheFirst => name(0),
         _ => name(number),
     };
     let end = if kind == Header::BadJson { "" } else { "}" };
+    let spaces = " ".repeat(padding);
     let json = format!(
-        r#"{{"name":"{name}","type":"{}","tags":{{"n":"{number}"}}{end}"#,
+        r#"{{{spaces}"name":"{name}","type":"{}","tags":{{"n":"{number}"}}{end}"#,
         stream_type.as_str()
     );
     let mut header = match kind {

@@ -7,8 +7,8 @@ use butler::ledger::DropReason;
 use butler::proto::logpb::{LogEntry, log_entry};
 use butler::wire::descriptor::StreamType;
 
-use crate::edge::Opened;
 use crate::expected::Expected;
+use crate::world::Opened;
 
 /// A stream, as it should be and as it came.
 pub struct Followed<'a> {
@@ -24,6 +24,8 @@ pub struct Followed<'a> {
     in_datagram: bool,
     pub delivered: u64,
     pub dropped: BTreeMap<DropReason, u64>,
+    /// Its end was never sent.
+    pub is_cut: bool,
 }
 
 /// What is wrong at a place of a stream.
@@ -47,6 +49,7 @@ impl<'a> Followed<'a> {
             in_datagram: false,
             delivered: 0,
             dropped: BTreeMap::new(),
+            is_cut: false,
         }
     }
 
@@ -77,18 +80,28 @@ impl<'a> Followed<'a> {
         Ok(())
     }
 
-    pub fn take_end(&mut self) -> Result<(), Wrong> {
+    /// Whether what has not come is lost: all behind the last one that came, for
+    /// that reason.
+    pub fn take_end(&mut self, tail: Option<DropReason>) -> Result<(), Wrong> {
         self.take_lost()?;
         let missing = self.expected.content.len() - self.at;
         let datagrams = self.expected.datagrams.len() - self.datagrams;
-        if missing > 0 || datagrams > 0 || !self.lost.is_empty() {
+        if missing == 0 && datagrams == 0 && self.lost.is_empty() {
+            return Ok(());
+        }
+        let Some(reason) = tail.filter(|_| self.lost.is_empty()) else {
             let what = format!("its last {missing} bytes, {datagrams} datagrams are missing");
             return Err(Wrong {
                 at: self.at,
                 got: Vec::new(),
                 what,
             });
-        }
+        };
+        self.is_cut = true;
+        let sizes = &self.expected.datagrams[self.datagrams..];
+        let sizes: usize = sizes.iter().map(|(_, size)| size).sum();
+        let bytes = self.expected.client_bytes(self.at, missing, None);
+        *self.dropped.entry(reason).or_default() += bytes + sizes as u64;
         Ok(())
     }
 

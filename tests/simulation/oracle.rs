@@ -1,5 +1,7 @@
 //! What is checked once a run has ended.
 
+mod clients;
+
 use std::collections::BTreeMap;
 
 use butler::ledger::{Account, DropReason};
@@ -10,31 +12,40 @@ use butler::wire::message::MessageView;
 use crate::common;
 use crate::expected::Expected;
 use crate::followed::{Followed, Wrong};
-use crate::output::{Fate, Received};
-use crate::plan::Fault;
+use crate::kernel::peer::Received;
+use crate::plan::{Fault, SPARE_FROM};
 use crate::world::World;
 
 type Check = Result<(), String>;
 
 /// Panics or returns an error at anything that is not as it must be.
 pub fn check(world: &World<'_>) -> Check {
-    let received = messages(&world.output.received)?;
+    let received = received(world)?;
     let mut streams = follow(world);
-    for fate in &world.output.fates {
-        if let Fate::Lost(bundle, reason) = fate {
-            note_lost(&mut streams, bundle, *reason)?;
-        }
-    }
-    take_all(&mut streams, &received)?;
+    note_lost(world, &mut streams, &received)?;
+    take_all(world, &mut streams, &received)?;
     check_accounts(world, &streams)?;
     check_losses(world)?;
-    check_rules(world, &streams, received)?;
-    check_inputs(world)
+    check_rules(world, &streams)?;
+    clients::check(world)
+}
+
+/// What came out, in the order in which it was sent.
+fn received(world: &World<'_>) -> Result<Vec<ButlerLogBundle>, String> {
+    let kernel = world.kernel.borrow();
+    let cut = world.gave_up();
+    match &world.files {
+        None => messages(&kernel.peer.received, cut),
+        Some(files) => {
+            let bytes = std::fs::read(files.path().join("out")).unwrap();
+            messages(&[Received { bytes, cut }], cut)
+        }
+    }
 }
 
 /// The bundles of all connections: whole messages, and where a connection was
-/// cut at most one that is torn.
-fn messages(connections: &[Received]) -> Result<Vec<ButlerLogBundle>, String> {
+/// cut, or the last was given up, at most one that is torn.
+fn messages(connections: &[Received], gave_up: bool) -> Result<Vec<ButlerLogBundle>, String> {
     let mut bundles = Vec::new();
     for (number, connection) in connections.iter().enumerate() {
         let mut at = 0;
@@ -48,7 +59,8 @@ fn messages(connections: &[Received]) -> Result<Vec<ButlerLogBundle>, String> {
             );
             at += view.len;
         }
-        if at < connection.bytes.len() && !connection.cut {
+        let is_last = number + 1 == connections.len();
+        if at < connection.bytes.len() && !connection.cut && !(is_last && gave_up) {
             return Err(wrong(at, "a torn message, and no cut".into()));
         }
     }
@@ -56,16 +68,21 @@ fn messages(connections: &[Received]) -> Result<Vec<ButlerLogBundle>, String> {
 }
 
 fn follow<'a>(world: &'a World<'_>) -> BTreeMap<String, Followed<'a>> {
-    let followed = world.edge.opened.iter().map(|opened| {
+    let kernel = world.kernel.borrow();
+    let followed = world.opened.iter().map(|opened| {
         let plan = &world.plan.clients[opened.client];
-        let read = world.kernel.sockets[opened.client].read;
-        let header = plan.header_bytes().len();
-        let given = read - opened.not_data;
-        let data = &plan.wire()[header..][..given];
+        let name = opened.info.name.to_string();
+        let socket = &kernel.sockets[opened.client];
+        // Who is given up may have been read, and that not been handed on.
+        let account = world.driver.machine().core().account_of(&name);
+        let accepted = account.map_or(0, |it| it.accepted()) as usize;
+        let read = socket.read - plan.header_bytes().len();
+        let is_abandoned = world.aborted() && accepted + socket.last_read == read;
+        let given = if is_abandoned { accepted } else { read };
+        let data = &plan.wire()[plan.header_bytes().len()..][..given];
         let limit = world.plan.stream_size_max;
         let expected = Expected::new(plan.stream_type, data, limit);
-        let followed = Followed::new(opened, plan.stream_type, expected);
-        (opened.info.name.to_string(), followed)
+        (name, Followed::new(opened, plan.stream_type, expected))
     });
     followed.collect()
 }
@@ -85,28 +102,46 @@ fn entries(bundle: &ButlerLogBundle) -> impl Iterator<Item = (&str, &LogEntry)> 
     })
 }
 
+/// What the output was given and has not come is lost.
 fn note_lost(
+    world: &World<'_>,
     streams: &mut BTreeMap<String, Followed<'_>>,
-    bundle: &ButlerLogBundle,
-    reason: DropReason,
+    received: &[ButlerLogBundle],
 ) -> Check {
-    for (name, log) in entries(bundle) {
-        let stream = find(streams, name)?;
-        stream.lost.insert(log.stream_index, (log.clone(), reason));
+    let mut received = received.iter().peekable();
+    let kernel = world.kernel.borrow();
+    for (number, given) in world.given.borrow().iter().enumerate() {
+        if received.next_if_eq(&given).is_some() {
+            continue;
+        }
+        let reason = match kernel.peer.refused.contains(&number) {
+            true => DropReason::Refused,
+            false => DropReason::Undelivered,
+        };
+        for (name, log) in entries(given) {
+            let stream = find(streams, name)?;
+            stream.lost.insert(log.stream_index, (log.clone(), reason));
+        }
     }
     Ok(())
 }
 
 /// Every stream's content, what came and what was lost, is what its client
-/// wrote; gaps are where a loss was reported.
-fn take_all(streams: &mut BTreeMap<String, Followed<'_>>, received: &[ButlerLogBundle]) -> Check {
+/// wrote; gaps are where a loss was reported. What was never given to an output
+/// that was given up is lost too.
+fn take_all(
+    world: &World<'_>,
+    streams: &mut BTreeMap<String, Followed<'_>>,
+    received: &[ButlerLogBundle],
+) -> Check {
     for (name, log) in received.iter().flat_map(entries) {
         let taken = find(streams, name)?.take_received(log);
         taken.map_err(|wrong| explain(streams, name, wrong))?;
     }
     let names: Vec<_> = streams.keys().cloned().collect();
+    let tail = world.gave_up().then_some(DropReason::Undelivered);
     for name in names {
-        let ended = find(streams, &name)?.take_end();
+        let ended = find(streams, &name)?.take_end(tail);
         ended.map_err(|wrong| explain(streams, &name, wrong))?;
     }
     Ok(())
@@ -141,6 +176,7 @@ fn explain(streams: &BTreeMap<String, Followed<'_>>, name: &str, wrong: Wrong) -
 /// Accepted is delivered and dropped by reason, to the byte, of each stream
 /// and of all.
 fn check_accounts(world: &World<'_>, streams: &BTreeMap<String, Followed<'_>>) -> Check {
+    let core = world.driver.machine().core();
     let mut sums: BTreeMap<&str, u64> = BTreeMap::new();
     for (name, stream) in streams {
         let expected = &stream.expected;
@@ -157,14 +193,14 @@ fn check_accounts(world: &World<'_>, streams: &BTreeMap<String, Followed<'_>>) -
             ("undelivered", dropped(DropReason::Undelivered)),
             ("refused", dropped(DropReason::Refused)),
         ];
-        let account = world.core.account_of(name).ok_or("it was opened")?;
+        let account = core.account_of(name).ok_or("it was opened")?;
         let got = columns(&account);
         if want != got {
             return Err(format!(
                 "stream {name}: the account is {got:?}, not {want:?}"
             ));
         }
-        let losses = world.core.losses().get(&stream.opened.info.name);
+        let losses = core.losses().get(&stream.opened.info.name);
         let told = losses.map_or(0, Account::dropped_in_all);
         if told != stream.dropped.values().sum::<u64>() {
             return Err(format!("stream {name}: {told} bytes are told to be lost"));
@@ -173,17 +209,17 @@ fn check_accounts(world: &World<'_>, streams: &BTreeMap<String, Followed<'_>>) -
             *sums.entry(column).or_default() += bytes;
         }
     }
-    for (column, bytes) in columns(world.core.account()) {
+    for (column, bytes) in columns(core.account()) {
         let sum = sums.get(column).copied().unwrap_or(0);
         if sum != bytes {
             return Err(format!("{column} in all: {bytes}, the streams' are {sum}"));
         }
     }
-    if !world.core.is_settled() || world.core.buffered() > 0 {
+    if !core.is_settled() || core.buffered() > 0 {
         return Err(format!(
             "{} bytes and {} streams are left over",
-            world.core.buffered(),
-            world.core.open_streams()
+            core.buffered(),
+            core.open_streams()
         ));
     }
     Ok(())
@@ -192,17 +228,21 @@ fn check_accounts(world: &World<'_>, streams: &BTreeMap<String, Followed<'_>>) -
 /// Nothing is lost unless the output took too long or refused it, or somebody
 /// would not wait.
 fn check_losses(world: &World<'_>) -> Check {
-    const REASONS: [Fault; 5] = [
+    const REASONS: [Fault; 7] = [
         Fault::Stalls,
         Fault::Cuts,
         Fault::Refusals,
         Fault::Losses,
         Fault::Hangs,
+        Fault::FileErrors,
+        Fault::NoDescriptors,
     ];
     let plan = world.plan;
-    let reason = REASONS.iter().any(|fault| plan.faults.contains(fault));
-    let lost = world.core.stats().bundles_lost;
-    if lost > 0 && !reason && plan.sigterm_again.is_none() {
+    let core = world.driver.machine().core();
+    let reason =
+        REASONS.iter().any(|fault| plan.faults.contains(fault)) || plan.descriptors < SPARE_FROM;
+    let lost = core.stats().bundles_lost;
+    if lost > 0 && !reason && world.aborted_ns.is_none() {
         return Err(format!("{lost} bundles are lost for no reason"));
     }
     Ok(())
@@ -219,28 +259,10 @@ fn columns(account: &Account) -> [(&'static str, u64); 6] {
     ]
 }
 
-/// All bundles, those that came and those that were lost, keep the rules of
+/// All messages, those that came and those that were lost, keep the rules of
 /// the protocol.
-fn check_rules(
-    world: &World<'_>,
-    streams: &BTreeMap<String, Followed<'_>>,
-    received: Vec<ButlerLogBundle>,
-) -> Check {
-    let mut received = received.into_iter();
-    let mut all = Vec::new();
-    for fate in &world.output.fates {
-        match fate {
-            Fate::Lost(bundle, _) => all.push((**bundle).clone()),
-            Fate::Delivered => {
-                let bundle = received.next();
-                all.push(bundle.ok_or("a delivered bundle did not come")?);
-            }
-        }
-    }
-    if received.next().is_some() {
-        return Err("more bundles came than were delivered".into());
-    }
-    let mut seen = common::reassemble(&all);
+fn check_rules(world: &World<'_>, streams: &BTreeMap<String, Followed<'_>>) -> Check {
+    let mut seen = common::reassemble(&world.given.borrow());
     for (name, followed) in streams {
         let Some(stream) = seen.remove(name) else {
             if followed.next > 0 {
@@ -248,8 +270,12 @@ fn check_rules(
             }
             continue;
         };
+        let core = world.driver.machine().core();
         if stream.terminal.is_none() {
-            return Err(format!("stream {name} has no terminal"));
+            if !core.ends_lost().contains_key(&followed.opened.info.name) {
+                return Err(format!("stream {name} has no terminal"));
+            }
+            continue;
         }
         let expected = &followed.expected;
         let lines_wanted = followed.stream_type == StreamType::Text && world.plan.text_in_lines;
@@ -268,22 +294,4 @@ fn check_rules(
         Some(name) => Err(format!("stream {name} came, and was never opened")),
         None => Ok(()),
     }
-}
-
-/// Nothing stays in a socket whose stream came to its end.
-fn check_inputs(world: &World<'_>) -> Check {
-    for opened in &world.edge.opened {
-        let left = world.kernel.sockets[opened.client].len();
-        if left > 0 && !opened.cut_short {
-            return Err(format!(
-                "stream {}: {left} bytes that its client wrote are never read",
-                opened.info.name
-            ));
-        }
-    }
-    let opened = world.edge.opened.len() as u64;
-    if world.core.stats().streams != opened {
-        return Err(format!("{opened} streams were opened"));
-    }
-    Ok(())
 }

@@ -1,6 +1,7 @@
 //! A plan: all that is decided before a run begins. It follows from a seed,
 //! can be made smaller, and is printed when a run fails.
 
+use butler::limits::READ_BUFFER_SIZE;
 use butler::wire::descriptor::StreamType;
 
 use crate::content::{self, Header};
@@ -18,12 +19,18 @@ pub enum Fault {
     LateReads,
     /// A read fails; what was not read is gone.
     ReadErrors,
+    /// Reads and accepts are interrupted, or find nothing.
+    Interrupts,
+    /// The process is stopped for a while, and goes on.
+    Stops,
     /// Accepting fails for want of descriptors, for a while.
     NoDescriptors,
     /// The wall clock jumps.
     WallJumps,
     /// The output takes part of a write.
     ShortWrites,
+    /// Files can't be opened, made or written to.
+    FileErrors,
     /// The output takes nothing for some seconds.
     Stalls,
     /// The output's connection breaks inside a message.
@@ -37,13 +44,16 @@ pub enum Fault {
 }
 
 impl Fault {
-    pub const ALL: [Self; 11] = [
+    pub const ALL: [Self; 14] = [
         Self::ShortReads,
         Self::LateReads,
         Self::ReadErrors,
+        Self::Interrupts,
+        Self::Stops,
         Self::NoDescriptors,
         Self::WallJumps,
         Self::ShortWrites,
+        Self::FileErrors,
         Self::Stalls,
         Self::Cuts,
         Self::Refusals,
@@ -69,12 +79,55 @@ pub enum End {
     Stays,
 }
 
+/// With as many descriptors, some are kept back for the output.
+pub const SPARE_FROM: usize = 10;
+
+/// How a client comes to us.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum How {
+    Connects,
+    /// It is a user who may not.
+    Stranger,
+    /// Nobody knows who it is.
+    Unknown,
+    /// It passes descriptors over its connection.
+    PassesDescriptors,
+    /// Its pipe is attached.
+    Attached,
+    /// The same, and somebody looks at what it writes.
+    Shown,
+}
+
+impl How {
+    pub fn is_attached(self) -> bool {
+        matches!(self, Self::Attached | Self::Shown)
+    }
+
+    /// Does it get no stream, whatever it writes?
+    pub fn is_refused(self) -> bool {
+        !self.is_attached() && self != Self::Connects
+    }
+}
+
+/// Where messages go.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Destination {
+    Unix,
+    Tcp,
+    File,
+    /// An output that takes so many at once, and tells of them in any order.
+    Window(usize),
+}
+
 #[derive(Debug, Clone)]
 pub struct Client {
     /// What its stream's content follows from.
     pub number: usize,
+    pub how: How,
     pub stream_type: StreamType,
     pub header: Header,
+    /// Bytes of spaces in it.
+    pub padding: usize,
     /// Bytes it writes at most, its header included.
     pub bytes: usize,
     pub acts: Vec<Act>,
@@ -94,7 +147,10 @@ impl Client {
     }
 
     pub fn header_bytes(&self) -> Vec<u8> {
-        content::header(self.number, self.header, self.stream_type)
+        match self.how.is_attached() {
+            true => Vec::new(),
+            false => content::header(self.number, self.header, self.stream_type, self.padding),
+        }
     }
 }
 
@@ -105,6 +161,7 @@ pub struct Plan {
     pub seed: u64,
     pub faults: Vec<Fault>,
     pub clients: Vec<Client>,
+    pub destination: Destination,
     pub bundle_target: usize,
     pub bundle_max: usize,
     pub age_ns: u64,
@@ -115,13 +172,21 @@ pub struct Plan {
     pub read_max: usize,
     /// Bytes that a client's socket holds.
     pub socket_capacity: usize,
-    /// Connections there may be at a time.
+    /// Descriptors there may be at a time.
     pub descriptors: usize,
+    /// Buffers to read into.
+    pub buffers: usize,
+    /// The kernel also works while its completions are taken.
+    pub eager: bool,
+    /// They are taken one at a time.
+    pub single: bool,
     pub grace_ns: u64,
     /// At which step SIGTERM comes; none: once all clients are done.
     pub sigterm: Option<usize>,
     /// Steps from there to a second one, if it comes.
     pub sigterm_again: Option<usize>,
+    /// At which step the kernel does not work any more.
+    pub fails: Option<usize>,
 }
 
 impl Plan {
@@ -136,12 +201,12 @@ impl Plan {
             faults.retain(|fault| *fault != Fault::Hangs);
         }
         let target = random.pick(&[4096, 4096, 6000, 20_000]);
-        let read_max = random.pick(&[40, 700, 5000, 20_000]);
         let clients = random.size(1, 8);
-        Self {
+        let mut plan = Self {
             seed: random.bits(),
             clients: (0..clients).map(|number| client(random, number)).collect(),
             faults,
+            destination: random.pick(&DESTINATIONS),
             bundle_target: target,
             bundle_max: random.pick(&[target, target, 1 << 20]),
             age_ns: random.pick(&[0, 100 * MS, 5 * SECOND]),
@@ -152,13 +217,62 @@ impl Plan {
                 random.within(1, 3000)
             },
             text_in_lines: !random.one_in(5),
-            read_max,
+            read_max: random.pick(&[40, 700, 5000, 20_000]),
             socket_capacity: random.pick(&[20, 100, 4000, 50_000]),
-            descriptors: random.pick(&[1, 2, 100]),
+            descriptors: random.pick(&[2, 3, SPARE_FROM, 100]),
+            buffers: random.pick(&[1, 2, 8, 8]),
+            eager: random.one_in(2),
+            single: random.one_in(3),
             grace_ns: random.pick(&[0, 500 * MS, 5 * SECOND]),
             sigterm: (!random.one_in(3)).then(|| random.size(0, 400)),
             sigterm_again: random.one_in(4).then(|| random.size(0, 100)),
+            fails: random.one_in(20).then(|| random.size(0, 400)),
+        };
+        if random.one_in(40) {
+            plan.crowd(random);
         }
+        plan
+    }
+
+    /// Headers so large that there is no room for all of them.
+    fn crowd(&mut self, random: &mut Random) {
+        (self.socket_capacity, self.read_max) = (200_000, READ_BUFFER_SIZE);
+        for client in &mut self.clients {
+            if !client.how.is_attached() {
+                client.padding = random.size(300_000, 1_000_000);
+                client.bytes += client.padding;
+                for act in &mut client.acts {
+                    if let Act::Write(len) = act {
+                        *len = *len * 40 + 20_000;
+                    }
+                }
+            }
+        }
+    }
+
+    /// Is a client asked to show that it writes, as others wait for room?
+    pub fn is_crowded(&self) -> bool {
+        self.clients.iter().any(|it| it.padding > 0)
+    }
+}
+
+const DESTINATIONS: [Destination; 6] = [
+    Destination::Unix,
+    Destination::Unix,
+    Destination::Tcp,
+    Destination::File,
+    Destination::Window(1),
+    Destination::Window(4),
+];
+
+fn how(random: &mut Random) -> How {
+    match random.below(24) {
+        0 => How::Stranger,
+        1 => How::Unknown,
+        2 => How::PassesDescriptors,
+        3..6 => How::Attached,
+        6..9 => How::Shown,
+        _ => How::Connects,
     }
 }
 
@@ -192,6 +306,8 @@ fn client(random: &mut Random, number: usize) -> Client {
     acts.push(Act::Write(left));
     Client {
         number,
+        how: how(random),
+        padding: 0,
         stream_type: random.pick(&StreamType::ALL),
         header,
         bytes,

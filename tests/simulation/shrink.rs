@@ -11,6 +11,8 @@ use crate::world::World;
 
 /// How often a smaller plan is tried.
 const TRIES_MAX: usize = 2000;
+/// How many steps these may have, all together.
+const STEPS_MAX: usize = 2_000_000;
 
 thread_local! {
     /// What the last panic here said, and where.
@@ -36,28 +38,32 @@ impl fmt::Display for Failure {
     }
 }
 
-/// Runs a plan; returns how many steps it took.
-pub fn run(plan: &Plan, broken: Option<Broken>) -> Result<usize, String> {
-    run_traced(plan, broken, false).0
+/// How a run went.
+struct Ran {
+    result: Result<(), String>,
+    steps: usize,
+    trace: Vec<String>,
 }
 
-fn run_traced(
-    plan: &Plan,
-    broken: Option<Broken>,
-    traced: bool,
-) -> (Result<usize, String>, Vec<String>) {
+/// Runs a plan; returns how many steps it took.
+pub fn run(plan: &Plan, broken: Option<Broken>) -> Result<usize, String> {
+    let ran = run_traced(plan, broken, false);
+    ran.result.map(|()| ran.steps)
+}
+
+fn run_traced(plan: &Plan, broken: Option<Broken>, traced: bool) -> Ran {
     catch_quietly();
-    QUIET.set(true);
     let mut world = World::new(plan, broken, traced);
+    QUIET.set(true);
     let result = panic::catch_unwind(AssertUnwindSafe(|| world.run()));
     QUIET.set(false);
     let steps = world.steps();
-    let trace = std::mem::take(&mut world.trace).lines();
-    let result = match result {
-        Ok(result) => result.map(|()| steps),
-        Err(_) => Err(PANIC.take()),
-    };
-    (result, trace)
+    let trace = std::mem::take(&mut world.kernel.borrow_mut().trace).lines();
+    Ran {
+        result: result.unwrap_or_else(|_| Err(PANIC.take())),
+        steps,
+        trace,
+    }
 }
 
 /// A panic in a run is one of the ways to fail: it is noted, not printed.
@@ -77,18 +83,23 @@ fn catch_quietly() {
 
 /// Makes a plan that fails smaller, as long as it fails in any way.
 pub fn shrink(mut plan: Plan, broken: Option<Broken>) -> Failure {
-    let mut tries = 0;
+    let (mut tries, mut steps) = (0, 0);
     loop {
         let smaller = candidates(&plan).into_iter().find(|candidate| {
             tries += 1;
-            tries <= TRIES_MAX && run(candidate, broken).is_err()
+            let may_try = tries <= TRIES_MAX && steps <= STEPS_MAX;
+            may_try && {
+                let ran = run_traced(candidate, broken, false);
+                steps += ran.steps;
+                ran.result.is_err()
+            }
         });
         match smaller {
             Some(smaller) => plan = smaller,
             None => break,
         }
     }
-    let (result, trace) = run_traced(&plan, broken, true);
+    let Ran { result, trace, .. } = run_traced(&plan, broken, true);
     Failure {
         what: result.expect_err("it failed before, and is the same every time"),
         plan,
@@ -114,6 +125,9 @@ fn candidates(plan: &Plan) -> Vec<Plan> {
             plan.faults.remove(at);
         });
     }
+    if plan.fails.is_some() {
+        add(&|plan| plan.fails = None);
+    }
     if plan.sigterm_again.is_some() {
         add(&|plan| plan.sigterm_again = None);
     }
@@ -127,6 +141,9 @@ fn candidates(plan: &Plan) -> Vec<Plan> {
         if client.bytes > 0 {
             add(&|plan| plan.clients[at].bytes /= 2);
             add(&|plan| plan.clients[at].bytes -= 1);
+        }
+        if client.padding > 0 {
+            add(&|plan| plan.clients[at].padding /= 2);
         }
         if client.dies_ns.is_some() {
             add(&|plan| plan.clients[at].dies_ns = None);
