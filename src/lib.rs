@@ -8,7 +8,9 @@
 //! wire        header, names, descriptor: bytes to values
 //! stream      text, binary, datagram machines: bytes to entries
 //! bundler     stages entries in one segment, cuts bundles by size and age
-//! output      directory, file, socket, logdog, log, null, memory (the edge)
+//! delivery    messages by ticket: in flight, and what became of each
+//! output      directory, file, socket, logdog, log, null, memory: machines that
+//!             ask the edge
 //! ```
 //!
 //! [`core`] holds `stream` and `bundler` together and is sans-IO: it is told

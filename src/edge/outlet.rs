@@ -248,3 +248,6 @@ pub(super) fn completed(result: io::Result<()>) -> Completed {
     }
     Completed::Ready
 }
+
+#[cfg(test)]
+mod tests;

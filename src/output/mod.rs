@@ -5,7 +5,6 @@
 
 pub(crate) mod attempts;
 pub(crate) mod backoff;
-pub(crate) mod compress;
 pub(crate) mod directory;
 pub(crate) mod file;
 pub(crate) mod health;
@@ -26,7 +25,6 @@ pub(crate) mod write;
 use std::io;
 use std::path::PathBuf;
 
-pub use self::compress::{Compress, ZlibLevel};
 use self::directory::DirectoryOutput;
 use self::file::FileOutput;
 use self::log_text::LogOutput;
@@ -34,6 +32,7 @@ use self::memory::Memory;
 pub use self::memory::MemoryOutput;
 use self::null::Null;
 use self::socket::{Address, Socket};
+pub use crate::delivery::encode::{Compress, ZlibLevel};
 use crate::delivery::message::BundleLimits;
 use crate::edge::io::Io;
 use crate::edge::transport::Transport;

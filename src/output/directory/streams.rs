@@ -131,17 +131,14 @@ impl<D: 'static> Streams<D> {
                 }
             }
         }
-        let rest = piece.client - done.client;
         match stream.hold(piece, *done, HELD_MAX - self.held) {
             Some(cost) => {
                 self.held += cost;
-                note.held += rest;
+                note.held += piece.client - done.client;
             }
             None => {
                 note.dropped = Some(DropReason::Refused);
-                if stream.is_of_datagrams() {
-                    stream.lose(io, piece, &mut self.disk);
-                }
+                stream.lose(io, piece, &mut self.disk);
             }
         }
         Ok(())
@@ -240,10 +237,6 @@ impl Stream {
         !self.skips && trouble.is_none_or(|trouble| trouble.may_try(now_ns))
     }
 
-    fn is_of_datagrams(&self) -> bool {
-        self.files.info.stream_type == StreamType::Datagram
-    }
-
     /// Holds the rest of the piece, if it takes no more than `room`; what it
     /// takes.
     fn hold(&mut self, piece: &Piece<'_>, done: Done, room: usize) -> Option<usize> {
@@ -251,9 +244,12 @@ impl Stream {
         trouble.hold(&self.files.info, piece, done, room)
     }
 
-    /// The rest of a piece is lost. The datagram ends with what there is of
-    /// it, and what follows of it is lost too.
+    /// The rest of a piece is lost. A datagram ends with what there is of it, and
+    /// what follows of it is lost too.
     fn lose<I: Io>(&mut self, io: &mut I, piece: &Piece<'_>, disk: &mut Disk<I::Fd>) {
+        if self.files.info.stream_type != StreamType::Datagram {
+            return;
+        }
         let is_cut = self.trouble.as_mut().is_some_and(|it| it.cut());
         if !is_cut {
             disk.cut_datagram(io, &mut self.files);

@@ -67,7 +67,7 @@ fn not_messages(at: u64, error: &MessageError) -> io::Error {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::output::compress::{Compress, Encoder};
+    use crate::delivery::encode::{Compress, Encoder};
     use crate::output::testing::{bundles, lines, parse};
     use crate::wire::descriptor::StreamType;
     use crate::wire::message::MessageView;

@@ -14,6 +14,7 @@ use tokio::sync::Notify;
 use tokio::task::{Id, JoinSet};
 
 use super::pubsub::Publisher;
+use crate::delivery::encode::{Compress, Encoder};
 use crate::delivery::message::{Message, Ticket};
 use crate::delivery::outcome::Outcome;
 use crate::delivery::window::Capacity;
@@ -21,7 +22,6 @@ use crate::edge::io::Io;
 use crate::edge::transport::{Now, Transport};
 use crate::ledger::DropReason;
 use crate::limits::{PUBLISHES_BYTES_MAX, PUBLISHES_MAX};
-use crate::output::compress::{Compress, Encoder};
 use crate::wire::name::StreamName;
 
 /// gRPC copies what is published once more while it is sent.

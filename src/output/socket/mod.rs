@@ -25,8 +25,8 @@ use std::sync::Arc;
 
 use self::link::{Link, Step};
 use super::attempts::Attempts;
-use super::compress::{Compress, Encoder};
 use super::write::Progress;
+use crate::delivery::encode::{Compress, Encoder};
 use crate::delivery::message::{Message, Ticket};
 use crate::delivery::outcome::Outcome;
 use crate::edge::io::Io;

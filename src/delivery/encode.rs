@@ -6,8 +6,8 @@ use std::slice;
 use bytes::{BufMut, Bytes, BytesMut};
 use libdeflater::{CompressionLvl, Compressor};
 
-use crate::delivery::gather::Gather;
-use crate::delivery::message::Message;
+use super::gather::Gather;
+use super::message::Message;
 use crate::limits::COMPRESS_MIN;
 use crate::wire::message::{Compression, FRAMES_LEN_MAX, frames_len, put_frames};
 

@@ -1,0 +1,219 @@
+use std::cell::RefCell;
+use std::rc::Rc;
+use std::time::Duration;
+
+use prost_types::Timestamp;
+
+use super::*;
+use crate::core::{CoreConfig, MachineConfig};
+use crate::delivery::message::{BundleLimits, Identity, Message, Ticket};
+use crate::delivery::outcome::Outcome;
+use crate::delivery::window::Capacity;
+use crate::edge::system::System;
+use crate::ledger::DropReason;
+use crate::limits::{LAST_OFFER_MAX, LAST_OFFER_STEP};
+use crate::output::testing::kernel;
+use crate::stream::StreamKey;
+use crate::wire::descriptor::{StreamProperties, StreamType, Tags};
+
+/// What a transport was told, and what it is to settle when it is polled next.
+#[derive(Debug, Default)]
+struct Script {
+    told: Vec<String>,
+    tickets: Vec<Ticket>,
+    settles: Vec<Ticket>,
+}
+
+/// Takes two messages at once, and settles those that it is told to.
+struct Scripted(Rc<RefCell<Script>>);
+
+impl Transport<System> for Scripted {
+    fn start(&mut self, _: &mut Now<'_, System>, message: Arc<Message>) {
+        let mut script = self.0.borrow_mut();
+        script.told.push("start".into());
+        script.tickets.push(message.ticket());
+    }
+
+    fn poll(&mut self, now: &mut Now<'_, System>) {
+        for ticket in self.0.borrow_mut().settles.drain(..) {
+            now.outcomes.settle(Outcome::delivered(ticket, 1));
+        }
+    }
+
+    // It is always in a hurry, and only while it is open may that count.
+    fn due_ns(&self) -> Option<u64> {
+        Some(0)
+    }
+
+    fn finish(&mut self, _: &mut Now<'_, System>) {
+        self.0.borrow_mut().told.push("finish".into());
+    }
+
+    fn is_finished(&self) -> bool {
+        true
+    }
+
+    fn give_up(&mut self, _: &mut Now<'_, System>) {
+        self.0.borrow_mut().told.push("give up".into());
+    }
+
+    fn capacity(&self) -> Capacity {
+        Capacity {
+            messages: 2,
+            bytes: usize::MAX,
+        }
+    }
+
+    fn wants_registrations(&self) -> bool {
+        true
+    }
+
+    fn registered(&mut self, _: &mut Now<'_, System>, name: &StreamName) {
+        self.0.borrow_mut().told.push(format!("registered {name}"));
+    }
+
+    fn errors(&self) -> u64 {
+        7
+    }
+}
+
+struct World {
+    io: System,
+    machine: Machine<(), ()>,
+    outlet: Outlet<System>,
+    script: Rc<RefCell<Script>>,
+    now: Moment,
+}
+
+impl World {
+    fn new() -> Self {
+        let script = Rc::<RefCell<Script>>::default();
+        let transport = Scripted(Rc::clone(&script));
+        let mut machine = Machine::new(MachineConfig {
+            core: CoreConfig {
+                bundle_limits: BundleLimits {
+                    target: 1000,
+                    max: 10_000,
+                },
+                text_in_lines: true,
+                identity: Identity::default(),
+                global_tags: Tags::default(),
+                age_max_ns: 0,
+                buffered_max: 1 << 30,
+                stream_size_max: u64::MAX,
+            },
+            flush_timeout: Duration::from_secs(10),
+            deadline: None,
+        });
+        machine.core_mut().set_capacity(transport.capacity());
+        Self {
+            io: kernel(),
+            machine,
+            outlet: Outlet::new(Box::new(transport)),
+            script,
+            now: Moment {
+                mono_ns: 1,
+                wall: Timestamp::default(),
+            },
+        }
+    }
+
+    /// A stream with so many messages of a line.
+    fn stream(&mut self, name: &str, messages: usize) -> StreamKey {
+        let properties = StreamProperties::new(name.parse().unwrap(), StreamType::Text);
+        let core = self.machine.core_mut();
+        let key = core.open(&self.now, &properties).unwrap();
+        self.outlet.registered(&properties.name);
+        for _ in 0..messages {
+            let line = [&[b'x'; 999][..], b"\n"].concat();
+            core.data(&self.now, key, &line).unwrap();
+        }
+        key
+    }
+
+    fn turn(&mut self) -> Vec<String> {
+        self.outlet.turn(&mut self.io, &self.now, &mut self.machine);
+        std::mem::take(&mut self.script.borrow_mut().told)
+    }
+
+    fn wait(&mut self, time: Duration) {
+        self.now.mono_ns += time.as_nanos() as u64;
+    }
+
+    fn is_over(&self) -> bool {
+        self.machine.life().is_over()
+    }
+}
+
+#[test]
+fn messages_go_out_while_there_is_room() {
+    let mut world = World::new();
+    let key = world.stream("s", 3);
+    let mut told = world.turn();
+    while world.machine.core().in_flight() < 2 {
+        told.extend(world.turn());
+    }
+    assert_eq!(told, ["registered s", "start", "start"]);
+    assert!(world.turn().is_empty(), "two are in flight");
+    // The later one is settled first.
+    let ticket = world.script.borrow().tickets[1];
+    world.script.borrow_mut().settles.push(ticket);
+    assert_eq!(world.turn(), ["start"]);
+    assert!(world.outlet.has_settled);
+
+    world.machine.core_mut().end(&world.now, key);
+    world.machine.shut_down(&world.now, Duration::ZERO);
+    for _ in 0..10 {
+        world.machine.begin_round(&world.now);
+        world.machine.end_round(&world.now);
+        let mut script = world.script.borrow_mut();
+        script.settles = std::mem::take(&mut script.tickets);
+        script.settles.retain(|it| *it != ticket);
+        drop(script);
+        world.turn();
+    }
+    assert!(world.is_over() && world.machine.core().is_settled());
+    assert_eq!(world.outlet.errors(), 7);
+    assert!(
+        !world.outlet.has_work(&world.now),
+        "nothing is due any more"
+    );
+    assert_eq!(world.outlet.due_ns(&world.machine), None);
+}
+
+/// After an abort the transport is waited for a little while, and not again for
+/// what comes later.
+#[test]
+fn a_transport_that_stands_still_is_given_up() {
+    let mut world = World::new();
+    let key = world.stream("s", 2);
+    world.turn();
+    world.turn();
+    assert_eq!(world.machine.core().in_flight(), 2);
+    world.machine.core_mut().end(&world.now, key);
+    world.machine.abort(&world.now);
+    world.machine.begin_round(&world.now);
+    world.machine.end_round(&world.now);
+    assert!(world.turn().is_empty() && !world.is_over());
+    let given = world.now.mono_ns;
+    let due = given + LAST_OFFER_STEP.as_nanos() as u64;
+    assert!(world.machine.life().last_offer_ns(given) == Some(due));
+    world.wait(LAST_OFFER_MAX);
+    world.machine.begin_round(&world.now);
+    world.machine.end_round(&world.now);
+    assert_eq!(world.turn(), ["give up"]);
+    assert_eq!(world.machine.core().in_flight(), 0);
+    let dropped = world
+        .machine
+        .core()
+        .account()
+        .dropped(DropReason::Undelivered);
+    assert_eq!(dropped, 2000);
+    assert!(!world.outlet.has_work(&world.now));
+    for _ in 0..3 {
+        world.machine.begin_round(&world.now);
+        world.machine.end_round(&world.now);
+        assert!(world.turn().is_empty());
+    }
+    assert!(world.is_over());
+}
