@@ -6,8 +6,8 @@
 use std::sync::Arc;
 
 use butler::core::{Core, CoreConfig};
+use butler::keys::StreamKey;
 use butler::limits::{BUNDLE_MAX, BUNDLE_TARGET};
-use butler::stream::StreamKey;
 use butler::time::Moment;
 use butler::wire::descriptor::{StreamProperties, StreamType, Tags};
 use butler::wire::name::StreamName;

@@ -29,21 +29,22 @@ use bytes::Bytes;
 use smallvec::SmallVec;
 
 use self::registry::Registry;
-use crate::arena::{Arena, Key};
+use crate::arena::Arena;
 use crate::bundler::{Bundler, Slot};
 use crate::delivery::message::{BundleLimits, Identity, Message, StreamInfo, Ticket};
 use crate::delivery::outcome::{Fate, Later, Outcome, Outcomes};
 use crate::delivery::window::{Capacity, Window};
+use crate::keys::{OfStream, StreamKey};
 use crate::ledger::{Account, DropReason};
 use crate::limits::IDLE_BUFFERS_MAX;
 use crate::proto::logpb::LogStreamDescriptor;
 use crate::stats::Stats;
 use crate::stream::{Carry, FramingError, Parser, Progress, Stage, WatchEvents};
-use crate::stream::{OfStream, StreamKey};
 use crate::time::Moment;
 use crate::wire::descriptor::{StreamProperties, Tags};
 use crate::wire::name::{Namespace, StreamName};
 
+pub use crate::keys::{ClientKey, ListenerKey};
 pub use door::{Peer, Users};
 pub use life::{Ending, Life};
 pub use machine::{Command, Machine, MachineConfig, NotAccepted, Stopped, Taken, Visitor};
@@ -116,20 +117,6 @@ const OPEN: &str = "the stream of this key is open";
 
 /// What must hold of a ticket that something is told of.
 const IN_FLIGHT: &str = "the message of this ticket is in flight";
-
-/// What the key of a client is of.
-#[derive(Debug)]
-pub enum OfClient {}
-
-/// A client, from when it is let in to its end.
-pub type ClientKey = Key<OfClient>;
-
-/// What the key of a listener is of.
-#[derive(Debug)]
-pub enum OfListener {}
-
-/// A listener.
-pub type ListenerKey = Key<OfListener>;
 
 /// See the module.
 #[derive(Debug)]

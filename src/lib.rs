@@ -1,23 +1,27 @@
 //! The LogDog butler: takes the log streams of a CI job from local processes
 //! and delivers them, losing nothing.
 //!
+//! # The house
+//!
 //! Log data has one way through the program, and the modules stand along it:
 //!
 //! ```text
-//! edge        accepts connections, reads into pooled buffers     (the edge)
+//! edge        io: what is asked of the kernel; driver: completions and commands
+//! core        clients, turns, memory, life: what is decided
 //! wire        header, names, descriptor: bytes to values
-//! stream      text, binary, datagram machines: bytes to entries
+//! stream      text, binary, datagrams: bytes to entries
 //! bundler     stages entries in one segment, cuts bundles by size and age
-//! delivery    messages by ticket: in flight, and what became of each
-//! output      directory, file, socket, logdog, log, null, memory: machines that
-//!             ask the edge
+//! delivery    messages by ticket, what is in flight, what became of it
+//! output      a transport for each destination
 //! ```
 //!
-//! [`core`] holds `stream` and `bundler` together and is sans-IO: it is told
-//! what happened and when, and asked what to do next. [`Butler`] ties it to
-//! the edge, on one thread. [`ledger`] accounts for every byte on the way,
-//! [`limits`] has every bound in one place. [`read`] gives back what outputs have
-//! written.
+//! [`core`] is sans-IO: its [`Machine`](core::Machine) is told what has happened
+//! and when, and gives commands. The [driver](edge::driver) moves both between it
+//! and an [`Io`](edge::io::Io), of which there are three: io_uring, epoll, and the
+//! simulator's kernel in the tests. [`Butler`] gives the driver its turns, on one
+//! thread. [`ledger`] accounts for every byte on the way, [`limits`] has every bound
+//! in one place. [`read`] gives back what outputs have written. Nothing uses what
+//! stands above it: `tests/layers.rs` has the order.
 //!
 //! An error says its own part; what caused it is its `source()`.
 //!
@@ -75,6 +79,7 @@ pub mod core;
 mod delivery;
 pub mod edge;
 mod escape;
+pub mod keys;
 mod layout;
 pub mod ledger;
 pub mod limits;

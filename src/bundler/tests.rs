@@ -1,6 +1,6 @@
 use super::*;
+use crate::keys::StreamKey;
 use crate::proto::logpb::LogStreamDescriptor;
-use crate::stream::StreamKey;
 use crate::wire::descriptor::StreamType;
 use crate::wire::entry::OVERHEAD_MAX;
 

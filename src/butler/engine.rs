@@ -17,7 +17,7 @@ use crate::edge::driver::{Connection, Driver, Onlooker, Tell};
 use crate::edge::io::{Io, ReadBy};
 use crate::edge::system::System;
 use crate::edge::{clock, wake};
-use crate::stream::StreamKey;
+use crate::keys::StreamKey;
 use crate::time::Moment;
 use crate::wire::descriptor::StreamProperties;
 

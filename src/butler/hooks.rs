@@ -11,8 +11,8 @@ use bytes::Bytes;
 use smallvec::SmallVec;
 use tokio::sync::Notify;
 
+use crate::keys::StreamKey;
 use crate::proto::logpb::{LogEntry, LogStreamDescriptor};
-use crate::stream::StreamKey;
 use crate::watch;
 use crate::watch::budget::{Budget, SharedEntry};
 use crate::watch::queue::{Sender, StreamWatch};

@@ -3,10 +3,11 @@
 
 use std::collections::VecDeque;
 
-use super::{ClientKey, OfClient};
+use super::ClientKey;
 use crate::arena::Arena;
+use crate::keys::OfClient;
+use crate::keys::StreamKey;
 use crate::limits::ROUND_MAX;
-use crate::stream::StreamKey;
 use crate::wire::header::HeaderReader;
 
 /// Reads of clients that have data, at a time: what they bring stays in the

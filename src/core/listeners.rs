@@ -1,8 +1,9 @@
 //! The listeners: when each accepts, and what happens when descriptors run out.
 
 use super::door::{Door, Users};
-use super::{ListenerKey, OfListener, Peer};
+use super::{ListenerKey, Peer};
 use crate::arena::Arena;
+use crate::keys::OfListener;
 use crate::limits::{ACCEPT_RETRY, BACKLOG};
 
 /// They have run out until there were enough for so long: whoever is at the

@@ -3,8 +3,8 @@
 
 use ahash::AHashMap;
 
+use crate::keys::StreamKey;
 use crate::ledger::Account;
-use crate::stream::StreamKey;
 use crate::wire::name::StreamName;
 
 #[derive(Debug, Default)]

@@ -18,9 +18,9 @@ use prost::Message as _;
 use prost_types::Timestamp;
 
 use super::gather::Gather;
+use crate::keys::StreamKey;
 use crate::proto::logpb;
 use crate::secret::Secret;
-use crate::stream::StreamKey;
 use crate::wire::descriptor::StreamType;
 use crate::wire::name::StreamName;
 use crate::wire::varint;

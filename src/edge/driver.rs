@@ -16,7 +16,7 @@ use super::transport::{Completed, Transport};
 use crate::core::{
     ClientKey, Command, ListenerKey, Machine, MachineConfig, NotAccepted, Stopped, Taken, Users,
 };
-use crate::stream::StreamKey;
+use crate::keys::StreamKey;
 use crate::time::Moment;
 use crate::wire::name::StreamName;
 

@@ -364,4 +364,54 @@ mod tests {
         assert!(ring.beyond.is_empty() && !ring.has_work());
         drop(writer);
     }
+
+    /// A kernel that takes nothing for now (it is out of memory, or completions
+    /// must be taken first) is not asked again and again: what does not fit is
+    /// parked, and what has completed is taken.
+    #[test]
+    fn a_kernel_that_refuses_is_not_waited_for() {
+        let refused = std::thread::spawn(|| {
+            let Ok(mut ring) = Ring::new() else {
+                eprintln!("skipped: no io_uring here");
+                return;
+            };
+            let (reader, mut writer) = io::pipe().unwrap();
+            io::Write::write_all(&mut writer, b"x").unwrap();
+            let read = |ring: &mut Ring, number| {
+                let client = ClientKey::from_u64(number);
+                ring.read(client, reader.as_fd(), ReadBy::Read, false)
+            };
+            read(&mut ring, 0).unwrap();
+            ring.enter().unwrap();
+            refuse_submissions();
+            let count = 3 * SUBMISSIONS as usize;
+            for number in 0..count {
+                read(&mut ring, number as u64 + 1).unwrap();
+            }
+            assert_eq!(ring.beyond.len(), count - SUBMISSIONS as usize);
+            ring.enter().unwrap();
+            assert!(ring.has_work());
+            let completed = ring.next().unwrap();
+            assert!(matches!(
+                completed,
+                Completion::Read {
+                    result: Ok(Some(_)),
+                    ..
+                }
+            ));
+            assert!(ring.next().is_none());
+        });
+        refused.join().unwrap();
+    }
+
+    /// From now on `io_uring_enter` is refused with `EAGAIN`, on this thread.
+    fn refuse_submissions() {
+        use seccompiler::{BpfProgram, SeccompAction, SeccompFilter};
+        let again = SeccompAction::Errno(libc::EAGAIN as u32);
+        let rules = [(libc::SYS_io_uring_enter, Vec::new())];
+        let arch = std::env::consts::ARCH.try_into().unwrap();
+        let filter = SeccompFilter::new(rules.into(), SeccompAction::Allow, again, arch).unwrap();
+        let program: BpfProgram = filter.try_into().unwrap();
+        seccompiler::apply_filter(&program).unwrap();
+    }
 }

@@ -20,19 +20,12 @@ pub use datagram::FramingError;
 pub(crate) use stage::{Progress, Stage};
 pub(crate) use watched::WatchEvents;
 
-use crate::arena::Key;
+use crate::keys::StreamKey;
 use crate::wire::descriptor::StreamType;
 use binary::Binary;
 use datagram::Datagram;
 use raw::Raw;
 use text::Text;
-
-/// What the key of a stream is of.
-#[derive(Debug)]
-pub enum OfStream {}
-
-/// A stream that is open.
-pub type StreamKey = Key<OfStream>;
 
 /// The state of a stream that depends on its type.
 #[derive(Debug)]

@@ -7,9 +7,9 @@ use prost_types::Timestamp;
 use super::{Carry, Progress, Stage};
 use crate::bundler::{Bundler, Slot};
 use crate::delivery::message::{BundleLimits, Identity, StreamInfo};
+use crate::keys::StreamKey;
 use crate::ledger::Account;
 use crate::proto::logpb::{LogEntry, LogStreamDescriptor};
-use crate::stream::StreamKey;
 use crate::time::Moment;
 use crate::wire::descriptor::StreamType;
 

@@ -45,8 +45,8 @@ use super::life::Life;
 use super::listeners::Listeners;
 use super::pace::Pace;
 use super::{ClientKey, Core, CoreConfig, ListenerKey};
+use crate::keys::StreamKey;
 use crate::limits::AHEAD_WAIT;
-use crate::stream::StreamKey;
 use crate::wire::name::StreamName;
 pub use command::{Command, NotAccepted, Stopped, Visitor};
 

@@ -7,8 +7,8 @@ use super::{AHEAD_WAIT_NS, Command, Machine, Stopped, Taken};
 use crate::chain::Chain;
 use crate::core::ClientKey;
 use crate::core::clients::{Client, Ends, Phase, Reads};
+use crate::keys::StreamKey;
 use crate::limits::AHEAD_BUNDLES;
-use crate::stream::StreamKey;
 use crate::time::Moment;
 
 impl<C, L> Machine<C, L> {

@@ -14,10 +14,10 @@ use crate::delivery::message::StreamInfo;
 use crate::delivery::outcome::{Fate, Later, Outcomes, Part};
 use crate::edge::io::Io;
 use crate::edge::transport::Now;
+use crate::keys::StreamKey;
 use crate::ledger::DropReason;
 use crate::limits::HELD_MAX;
 use crate::output::health::Health;
-use crate::stream::StreamKey;
 use crate::wire::descriptor::StreamType;
 
 /// See the module.

@@ -5,10 +5,10 @@ use std::collections::BTreeMap;
 use std::sync::Arc;
 
 use butler::Message;
+use butler::keys::StreamKey;
 use butler::ledger::DropReason;
 use butler::proto::logpb::butler_log_bundle;
 use butler::proto::logpb::log_entry::Content;
-use butler::stream::StreamKey;
 use butler::wire::descriptor::{StreamProperties, StreamType};
 
 use super::driver::{AGE_NS, Driver};
