@@ -12,6 +12,7 @@
 //! none is a fault of the caller, by which bytes would vanish from the account:
 //! that is a panic, not silence.
 
+mod age_queue;
 mod clients;
 mod door;
 mod headers;
@@ -20,7 +21,9 @@ mod life;
 mod listeners;
 mod machine;
 mod pace;
+mod queries;
 mod registry;
+mod settling;
 
 use std::collections::BTreeMap;
 use std::sync::Arc;
@@ -31,15 +34,13 @@ use smallvec::SmallVec;
 use self::registry::Registry;
 use crate::arena::Arena;
 use crate::bundler::{Bundler, Slot};
-use crate::delivery::message::{BundleLimits, Identity, Message, StreamInfo, Ticket};
-use crate::delivery::outcome::{Fate, Later, Outcome, Outcomes};
+use crate::delivery::message::{BundleLimits, Identity, StreamInfo};
 use crate::delivery::window::{Capacity, Window};
 use crate::keys::{OfStream, StreamKey};
 use crate::ledger::{Account, DropReason};
-use crate::limits::IDLE_BUFFERS_MAX;
 use crate::proto::logpb::LogStreamDescriptor;
 use crate::stats::Stats;
-use crate::stream::{Carry, FramingError, Parser, Progress, Stage, WatchEvents};
+use crate::stream::{Carry, FramingError, Parser, Progress, WatchEvents};
 use crate::time::Moment;
 use crate::wire::descriptor::{StreamProperties, Tags};
 use crate::wire::name::{Namespace, StreamName};
@@ -379,184 +380,6 @@ impl Core {
             || (!self.may_read() && self.oldest.is_some())
     }
 
-    /// What the output takes before it tells the outcome of any of it;
-    /// without this, all.
-    pub fn set_capacity(&mut self, capacity: Capacity) {
-        self.window.capacity = capacity;
-    }
-
-    /// See [`set_capacity`](Self::set_capacity).
-    pub fn capacity(&self) -> Capacity {
-        self.window.capacity
-    }
-
-    /// Would [`poll_message`](Self::poll_message) have one, as far as is known?
-    pub fn offers_message(&self, now: &Moment) -> bool {
-        self.window.has_room() && self.has_message(now)
-    }
-
-    /// The next message for the output, if that has room for one: a bundle
-    /// that is full, or that has waited for the maximum age, or any when memory
-    /// is short or all is flushed. It is in flight until its outcome is told,
-    /// by [`settle`](Self::settle) or one of its kind.
-    pub fn poll_message(&mut self, now: &Moment) -> Option<Arc<Message>> {
-        if !self.window.has_room() {
-            return None;
-        }
-        if !self.bundler.has_sealed() && self.has_message(now) {
-            // Short of memory and nothing else to send: unfinished lines are
-            // what holds it, the oldest go first.
-            while !self.may_read()
-                && !self.bundler.has_sealed()
-                && let Some(key) = self.oldest
-            {
-                self.expire(now, key);
-            }
-            if !self.bundler.has_sealed() {
-                self.bundler.seal();
-            }
-        }
-        let message = self.bundler.pop()?;
-        self.window.begin(&message);
-        Some(message)
-    }
-
-    /// The output has made of the message what it sends, which takes `memory`
-    /// bytes until its outcome is told, and has let go of it. Its entries are
-    /// gone.
-    ///
-    /// # Panics
-    ///
-    /// If it is not in flight.
-    pub fn encoded(&mut self, ticket: Ticket, memory: usize) {
-        let message = self.window.get_mut(ticket).expect(IN_FLIGHT);
-        self.bundler.release(message, memory);
-        self.note_peak();
-    }
-
-    /// The output has taken the message, as `bytes_out` bytes.
-    ///
-    /// # Panics
-    ///
-    /// If it is not in flight.
-    pub fn delivered(&mut self, now: &Moment, ticket: Ticket, bytes_out: u64) {
-        self.settle(now, &Outcome::delivered(ticket, bytes_out));
-    }
-
-    /// The message will not be delivered.
-    ///
-    /// # Panics
-    ///
-    /// If it is not in flight.
-    pub fn lost(&mut self, now: &Moment, ticket: Ticket, reason: DropReason) {
-        self.settle(now, &Outcome::lost(ticket, reason));
-    }
-
-    /// The output is given up: what is in flight is lost.
-    pub fn give_up(&mut self, now: &Moment) {
-        while let Some(ticket) = self.window.oldest() {
-            self.lost(now, ticket, DropReason::Undelivered);
-        }
-    }
-
-    /// The output is done with a message, and that became of it. It has let go
-    /// of it, so that its memory can be used again.
-    ///
-    /// # Panics
-    ///
-    /// If the message is not in flight.
-    pub fn settle(&mut self, now: &Moment, outcome: &Outcome) {
-        let message = self.window.end(outcome.ticket()).expect(IN_FLIGHT);
-        match self.account_for(&message, outcome) {
-            true => self.stats.delivered(now, &message),
-            false => self.stats.bundles_lost += 1,
-        }
-        self.stats.bytes_out += outcome.bytes_out();
-        self.bundler.recycle(message);
-    }
-
-    /// All that the output has to tell. True if a message was settled.
-    ///
-    /// # Panics
-    ///
-    /// If one of the messages is not in flight.
-    pub fn take(&mut self, now: &Moment, outcomes: &mut Outcomes) -> bool {
-        for (ticket, memory) in outcomes.take_encoded() {
-            self.encoded(ticket, memory);
-        }
-        let mut settled = false;
-        for outcome in outcomes.take_settled() {
-            self.settle(now, &outcome);
-            settled = true;
-        }
-        for later in outcomes.take_later() {
-            self.account_later(&later);
-        }
-        self.stats.bytes_out += outcomes.take_bytes_out();
-        settled
-    }
-
-    /// True if nothing of the message is lost.
-    fn account_for(&mut self, message: &Message, outcome: &Outcome) -> bool {
-        let mut whole = true;
-        for (at, stream) in message.streams.iter().enumerate() {
-            let name = &stream.info.name;
-            let split = outcome.split(at, stream.client_bytes);
-            split.book(&mut self.total);
-            match self.streams.get_mut(stream.info.key) {
-                Some(open) if Arc::ptr_eq(&open.info, &stream.info) => {
-                    open.progress.slot.messages -= 1;
-                    split.book(&mut open.account);
-                }
-                _ => {
-                    let forgotten = self.registry.settle(name, |it| split.book(it));
-                    self.bundler.forget(forgotten);
-                }
-            }
-            let Some(reason) = split.reason else {
-                continue;
-            };
-            self.note_loss(name, reason, split.dropped);
-            let end_lost = split.end_lost && stream.terminal.is_some();
-            if end_lost {
-                self.ends_lost.insert(name.clone(), reason);
-            }
-            whole &= split.dropped == 0 && !end_lost;
-        }
-        whole
-    }
-
-    /// Something became of bytes of a message that was settled before.
-    fn account_later(&mut self, later: &Later) {
-        let Later {
-            stream,
-            bytes,
-            fate,
-        } = later;
-        let book = |account: &mut Account| match fate {
-            Fate::Delivered => account.deliver(*bytes),
-            Fate::Dropped(reason) => account.drop(*reason, *bytes),
-            Fate::Removed => account.withdraw(*bytes),
-        };
-        book(&mut self.total);
-        match self.registry.find(stream.as_str()) {
-            Some(key) => book(&mut self.streams.get_mut(key).expect(OPEN).account),
-            None => self.registry.book(stream, book),
-        }
-        match fate {
-            Fate::Delivered => {}
-            Fate::Dropped(reason) => self.note_loss(stream, *reason, *bytes),
-            Fate::Removed => self.note_loss(stream, DropReason::Removed, *bytes),
-        }
-    }
-
-    fn note_loss(&mut self, stream: &StreamName, reason: DropReason, bytes: u64) {
-        if bytes > 0 {
-            let losses = self.losses.entry(stream.clone()).or_default();
-            losses.drop(reason, bytes);
-        }
-    }
-
     /// Is data sent as soon as it is read?
     pub fn is_eager(&self) -> bool {
         self.config.age_max_ns == 0
@@ -642,64 +465,6 @@ impl Core {
         self.held_up > 0 && self.streams.get(key).is_some_and(|stream| stream.held_up)
     }
 
-    /// How many streams are open.
-    pub fn open_streams(&self) -> usize {
-        self.streams.len()
-    }
-
-    /// The keys of the open streams in the namespace.
-    pub fn open_in(&self, namespace: &Namespace) -> Vec<StreamKey> {
-        self.streams
-            .iter()
-            .filter(|(_, stream)| stream.info.name.is_in(namespace))
-            .map(|(key, _)| key)
-            .collect()
-    }
-
-    /// From now on no stream is opened in the namespace.
-    pub fn drain(&mut self, namespace: Namespace) {
-        if !self.drained.contains(&namespace) {
-            self.drained.push(namespace);
-        }
-    }
-
-    /// All names ever used, sorted.
-    pub fn names(&self) -> Vec<StreamName> {
-        let mut names: Vec<_> = self.registry.names().cloned().collect();
-        names.sort_unstable();
-        names
-    }
-
-    /// The open stream of that name.
-    pub fn find(&self, name: &str) -> Option<StreamKey> {
-        self.registry.find(name)
-    }
-
-    /// Where the bytes of all streams went.
-    pub fn account(&self) -> &Account {
-        &self.total
-    }
-
-    /// What was lost on its way to the output, by stream.
-    pub fn losses(&self) -> &BTreeMap<StreamName, Account> {
-        &self.losses
-    }
-
-    /// Streams whose end was not delivered, and why. Of some all bytes were.
-    pub fn ends_lost(&self) -> &BTreeMap<StreamName, DropReason> {
-        &self.ends_lost
-    }
-
-    /// Counters and histograms.
-    pub fn stats(&self) -> &Stats {
-        &self.stats
-    }
-
-    /// For what the edge counts.
-    pub fn stats_mut(&mut self) -> &mut Stats {
-        &mut self.stats
-    }
-
     /// More may be held than before.
     fn note_peak(&mut self) {
         let buffered = self.buffered();
@@ -708,113 +473,6 @@ impl Core {
         let left = self.config.buffered_max.saturating_sub(buffered);
         self.bundler
             .leave_room(usize::try_from(left).unwrap_or(usize::MAX));
-    }
-
-    /// Puts out what the stream carries.
-    fn expire(&mut self, now: &Moment, key: StreamKey) {
-        self.with_stage(now, key, |parser, carry, stage, _| {
-            parser.expire(stage, carry);
-        });
-    }
-
-    /// Runs the stream's parser, and keeps the memory count and the queue by
-    /// age in step with its carry.
-    fn with_stage<R>(
-        &mut self,
-        now: &Moment,
-        key: StreamKey,
-        run: impl FnOnce(&mut Parser, &mut Carry, &mut Stage<'_>, &mut u64) -> R,
-    ) -> R {
-        let stream = self.streams.get_mut(key).expect(OPEN);
-        match stream.queued_ns {
-            Some(_) => self.carried -= stream.memory(),
-            None => self.idle -= stream.memory(),
-        }
-        let mut stage = Stage {
-            bundler: &mut self.bundler,
-            info: &stream.info,
-            progress: &mut stream.progress,
-            watch: stream.watched.then_some((&mut self.events, key)),
-            account: &mut stream.account,
-            total: &mut self.total,
-            now,
-        };
-        let result = run(
-            &mut stream.parser,
-            &mut stream.carry,
-            &mut stage,
-            &mut stream.size_left,
-        );
-        let waiting = stream.carry.waiting_since();
-        if waiting == stream.queued_ns {
-            match waiting {
-                Some(_) => self.carried += stream.memory(),
-                None => self.rest(key),
-            }
-            return result;
-        }
-        self.unqueue(key);
-        match waiting {
-            Some(since) if self.is_youngest(since) => self.enqueue(key, since),
-            Some(_) => {
-                self.rest(key);
-                self.expire(now, key);
-            }
-            None => self.rest(key),
-        }
-        result
-    }
-
-    /// The stream is not in the queue by age; its carry may keep some memory.
-    fn rest(&mut self, key: StreamKey) {
-        let stream = self.streams.get_mut(key).expect(OPEN);
-        if self.idle + stream.memory() > IDLE_BUFFERS_MAX {
-            stream.carry.shrink();
-        }
-        self.idle += stream.memory();
-    }
-
-    /// May what was read then be appended to the queue by age?
-    ///
-    /// Moments of reading never go back, so that nearly all may. But the tail
-    /// of a line that was held and goes on is as old as it is, and others have
-    /// come since. It is not sought a place between them: it leaves at once,
-    /// and so the age holds for it too.
-    fn is_youngest(&self, since: u64) -> bool {
-        self.youngest
-            .and_then(|youngest| self.streams.get(youngest)?.queued_ns)
-            .is_none_or(|youngest| youngest <= since)
-    }
-
-    /// Appends the stream to the queue by age.
-    fn enqueue(&mut self, key: StreamKey, since: u64) {
-        let older = self.youngest.replace(key);
-        match older.and_then(|older| self.streams.get_mut(older)) {
-            Some(older) => older.younger = Some(key),
-            None => self.oldest = Some(key),
-        }
-        let stream = self.streams.get_mut(key).expect(OPEN);
-        stream.queued_ns = Some(since);
-        stream.older = older;
-        self.carried += stream.memory();
-    }
-
-    fn unqueue(&mut self, key: StreamKey) {
-        let Some(stream) = self.streams.get_mut(key) else {
-            return;
-        };
-        if stream.queued_ns.take().is_none() {
-            return;
-        }
-        let (older, younger) = (stream.older.take(), stream.younger.take());
-        match older.and_then(|key| self.streams.get_mut(key)) {
-            Some(stream) => stream.younger = younger,
-            None => self.oldest = younger,
-        }
-        match younger.and_then(|key| self.streams.get_mut(key)) {
-            Some(stream) => stream.older = older,
-            None => self.youngest = older,
-        }
     }
 }
 
