@@ -10,10 +10,10 @@ use crate::delivery::message::{BundleLimits, Identity, Message, Ticket};
 use crate::delivery::outcome::Outcome;
 use crate::delivery::window::Capacity;
 use crate::edge::system::System;
+use crate::keys::StreamKey;
 use crate::ledger::DropReason;
 use crate::limits::{LAST_OFFER_MAX, LAST_OFFER_STEP};
 use crate::output::testing::kernel;
-use crate::stream::StreamKey;
 use crate::wire::descriptor::{StreamProperties, StreamType, Tags};
 
 /// What a transport was told, and what it is to settle when it is polled next.
