@@ -8,7 +8,7 @@ use std::sync::Arc;
 use butler::StreamInfo;
 use butler::core::Life;
 use butler::edge::driver::{Driver, Tell};
-use butler::stream::StreamKey;
+use butler::keys::StreamKey;
 use butler::time::Moment;
 
 use crate::broken::Broken;
