@@ -175,6 +175,10 @@ impl Bundler {
     /// Stages an entry of `len` bytes, which [`room`](Self::room) or
     /// [`room_alone`](Self::room_alone) allowed; the caller fills the slice.
     /// It stands for `client_bytes` bytes of the client.
+    #[expect(
+        clippy::too_many_arguments,
+        reason = "an entry, of whom and when; a struct of these would be taken apart at once"
+    )]
     pub fn stage(
         &mut self,
         info: &Arc<StreamInfo>,
@@ -190,6 +194,10 @@ impl Bundler {
 
     /// Space of `len` bytes for an entry of the stream; [`staged`](Self::staged)
     /// then says what of it was used.
+    #[expect(
+        clippy::too_many_arguments,
+        reason = "an entry, of whom and when; a struct of these would be taken apart at once"
+    )]
     pub fn space(
         &mut self,
         info: &Arc<StreamInfo>,
@@ -205,6 +213,10 @@ impl Bundler {
 
     /// So many entries are in that range of the [`space`](Self::space), and
     /// stand for `client_bytes` bytes of the client.
+    #[expect(
+        clippy::too_many_arguments,
+        reason = "an entry, of whom and when; a struct of these would be taken apart at once"
+    )]
     pub fn staged(
         &mut self,
         slot: Slot,
@@ -268,6 +280,10 @@ impl Bundler {
 
     /// Sees to it that the stream is in the bundle being filled, and that its
     /// segment has `len` bytes.
+    #[expect(
+        clippy::too_many_arguments,
+        reason = "an entry, of whom and when; a struct of these would be taken apart at once"
+    )]
     fn touch(
         &mut self,
         info: &Arc<StreamInfo>,

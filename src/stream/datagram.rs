@@ -86,9 +86,9 @@ impl Datagram {
                         wrong => {
                             stage.drop(DropReason::Framing, (before + data.len()) as u64);
                             self.frame = Frame::default();
-                            return Err(match wrong {
-                                Ok(Some((size, _))) => FramingError::TooLarge(size),
-                                _ => FramingError::SizeOverflow,
+                            return Err(match wrong.ok().flatten() {
+                                Some((size, _)) => FramingError::TooLarge(size),
+                                None => FramingError::SizeOverflow,
                             });
                         }
                     };
@@ -108,11 +108,9 @@ impl Datagram {
                     }
                 }
                 Frame::Body(body) => {
-                    let take = usize::try_from(body.missing)
-                        .map_or(data.len(), |missing| missing.min(data.len()));
-                    let (now, rest) = data.split_at(take);
+                    let (now, rest) = body.split(data);
                     data = rest;
-                    body.missing -= take as u64;
+                    body.missing -= now.len() as u64;
                     if body.missing == 0 {
                         let read = carry.read().unwrap_or(*stage.now);
                         body.put(stage, &read, self.index, [carry.bytes(), now]);
@@ -157,6 +155,12 @@ impl Datagram {
 }
 
 impl Body {
+    /// What is still missing of it, and what follows.
+    fn split<'a>(&self, data: &'a [u8]) -> (&'a [u8], &'a [u8]) {
+        let missing = usize::try_from(self.missing);
+        data.split_at(missing.map_or(data.len(), |missing| missing.min(data.len())))
+    }
+
     /// Puts out the datagram's next bytes: the whole if that is all and it
     /// fits in a bundle, else parts.
     fn put(&mut self, stage: &mut Stage<'_>, read: &Moment, index: u64, mut data: [&[u8]; 2]) {

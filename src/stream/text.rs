@@ -138,6 +138,10 @@ impl Text {
     }
 
     /// Puts out a line or a part of one, in as few entries as it fits in.
+    #[expect(
+        clippy::too_many_arguments,
+        reason = "a line, and whose bytes it stands for"
+    )]
     fn put_line(
         &mut self,
         stage: &mut Stage<'_>,

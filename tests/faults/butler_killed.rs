@@ -141,6 +141,7 @@ impl Life {
     }
 
     /// Ends when the butler has.
+    #[expect(clippy::too_many_arguments, reason = "one use, and all are told apart")]
     fn write(
         &self,
         socket: &Path,

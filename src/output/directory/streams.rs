@@ -83,6 +83,10 @@ impl<D: 'static> Streams<D> {
 
     /// Writes what is left of the piece. If only this stream can't be written
     /// it is held, or lost; an error is one that concerns all.
+    #[expect(
+        clippy::too_many_arguments,
+        reason = "a piece, of whom, and what is noted of it"
+    )]
     pub fn put<I: Io<Fd = D>>(
         &mut self,
         io: &mut I,
