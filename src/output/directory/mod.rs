@@ -268,6 +268,8 @@ impl<D: 'static> DirectoryOutput<D> {
 
 impl<I: Io> Transport<I> for DirectoryOutput<I::Fd> {
     fn start(&mut self, now: &mut Now<'_, I>, message: Arc<Message>) {
+        self.streams.look(now);
+        self.streams.tell(now.outcomes);
         let place = |(stream, part)| Place {
             stream,
             at: Message::entries_of(part),
@@ -282,7 +284,6 @@ impl<I: Io> Transport<I> for DirectoryOutput<I::Fd> {
             kept: 0,
             failed: None,
         });
-        self.streams.look(now);
         self.poll(now);
     }
 
@@ -299,13 +300,15 @@ impl<I: Io> Transport<I> for DirectoryOutput<I::Fd> {
                     return;
                 }
                 self.attempts.worked();
-                self.streams.tell(now.outcomes);
                 writing.outcome.end(Ok(0));
                 self.settle(now, writing);
             }
         }
         if self.streams.due_ns().is_some_and(|due| due <= now.ns) {
             self.streams.look(now);
+        }
+        if self.writing.is_none() {
+            self.streams.tell(now.outcomes);
         }
         if self.ending == Ending::Holding && self.streams.due_ns().is_none() {
             self.streams.give_up(now);

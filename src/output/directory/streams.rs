@@ -52,7 +52,8 @@ impl<D: 'static> Streams<D> {
         }
     }
 
-    /// Takes a look at the clock and the root, and tries what is held and due.
+    /// Takes a look at the clock and the root, and tries what is held and due. What
+    /// it finds to be removed is for [`tell`](Self::tell).
     pub fn look<I: Io<Fd = D>>(&mut self, now: &mut Now<'_, I>) {
         let files = self.all.values_mut().map(|stream| &mut stream.files);
         self.disk.look(now.io, now.ns, files);
@@ -62,10 +63,11 @@ impl<D: 'static> Streams<D> {
                 self.troubled.push(key);
             }
         }
-        self.tell(now.outcomes);
     }
 
-    /// Notes what was written, and what was found to be removed.
+    /// Tells what was written, and what was found to be removed. That may be of a
+    /// message whose outcome must be told before: it can't be gone until it is
+    /// delivered.
     pub fn tell(&mut self, outcomes: &mut Outcomes) {
         outcomes.add_bytes_out(self.disk.take_written());
         for removed in self.disk.take_removed() {
