@@ -6,7 +6,7 @@
 //! Time also passes while we don't run: stopped, or in a machine that is. So
 //! before somebody is late there is a last look: what has come is read. And it
 //! does not pass for who waits for us: while a client has written and is not
-//! read, or nobody may be read at all.
+//! read, or nobody may be read at all. A look whose end we did not see was none.
 //!
 //! # Room
 //!
@@ -273,7 +273,9 @@ impl Headers {
         let (since, key) = *self.idle.first().filter(|_| self.has_queue())?;
         let due = after(since, HEADER_STALL);
         match self.look_ns {
-            Some(look) if due <= look => (after(look, HEADER_STALL_LOOK) <= now_ns).then_some(key),
+            Some(look) if due <= look && were_there(now_ns, after(look, HEADER_STALL_LOOK)) => {
+                (after(look, HEADER_STALL_LOOK) <= now_ns).then_some(key)
+            }
             _ => {
                 if due <= now_ns {
                     self.look_ns = Some(now_ns);
@@ -294,7 +296,8 @@ impl Headers {
             let Some(client) = self.clients.get_mut(&key) else {
                 continue;
             };
-            let wait = match (may_read, client.last_look) {
+            let was_looked = client.last_look && were_there(now_ns, due_ns);
+            let wait = match (may_read, was_looked) {
                 (true, true) => {
                     late.push(key);
                     self.over(key);
@@ -309,6 +312,11 @@ impl Headers {
         }
         late
     }
+}
+
+/// Is it no later than one can be who runs?
+fn were_there(now_ns: u64, due_ns: u64) -> bool {
+    now_ns < after(due_ns, HEADER_STALL_LOOK)
 }
 
 fn after(now_ns: u64, time: Duration) -> u64 {

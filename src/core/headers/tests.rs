@@ -86,6 +86,16 @@ fn no_time_passes_for_who_waits_for_us() {
     assert_eq!(headers.late(1020 * SECOND, true), [first]);
 }
 
+/// We are stopped before the last look, and again while it lasts.
+#[test]
+fn a_look_whose_end_we_did_not_see_was_none() {
+    let (mut headers, first, _) = two();
+    assert!(headers.late(32 * SECOND, true).is_empty());
+    assert!(headers.late(40 * SECOND, true).is_empty());
+    assert_eq!(headers.next_ns(true), Some(41 * SECOND));
+    assert!(headers.late(41 * SECOND, true).contains(&first));
+}
+
 #[test]
 fn who_is_finished_is_forgotten() {
     let (mut headers, first, second) = two();
