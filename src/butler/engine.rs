@@ -171,7 +171,8 @@ impl Engine {
     pub async fn run_driver(self: Rc<Self>) {
         if let Err(error) = self.drive().await {
             *self.failure.borrow_mut() = Some(Arc::new(error));
-            self.tell(|machine, now| machine.fail(now));
+            self.driver.borrow_mut().fail(&clock::now());
+            self.tell(|_, _| ());
             self.deliver_what_is_left().await;
         }
     }

@@ -208,6 +208,19 @@ impl<I: Io> Driver<I> {
         Ok(())
     }
 
+    /// The kernel does not work any more: what was read is accounted for, and what
+    /// can still be closed is. From now on there are no rounds, and only the
+    /// [output](Self::turn_output) goes on.
+    pub fn fail(&mut self, now: &Moment) {
+        self.machine.fail(now);
+        // Of each one that fails nothing more can be done.
+        while self.machine.has_commands() {
+            if let Err(error) = self.obey(now) {
+                log::debug!("not done at the end: {error}");
+            }
+        }
+    }
+
     /// The output goes on with what there is. If it failed last, it may be for want
     /// of a descriptor: meanwhile it has those that are kept back.
     pub fn turn_output(&mut self, now: &Moment) {

@@ -188,6 +188,11 @@ impl<C, L> Machine<C, L> {
         self.commands.pop_front()
     }
 
+    /// Is there something to be done?
+    pub fn has_commands(&self) -> bool {
+        !self.commands.is_empty()
+    }
+
     fn command(&mut self, command: Command<C, L>) {
         self.commands.push_back(command);
     }
