@@ -46,10 +46,12 @@ pub enum Broken {
     SpoilsMessage,
     /// A message that was given up is told to be delivered.
     ForgetsLoss,
+    /// A file has less than was said to be written to it.
+    LiesAboutWrite,
 }
 
 impl Broken {
-    pub const ALL: [Self; 21] = [
+    pub const ALL: [Self; 22] = [
         Self::LosesRead,
         Self::RepeatsRead,
         Self::SwapsHalves,
@@ -71,5 +73,6 @@ impl Broken {
         Self::MixesOutcomes,
         Self::SpoilsMessage,
         Self::ForgetsLoss,
+        Self::LiesAboutWrite,
     ];
 }

@@ -1,6 +1,7 @@
 //! What is checked once a run has ended.
 
 mod clients;
+mod directory;
 
 use std::collections::BTreeMap;
 
@@ -13,15 +14,21 @@ use crate::common;
 use crate::expected::Expected;
 use crate::followed::{Followed, Wrong};
 use crate::kernel::peer::Received;
-use crate::plan::{Fault, SPARE_FROM};
+use crate::plan::{Destination, Fault, SPARE_FROM};
 use crate::world::World;
 
 type Check = Result<(), String>;
 
 /// Panics or returns an error at anything that is not as it must be.
 pub fn check(world: &World<'_>) -> Check {
-    let received = received(world)?;
     let mut streams = follow(world);
+    if world.plan.destination == Destination::Directory {
+        directory::check(world, &streams)?;
+        check_left(world)?;
+        check_losses(world)?;
+        return clients::check(world);
+    }
+    let received = received(world)?;
     note_lost(world, &mut streams, &received)?;
     take_all(world, &mut streams, &received)?;
     check_accounts(world, &streams)?;
@@ -215,6 +222,12 @@ fn check_accounts(world: &World<'_>, streams: &BTreeMap<String, Followed<'_>>) -
             return Err(format!("{column} in all: {bytes}, the streams' are {sum}"));
         }
     }
+    check_left(world)
+}
+
+/// Nothing is held any more.
+fn check_left(world: &World<'_>) -> Check {
+    let core = world.driver.machine().core();
     if !core.is_settled() || core.buffered() > 0 {
         return Err(format!(
             "{} bytes and {} streams are left over",
@@ -228,13 +241,14 @@ fn check_accounts(world: &World<'_>, streams: &BTreeMap<String, Followed<'_>>) -
 /// Nothing is lost unless the output took too long or refused it, or somebody
 /// would not wait.
 fn check_losses(world: &World<'_>) -> Check {
-    const REASONS: [Fault; 7] = [
+    const REASONS: [Fault; 8] = [
         Fault::Stalls,
         Fault::Cuts,
         Fault::Refusals,
         Fault::Losses,
         Fault::Hangs,
         Fault::FileErrors,
+        Fault::Removals,
         Fault::NoDescriptors,
     ];
     let plan = world.plan;

@@ -31,6 +31,8 @@ pub enum Fault {
     ShortWrites,
     /// Files can't be opened, made or written to.
     FileErrors,
+    /// Somebody removes the directory that is written to.
+    Removals,
     /// The output takes nothing for some seconds.
     Stalls,
     /// The output's connection breaks inside a message.
@@ -44,7 +46,7 @@ pub enum Fault {
 }
 
 impl Fault {
-    pub const ALL: [Self; 14] = [
+    pub const ALL: [Self; 15] = [
         Self::ShortReads,
         Self::LateReads,
         Self::ReadErrors,
@@ -54,6 +56,7 @@ impl Fault {
         Self::WallJumps,
         Self::ShortWrites,
         Self::FileErrors,
+        Self::Removals,
         Self::Stalls,
         Self::Cuts,
         Self::Refusals,
@@ -115,6 +118,7 @@ pub enum Destination {
     Unix,
     Tcp,
     File,
+    Directory,
     /// An output that takes so many at once, and tells of them in any order.
     Window(usize),
 }
@@ -201,7 +205,10 @@ impl Plan {
             faults.retain(|fault| *fault != Fault::Hangs);
         }
         let target = random.pick(&[4096, 4096, 6000, 20_000]);
-        let clients = random.size(1, 8);
+        let clients = match random.one_in(8) {
+            true => random.size(9, 14),
+            false => random.size(1, 8),
+        };
         let mut plan = Self {
             seed: random.bits(),
             clients: (0..clients).map(|number| client(random, number)).collect(),
@@ -228,6 +235,9 @@ impl Plan {
             sigterm_again: random.one_in(4).then(|| random.size(0, 100)),
             fails: random.one_in(20).then(|| random.size(0, 400)),
         };
+        if plan.clients.len() > 8 {
+            plan.descriptors = random.pick(&[SPARE_FROM, SPARE_FROM, 100]);
+        }
         if random.one_in(40) {
             plan.crowd(random);
         }
@@ -250,17 +260,27 @@ impl Plan {
         }
     }
 
+    /// Descriptors that the output has for files.
+    pub fn open_files(&self) -> usize {
+        match self.destination {
+            Destination::Directory => 40,
+            Destination::File => 1,
+            _ => 0,
+        }
+    }
+
     /// Is a client asked to show that it writes, as others wait for room?
     pub fn is_crowded(&self) -> bool {
         self.clients.iter().any(|it| it.padding > 0)
     }
 }
 
-const DESTINATIONS: [Destination; 6] = [
+const DESTINATIONS: [Destination; 7] = [
     Destination::Unix,
     Destination::Unix,
     Destination::Tcp,
     Destination::File,
+    Destination::Directory,
     Destination::Window(1),
     Destination::Window(4),
 ];

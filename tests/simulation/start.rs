@@ -36,7 +36,7 @@ pub struct Started {
 pub fn start(plan: &Plan, broken: Option<Broken>, traced: bool) -> Started {
     let (mut io, kernel) = Kernel::new(plan, broken, traced);
     let files = match plan.destination {
-        Destination::File => Some(scratch()),
+        Destination::File | Destination::Directory => Some(scratch()),
         _ => None,
     };
     let path = files.as_ref().map(|it| it.path().join("out"));
@@ -80,6 +80,7 @@ fn output(
             compress,
         },
         Destination::File => Output::File { path, compress },
+        Destination::Directory => Output::Directory { path },
     };
     output::open(io, &output).unwrap()
 }

@@ -16,7 +16,7 @@ use crate::client::Client;
 use crate::kernel::{Kernel, State};
 use crate::looker::Looker;
 use crate::oracle;
-use crate::plan::{End, Fault, How, Plan};
+use crate::plan::{Destination, End, Fault, How, Plan};
 use crate::start::{self, Started};
 use crate::tap::Given;
 
@@ -218,7 +218,7 @@ impl<'a> World<'a> {
             self.failed = true;
             self.aborted_ns.get_or_insert(self.now.mono_ns);
             let now = self.now;
-            self.driver.machine_mut().fail(&now);
+            self.driver.fail(&now);
             self.woken = true;
         }
         self.woken |= self.driver.has_work(&self.now);
@@ -290,6 +290,11 @@ impl<'a> World<'a> {
             self.wall_skew = skew as i64 - 3600;
         }
         self.set_time(due);
+        if self.plan.destination == Destination::Directory && self.chance(Fault::Removals, 30) {
+            self.note(|| "somebody removes the directory".into());
+            let files = self.files.as_ref().map(|it| it.path().join("out"));
+            files.map(std::fs::remove_dir_all);
+        }
         if stopped <= due && self.chance(Fault::Stops, 15) {
             let ns = self.kernel.borrow_mut().chance.nanos(STOP_MS_MAX);
             self.note(|| format!("stopped for {ns} ns"));

@@ -9,6 +9,7 @@ use rustix::fs::{Mode, OFlags};
 use rustix::io::Errno;
 
 use super::{Fd, Kernel};
+use crate::broken::Broken;
 use crate::plan::Fault;
 
 /// What the calls do when nothing is wrong.
@@ -101,6 +102,11 @@ impl Files for Kernel {
     fn write(&mut self, fd: &Fd, bytes: &[u8]) -> Result<usize, Errno> {
         self.fault(&CHANGE)?;
         let len = self.short(bytes.len());
+        let lies = Broken::LiesAboutWrite;
+        if len > 1 && self.0.borrow_mut().chance.breaks(lies) {
+            Real.write(fd, &bytes[..len - 1])?;
+            return Ok(len);
+        }
         Real.write(fd, &bytes[..len])
     }
 

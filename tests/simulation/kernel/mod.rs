@@ -160,7 +160,7 @@ impl State {
             hows: plan.clients.iter().map(|it| it.how).collect(),
             queue: VecDeque::new(),
             listening: true,
-            places: Rc::new(Cell::new(plan.descriptors)),
+            places: Rc::new(Cell::new(plan.descriptors + plan.open_files())),
             buffers: plan.buffers,
             operations: Vec::new(),
             is_asked: false,
