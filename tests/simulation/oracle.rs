@@ -241,7 +241,8 @@ fn check_left(world: &World<'_>) -> Check {
 /// Nothing is lost unless the output took too long or refused it, or somebody
 /// would not wait.
 fn check_losses(world: &World<'_>) -> Check {
-    const REASONS: [Fault; 8] = [
+    const REASONS: [Fault; 9] = [
+        Fault::Stops,
         Fault::Stalls,
         Fault::Cuts,
         Fault::Refusals,

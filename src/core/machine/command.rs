@@ -48,10 +48,15 @@ pub enum Command<C, L> {
     },
     /// The listener's accepting comes back soon.
     CancelAccept(ListenerKey),
-    /// Accepts one of those who wait already. Answered at once by
-    /// [`Machine::accepted`], [`Machine::not_accepted`] or
-    /// [`Machine::nobody_waits`].
-    AcceptWaiting(ListenerKey),
+    /// Accepts one of those who wait already, with descriptors kept back as above.
+    /// Answered at once by [`Machine::accepted`], [`Machine::not_accepted`],
+    /// [`Machine::nobody_waits`] or [`Machine::no_spare`].
+    AcceptWaiting {
+        /// Where.
+        listener: ListenerKey,
+        /// Next to nobody is served: better without than not at all.
+        insist: bool,
+    },
     /// Lets go of the descriptors that are kept back for the output.
     DropSpare,
     /// Nobody finds the listener any more.

@@ -24,13 +24,11 @@ impl<C, L> Machine<C, L> {
 
     /// Brings the listener to where it should be.
     pub(super) fn tend(&mut self, now: &Moment, listener: ListenerKey) {
+        let insist = self.clients.len() == 0;
         match self.listeners.next(listener, now.mono_ns) {
             Next::Nothing => {}
-            Next::Accept => {
-                let insist = self.clients.len() == 0;
-                self.command(Command::Accept { listener, insist });
-            }
-            Next::AcceptWaiting => self.command(Command::AcceptWaiting(listener)),
+            Next::Accept => self.command(Command::Accept { listener, insist }),
+            Next::AcceptWaiting => self.command(Command::AcceptWaiting { listener, insist }),
             Next::Close => {
                 if let Some(edge) = self.listeners.remove(listener) {
                     self.changes += 1;

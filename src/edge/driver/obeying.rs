@@ -43,12 +43,15 @@ impl<I: Io> Driver<I> {
                 }
                 Command::CancelAccept(listener) => self.io.cancel(Token::Listener(listener))?,
                 Command::Accept { listener, insist } => self.accept(now, listener, insist)?,
-                Command::AcceptWaiting(listener) => self.accept_waiting(now, listener),
+                Command::AcceptWaiting { listener, insist } => {
+                    self.accept_waiting(now, listener, insist);
+                }
                 Command::DropSpare => self.spare.clear(),
                 Command::CloseListener { listener, edge } => {
                     self.io
                         .forget(Token::Listener(listener), I::listening(&edge));
                     self.io.close_server(edge);
+                    self.spare.clear();
                 }
             }
         }
@@ -89,6 +92,18 @@ impl<I: Io> Driver<I> {
     }
 
     fn accept(&mut self, now: &Moment, listener: ListenerKey, insist: bool) -> io::Result<()> {
+        if !self.keep_spare(now, listener, insist) {
+            return Ok(());
+        }
+        match self.machine.listener(listener) {
+            Some(server) => self.io.accept(listener, server),
+            None => Ok(()),
+        }
+    }
+
+    /// Keeps descriptors back for the output. False if there are too few, and nobody
+    /// is to be accepted.
+    fn keep_spare(&mut self, now: &Moment, listener: ListenerKey, insist: bool) -> bool {
         while self.spare.len() < SPARE_DESCRIPTORS {
             match self.io.spare() {
                 Ok(spare) => self.spare.push(spare),
@@ -98,17 +113,17 @@ impl<I: Io> Driver<I> {
                 }
                 Err(error) => {
                     self.machine.no_spare(now, listener, &error);
-                    return Ok(());
+                    return false;
                 }
             }
         }
-        match self.machine.listener(listener) {
-            Some(server) => self.io.accept(listener, server),
-            None => Ok(()),
-        }
+        true
     }
 
-    fn accept_waiting(&mut self, now: &Moment, listener: ListenerKey) {
+    fn accept_waiting(&mut self, now: &Moment, listener: ListenerKey, insist: bool) {
+        if !self.keep_spare(now, listener, insist) {
+            return;
+        }
         let Some(server) = self.machine.listener(listener) else {
             return;
         };

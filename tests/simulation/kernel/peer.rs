@@ -116,8 +116,7 @@ impl State {
         });
         let Some(fd) = self.fd(What::Connection(connection)) else {
             self.trace.note(|| "no descriptor for the output".into());
-            let is_want =
-                self.keeps_spare && self.listening && self.now_ns >= self.exhausted_until_ns;
+            let is_want = self.keeps_spare && self.now_ns >= self.exhausted_until_ns;
             let wanted_ns = self.wanted_ns.get_or_insert(self.now_ns);
             self.starved = is_want && *wanted_ns < self.now_ns;
             return Err(Errno::MFILE.into());
