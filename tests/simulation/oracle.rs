@@ -40,7 +40,7 @@ pub fn check(world: &World<'_>) -> Check {
 /// What came out, in the order in which it was sent.
 fn received(world: &World<'_>) -> Result<Vec<ButlerLogBundle>, String> {
     let kernel = world.kernel.borrow();
-    let cut = world.gave_up();
+    let cut = world.aborted();
     match &world.files {
         None => messages(&kernel.peer.received, cut),
         Some(files) => {
@@ -146,7 +146,7 @@ fn take_all(
         taken.map_err(|wrong| explain(streams, name, wrong))?;
     }
     let names: Vec<_> = streams.keys().cloned().collect();
-    let tail = world.gave_up().then_some(DropReason::Undelivered);
+    let tail = world.aborted().then_some(DropReason::Undelivered);
     for name in names {
         let ended = find(streams, &name)?.take_end(tail);
         ended.map_err(|wrong| explain(streams, &name, wrong))?;

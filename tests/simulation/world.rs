@@ -342,14 +342,9 @@ impl<'a> World<'a> {
         }
     }
 
-    /// Was nobody waited for in the end?
+    /// Was nobody waited for in the end, so that the output may have been given up?
     pub fn aborted(&self) -> bool {
         self.aborted_ns.is_some() || self.had_aborted
-    }
-
-    /// May the output have been given up?
-    pub fn gave_up(&self) -> bool {
-        self.aborted()
     }
 
     pub fn stopped_left_ns(&self) -> u64 {
