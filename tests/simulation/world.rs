@@ -290,7 +290,7 @@ impl<'a> World<'a> {
             self.wall_skew = skew as i64 - 3600;
         }
         self.set_time(due);
-        if self.plan.destination == Destination::Directory && self.chance(Fault::Removals, 30) {
+        if self.plan.destination == Destination::Directory && self.chance(Fault::Removals, 8) {
             self.note(|| "somebody removes the directory".into());
             let files = self.files.as_ref().map(|it| it.path().join("out"));
             files.map(std::fs::remove_dir_all);
