@@ -169,6 +169,13 @@ impl<T, K> Arena<T, K> {
         })
     }
 
+    /// All values, in the order of their places.
+    pub fn values_mut(&mut self) -> impl Iterator<Item = &mut T> {
+        self.places
+            .iter_mut()
+            .filter_map(|place| place.value.as_mut())
+    }
+
     /// The keys of all values.
     pub fn keys(&self) -> Vec<Key<K>> {
         self.iter().map(|(key, _)| key).collect()

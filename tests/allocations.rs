@@ -1,15 +1,20 @@
-//! Once warm, the core allocates nothing: not for a read, an entry or a
-//! bundle.
+//! Once warm, nothing is allocated: not in the core for a read, an entry or a
+//! bundle, and not in the whole butler from where it reads to where it sends.
 
 #![allow(clippy::unwrap_used)]
 
 use std::alloc::{GlobalAlloc, Layout, System};
 use std::cell::Cell;
+use std::io::{Read, Write};
+use std::os::unix::net::{UnixListener, UnixStream};
+use std::thread;
+use std::time::Duration;
 
 use butler::core::{Core, CoreConfig};
+use butler::output::{Compress, Output};
 use butler::time::Moment;
 use butler::wire::descriptor::{StreamProperties, StreamType, Tags};
-use butler::{BundleLimits, Gather, Identity};
+use butler::{BundleLimits, Butler, Config, Gather, Identity, IoMode, StreamServer};
 
 /// Counts what this thread allocates.
 struct Counting;
@@ -110,5 +115,78 @@ fn nothing_is_allocated_once_warm() {
             "{stream_type}: in {} bundles",
             bundles - bundles_before
         );
+    }
+}
+
+/// Streams of a butler as a library, written at full speed by other threads, to a
+/// socket that another one reads: on the butler's thread nothing is allocated.
+#[test]
+fn nothing_is_allocated_from_read_to_sent() {
+    const STREAMS: usize = 16;
+    const WARM: u64 = 32 << 20;
+    for mode in [IoMode::Auto] {
+        let dir = tempfile::tempdir().unwrap();
+        let path = dir.path().join("output");
+        let listener = UnixListener::bind(&path).unwrap();
+        let reader = thread::spawn(move || {
+            let (mut connection, _) = listener.accept().unwrap();
+            let mut buffer = vec![0; 1 << 20];
+            while connection.read(&mut buffer).unwrap() > 0 {}
+        });
+        let output = Output::Unix {
+            path,
+            compress: Compress::None,
+        };
+        let counted = butler::start_with(mode, async {
+            let butler = Butler::new(Config::new(output)).unwrap();
+            butler.add_stream_server(StreamServer::bind(&dir.path().join("streams")).unwrap());
+            let mut writers = Vec::new();
+            for number in 0..STREAMS {
+                let (ours, theirs) = UnixStream::pair().unwrap();
+                let name = format!("s/{number}").parse().unwrap();
+                let properties = StreamProperties::new(name, StreamType::Text);
+                butler.add_stream(ours.into(), &properties).unwrap();
+                writers.push(thread::spawn(move || write_lines(theirs, 4 * WARM / 16)));
+            }
+            let delivered = |bytes| {
+                let butler = butler.clone();
+                async move {
+                    while butler.snapshot().bytes_delivered < bytes {
+                        tokio::time::sleep(Duration::from_millis(1)).await;
+                    }
+                }
+            };
+            delivered(WARM).await;
+            // What tells how far it is allocates itself.
+            let begun = ALLOCATIONS.get();
+            let at = butler.snapshot().bytes_delivered;
+            let to_ask = ALLOCATIONS.get() - begun;
+            let (mut asked, before) = (0, ALLOCATIONS.get());
+            while butler.snapshot().bytes_delivered < at + WARM {
+                asked += 1;
+                tokio::time::sleep(Duration::from_millis(1)).await;
+            }
+            let allocations = ALLOCATIONS.get() - before;
+            butler.activate();
+            butler.wait().await.unwrap();
+            writers.into_iter().for_each(|it| it.join().unwrap());
+            (allocations, to_ask * (asked + 1))
+        });
+        let (allocations, by_asking) = counted.unwrap();
+        assert!(
+            allocations <= by_asking,
+            "{mode:?}: {allocations}, {by_asking} of them to ask"
+        );
+        reader.join().unwrap();
+    }
+}
+
+fn write_lines(mut stream: UnixStream, bytes: u64) {
+    let lines = [&[b'x'; 99][..], b"\n"].concat().repeat(600);
+    let mut left = bytes;
+    while left > 0 {
+        let len = left.min(lines.len() as u64);
+        stream.write_all(&lines[..len as usize]).unwrap();
+        left -= len;
     }
 }

@@ -43,7 +43,16 @@ pub(super) struct Engine {
     /// A stream has ended, all is delivered, or something failed.
     pub changed: Notify,
     /// The driver does not work any more.
-    failure: RefCell<Option<Arc<io::Error>>>,
+    failure: RefCell<Option<Failure>>,
+}
+
+/// Why a driver does not work any more.
+#[derive(Debug, Clone)]
+pub(super) enum Failure {
+    /// The kernel refused what must work.
+    Reading(Arc<io::Error>),
+    /// A fault of our own: what it had not delivered is gone.
+    Panicked,
 }
 
 impl Engine {
@@ -81,7 +90,7 @@ impl Engine {
     }
 
     /// Why the driver does not work any more, if that is so.
-    pub fn failure(&self) -> Option<Arc<io::Error>> {
+    pub fn failure(&self) -> Option<Failure> {
         self.failure.borrow().clone()
     }
 
@@ -167,10 +176,21 @@ impl Engine {
         self.wake_driver.notify_one();
     }
 
+    /// All is over, also if the driver has panicked.
+    pub fn is_over(&self) -> bool {
+        self.life().is_over() || matches!(*self.failure.borrow(), Some(Failure::Panicked))
+    }
+
+    /// The driver has panicked, and nobody drives any more.
+    pub fn panicked(&self) {
+        *self.failure.borrow_mut() = Some(Failure::Panicked);
+        self.changed.notify_waiters();
+    }
+
     /// The task of the driver. Ends with the engine.
     pub async fn run_driver(self: Rc<Self>) {
         if let Err(error) = self.drive().await {
-            *self.failure.borrow_mut() = Some(Arc::new(error));
+            *self.failure.borrow_mut() = Some(Failure::Reading(Arc::new(error)));
             self.driver.borrow_mut().fail(&clock::now());
             self.tell(|_, _| ());
             self.deliver_what_is_left().await;
@@ -223,6 +243,8 @@ impl Engine {
                 () = alarm => {}
                 () = clock::sleep_until(due) => {}
             }
+            // Whatever wakes it: other tasks, as that of the signals, have their turn.
+            tokio::task::consume_budget().await;
         }
         Ok(())
     }

@@ -35,7 +35,7 @@ use crate::secret::Secret;
 use crate::watch::queue::{Receiver, queue};
 use crate::wire::descriptor::StreamProperties;
 use crate::wire::name::{Namespace, StreamName};
-use engine::Engine;
+use engine::{Engine, Failure};
 pub use hooks::{ChunkCallback, RegistrationCallback};
 pub use report::{Loss, Report};
 pub use snapshot::{Dropped, Quantiles, Snapshot};
@@ -248,7 +248,13 @@ impl Butler {
 
     fn begin(driver: Driver<System>) -> Self {
         let engine = Engine::new(driver);
-        spawn_local(Rc::clone(&engine).run_driver());
+        let driver = spawn_local(Rc::clone(&engine).run_driver());
+        let watched = Rc::clone(&engine);
+        spawn_local(async move {
+            if driver.await.is_err_and(|error| error.is_panic()) {
+                watched.panicked();
+            }
+        });
         Self {
             engine,
             shared: Rc::default(),
@@ -465,10 +471,12 @@ impl Butler {
         self.shared.awaited.set(true);
         self.end_when_idle();
         let engine = &self.engine;
-        engine.until(|engine| engine.life().is_over()).await;
+        engine.until(Engine::is_over).await;
         engine.hooks.forget();
-        if let Some(failure) = engine.failure() {
-            return Err(Error::Reading(failure));
+        match engine.failure() {
+            None => {}
+            Some(Failure::Reading(error)) => return Err(Error::Reading(error)),
+            Some(Failure::Panicked) => return Err(Error::Panicked),
         }
         engine.count_outside();
         Ok(engine.machine(|machine| {

@@ -104,15 +104,8 @@ impl<L> Listeners<L> {
 
     /// A descriptor is free again.
     pub fn descriptor_is_free(&mut self) {
-        if self.next_retry_ns().is_none() {
-            return;
-        }
-        for key in self.all.keys() {
-            if let Some(listener) = self.all.get_mut(key)
-                && listener.retry_ns.is_some()
-            {
-                listener.retry_ns = Some(0);
-            }
+        for listener in self.all.values_mut() {
+            listener.retry_ns = listener.retry_ns.map(|_| 0);
         }
     }
 
@@ -131,11 +124,11 @@ impl<L> Listeners<L> {
     }
 
     /// A round begins.
-    pub fn begin_round(&mut self, key: ListenerKey) {
-        if let Some(listener) = self.all.get_mut(key)
-            && let Some(closing) = &mut listener.closing
-        {
-            closing.left_in_round = LAST_AT_A_TIME;
+    pub fn begin_round(&mut self) {
+        for listener in self.all.values_mut() {
+            if let Some(closing) = &mut listener.closing {
+                closing.left_in_round = LAST_AT_A_TIME;
+            }
         }
     }
 

@@ -1,12 +1,13 @@
 //! The edge: what moves bytes between the kernel and the core.
 //!
-//! There are two of it: on io_uring ([`ring`]), and on epoll ([`epoll`]) where
-//! that is refused. [`io`] is what they have in common, and [`runtime`] chooses.
+//! All that is asked of the kernel is [`io`], which the [`driver`] uses for clients
+//! and an `outlet` for the output. The real kernel, [`system`], is there in two
+//! forms: on io_uring (`ring`), and on epoll (`epoll`) where that is refused; the
+//! `runtime` chooses.
 //!
-//! There is `unsafe` here, in small files: [`mapping`] (memory from the
-//! kernel), [`buffers`] (which side owns a read buffer), [`ring`] (operations
-//! and their descriptors), [`wake`], [`credentials`] and [`rights`] (options of
-//! sockets).
+//! There is `unsafe` here, in small files: `mapping` (memory from the kernel),
+//! `buffers` (which side owns a read buffer), `ring` (operations and their
+//! descriptors), `wake`, `credentials` and `rights` (options of sockets).
 
 mod buffers;
 pub(crate) mod clock;

@@ -1,5 +1,5 @@
-//! The real kernel: operations go through a [`Ring`] of io_uring, or through
-//! [`Epoll`] and plain calls. Both are asked the same and answer the same, so that
+//! The real kernel: operations go through a `Ring` of io_uring, or through
+//! `Epoll` and plain calls. Both are asked the same and answer the same, so that
 //! nothing else knows which one it is.
 
 mod outputs;

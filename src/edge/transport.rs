@@ -1,6 +1,6 @@
 //! What brings messages to a destination: [`Transport`].
 //!
-//! Each is a machine that never waits. [`Outlet`](super::outlet::Outlet) drives it,
+//! Each is a machine that never waits. The `Outlet` drives it,
 //! and calls in this order:
 //!
 //! 1. [`start`](Transport::start), while fewer messages are in flight than its

@@ -24,7 +24,7 @@ pub(crate) const KINDS: [&Kind; 7] = [
 ];
 
 /// See the module.
-#[cfg_attr(not(feature = "cli"), allow(dead_code))]
+#[cfg_attr(not(all(feature = "cli", feature = "logdog")), allow(dead_code))]
 pub(crate) struct Kind {
     /// How it is named.
     pub name: &'static str,
@@ -61,7 +61,7 @@ pub(crate) struct Given<'a> {
 
 /// What an output needs that is open.
 #[derive(Debug, Clone, PartialEq, Eq)]
-#[cfg_attr(not(feature = "cli"), allow(dead_code))]
+#[cfg_attr(not(all(feature = "cli", feature = "logdog")), allow(dead_code))]
 pub(crate) enum Need {
     /// To make that directory, and what is in it, whoever removes it.
     Tree(PathBuf),
@@ -79,7 +79,7 @@ pub(crate) enum Need {
 
 /// What a command is told of where its logs go.
 #[derive(Debug, Clone, PartialEq, Eq)]
-#[cfg_attr(not(feature = "cli"), allow(dead_code))]
+#[cfg_attr(not(all(feature = "cli", feature = "logdog")), allow(dead_code))]
 pub(crate) enum Finds {
     /// There is nothing to find.
     Nothing,

@@ -20,7 +20,7 @@
 //! On a terminal control characters are made visible, unless `--raw`.
 //!
 //! [`read`](crate::read) reads; what is here shows it, in one of three ways
-//! ([`Sink`]): `show`, `json` and `list`. What is held here is lines that are
+//! (`Sink`): `show`, `json` and `list`. What is held here is lines that are
 //! not complete, [`READER_HELD_MAX`](crate::limits::READER_HELD_MAX) at most, and
 //! what `--list` has of each stream.
 

@@ -3,10 +3,11 @@
 use std::io;
 
 #[cfg(doc)]
-use super::Machine;
+use crate::core::Machine;
 use crate::core::{ClientKey, ListenerKey, Peer};
 
-/// What the edge is to do. `C` and `L`: see the [module](self).
+/// What the edge is to do. `C` and `L` are what the edge
+/// keeps of a client and a listener.
 #[derive(Debug)]
 pub enum Command<C, L> {
     /// Reads once of the client. `ready`: it has data, as far as is known.

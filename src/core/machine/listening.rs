@@ -134,8 +134,8 @@ impl<C, L> Machine<C, L> {
         self.life.drain();
         for listener in self.listeners.keys() {
             self.stop_listening(listener);
-            self.listeners.begin_round(listener);
         }
+        self.listeners.begin_round();
         self.tend_all(now);
     }
 }

@@ -12,9 +12,7 @@ impl<C, L> Machine<C, L> {
         self.clients.begin_round();
         self.largest_read = None;
         self.core.tick(now);
-        for listener in self.listeners.keys() {
-            self.listeners.begin_round(listener);
-        }
+        self.listeners.begin_round();
         let due = self.listeners.next_retry_ns();
         if due.is_some_and(|due| due <= now.mono_ns) {
             self.tend_all(now);
