@@ -124,7 +124,7 @@ fn nothing_is_allocated_once_warm() {
 fn nothing_is_allocated_from_read_to_sent() {
     const STREAMS: usize = 16;
     const WARM: u64 = 32 << 20;
-    for mode in [IoMode::Auto] {
+    for mode in [IoMode::Auto, IoMode::Epoll] {
         let dir = tempfile::tempdir().unwrap();
         let path = dir.path().join("output");
         let listener = UnixListener::bind(&path).unwrap();

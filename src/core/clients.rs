@@ -86,7 +86,7 @@ pub(super) struct Clients<C> {
     /// Those whose next read waits for room.
     waiting: VecDeque<ClientKey>,
     /// Those whose next read waits for who looks at their streams.
-    held: Vec<ClientKey>,
+    held: VecDeque<ClientKey>,
     /// Those that have data, in the order of their turns.
     ready: VecDeque<ClientKey>,
     /// What may still be handled in this round.
@@ -98,7 +98,7 @@ impl<C> Default for Clients<C> {
         Self {
             all: Arena::default(),
             waiting: VecDeque::new(),
-            held: Vec::new(),
+            held: VecDeque::new(),
             ready: VecDeque::new(),
             round_left: ROUND_MAX,
         }
@@ -173,12 +173,17 @@ impl<C> Clients<C> {
     /// The client is read when who looks at its stream takes more.
     pub fn hold(&mut self, key: ClientKey) {
         self.get(key).reads = Reads::Waiting;
-        self.held.push(key);
+        self.held.push_back(key);
     }
 
-    /// Those that waited for who looks at their streams.
-    pub fn take_held(&mut self) -> Vec<ClientKey> {
-        std::mem::take(&mut self.held)
+    /// How many wait: for room, and for who looks at their streams.
+    pub fn counts_waiting(&self) -> (usize, usize) {
+        (self.waiting.len(), self.held.len())
+    }
+
+    /// The next one that waits for who looks at its stream.
+    pub fn pop_held(&mut self) -> Option<ClientKey> {
+        self.held.pop_front()
     }
 
     /// The client gets its turn among those that have data.
@@ -187,9 +192,9 @@ impl<C> Clients<C> {
         self.ready.push_back(key);
     }
 
-    /// Those that waited for room.
-    pub fn take_waiting(&mut self) -> VecDeque<ClientKey> {
-        std::mem::take(&mut self.waiting)
+    /// The next one that waits for room.
+    pub fn pop_waiting(&mut self) -> Option<ClientKey> {
+        self.waiting.pop_front()
     }
 
     /// The next ones of those that have data.

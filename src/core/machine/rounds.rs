@@ -55,21 +55,28 @@ impl<C, L> Machine<C, L> {
         self.clients.takes_one_more()
     }
 
+    /// A client that waited is read on, if it still waits.
+    fn resume(&mut self, now: &Moment, client: Option<ClientKey>) {
+        if let Some(client) = client
+            && let Some(known) = self.clients.find(client)
+            && known.reads == Reads::Waiting
+        {
+            self.read_on(now, client, false);
+        }
+    }
+
     /// The round is over: those that waited for room are read, if there is some.
     pub fn end_round(&mut self, now: &Moment) {
         if self.may_read(now) {
-            for client in self.clients.take_waiting() {
-                let known = self.clients.find(client);
-                if known.is_some_and(|known| known.reads == Reads::Waiting) {
-                    self.read_on(now, client, false);
-                }
+            let (waiting, held) = self.clients.counts_waiting();
+            for _ in 0..waiting {
+                let client = self.clients.pop_waiting();
+                self.resume(now, client);
             }
             self.grant_headers(now);
-            for client in self.clients.take_held() {
-                let known = self.clients.find(client);
-                if known.is_some_and(|known| known.reads == Reads::Waiting) {
-                    self.read_on(now, client, false);
-                }
+            for _ in 0..held {
+                let client = self.clients.pop_held();
+                self.resume(now, client);
             }
         }
         self.live(now);
