@@ -11,6 +11,7 @@ use std::thread;
 use std::time::Duration;
 
 use butler::core::{Core, CoreConfig};
+use butler::limits::BUNDLE_TARGET;
 use butler::output::{Compress, Output};
 use butler::time::Moment;
 use butler::wire::descriptor::{StreamProperties, StreamType, Tags};
@@ -173,8 +174,12 @@ fn nothing_is_allocated_from_read_to_sent() {
             (allocations, to_ask * (asked + 1))
         });
         let (allocations, by_asking) = counted.unwrap();
+        // What grows to a new height does that once; anything that is allocated for
+        // each read or message would be there for each of them.
+        let grown = 8;
+        const { assert!(WARM / BUNDLE_TARGET as u64 > 3 * 8) };
         assert!(
-            allocations <= by_asking,
+            allocations <= by_asking + grown,
             "{mode:?}: {allocations}, {by_asking} of them to ask"
         );
         reader.join().unwrap();
