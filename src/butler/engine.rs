@@ -263,7 +263,8 @@ impl Engine {
             }
             driver = self.driver.borrow_mut();
         }
-        driver.end_round(now)?;
+        // What leaves in it was read since then: the statistics tell how long before.
+        driver.end_round(&clock::now())?;
         let machine = driver.machine();
         if machine.changes() != changes {
             self.changed.notify_waiters();
