@@ -148,17 +148,8 @@ impl<C, L> Machine<C, L> {
     fn abandon(&mut self, now: &Moment) {
         for client in self.clients.keys() {
             let known = self.clients.get(client);
-            match std::mem::replace(&mut known.phase, Phase::Abandoned) {
-                Phase::Stream(stream) => self.core.end(now, stream),
-                Phase::Header(reader) => {
-                    self.headers.over(client);
-                    if reader.buffered() > 0 {
-                        log::error!("stream refused: {}", reader.end());
-                        self.core.stats_mut().streams_refused += 1;
-                    }
-                }
-                Phase::Abandoned => {}
-            }
+            let phase = std::mem::replace(&mut known.phase, Phase::Abandoned);
+            self.phase_over(now, client, phase);
             self.give_up(now, client);
         }
         for listener in self.listeners.keys() {

@@ -266,6 +266,22 @@ impl<C, L> Machine<C, L> {
             at_end,
             ..
         } = known;
+        let had_header = matches!(phase, Phase::Header(_));
+        self.phase_over(now, client, phase);
+        if had_header {
+            self.grant_headers(now);
+        }
+        self.listeners.descriptor_is_free();
+        self.changes += 1;
+        self.command(Command::Close {
+            client,
+            edge,
+            unread: !at_end,
+        });
+    }
+
+    /// Nothing more comes of what the client was.
+    pub(super) fn phase_over(&mut self, now: &Moment, client: ClientKey, phase: Phase) {
         match phase {
             // That was told already.
             Phase::Abandoned => {}
@@ -277,15 +293,7 @@ impl<C, L> Machine<C, L> {
                     log::error!("stream refused: {}", reader.end());
                     self.core.stats_mut().streams_refused += 1;
                 }
-                self.grant_headers(now);
             }
         }
-        self.listeners.descriptor_is_free();
-        self.changes += 1;
-        self.command(Command::Close {
-            client,
-            edge,
-            unread: !at_end,
-        });
     }
 }
