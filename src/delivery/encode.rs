@@ -8,6 +8,7 @@ use libdeflater::{CompressionLvl, Compressor};
 
 use super::gather::Gather;
 use super::message::Message;
+use super::stored::Stored;
 use crate::limits::COMPRESS_MIN;
 use crate::wire::message::{Compression, FRAMES_LEN_MAX, frames_len, put_frames};
 
@@ -85,15 +86,35 @@ impl Encoder {
     /// be written in order. A small bundle is not compressed.
     pub fn encode(&mut self, bundle: &Message) {
         self.clear();
-        if let Some(zlib) = &mut self.zlib
-            && bundle.len() >= COMPRESS_MIN
+        match self.compresses(bundle.len()) {
+            true => self.gather.bundle(bundle),
+            false => self.gather.message(bundle),
+        }
+        self.end(bundle.len());
+    }
+
+    /// The same of one that was stored.
+    pub fn encode_stored(&mut self, stored: &Stored) {
+        self.clear();
+        match self.compresses(stored.len()) {
+            true => self.gather.stored_bundle(stored),
+            false => self.gather.stored_message(stored),
+        }
+        self.end(stored.len());
+    }
+
+    fn compresses(&self, len: usize) -> bool {
+        self.zlib.is_some() && len >= COMPRESS_MIN
+    }
+
+    /// Compresses what was gathered, if it is to be: a bundle of that length.
+    fn end(&mut self, len: usize) {
+        if len >= COMPRESS_MIN
+            && let Some(zlib) = &mut self.zlib
         {
-            self.gather.bundle(bundle);
             self.compressed = Some(zlib.message(self.gather.pieces()));
             self.gather.clear();
-            return;
         }
-        self.gather.message(bundle);
     }
 
     /// The message.
@@ -170,9 +191,13 @@ impl Zlib {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::delivery::message::{Identity, Ticket};
+    use crate::delivery::stored::Run;
     use crate::output::testing::{bundles, lines, noise, text_bundle};
+    use crate::secret::Secret;
     use crate::wire::descriptor::StreamType;
     use crate::wire::message::MessageView;
+    use std::sync::Arc;
 
     fn check(encoder: &mut Encoder, bundle: &Message, compression: Compression) -> usize {
         encoder.encode(bundle);
@@ -197,6 +222,33 @@ mod tests {
             let plain_len = check(&mut none, &bundle, Compression::None);
             let zlib_len = check(&mut zlib, &bundle, compressed);
             assert!(len < 5000 || zlib_len * 2 < plain_len);
+        }
+    }
+
+    #[test]
+    fn what_was_stored_is_the_same_message() {
+        for compress in [Compress::None, Compress::ZLIB] {
+            let (mut fresh, mut again) = (Encoder::new(compress), Encoder::new(compress));
+            for len in [1, 700, 5000, 300_000] {
+                let message = text_bundle(&lines(len));
+                let mut gather = Gather::default();
+                gather.body(&message);
+                let run = Arc::new(Run::new(whose(&message), None));
+                let streams = (message.streams[0].info.name.clone(), 0);
+                let body = gather.concat().into();
+                fresh.encode(&message);
+                again.encode_stored(&Stored::new(Ticket(1 << 63), run, body, streams));
+                assert_eq!(fresh.pieces().concat(), again.pieces().concat());
+            }
+        }
+    }
+
+    fn whose(message: &Message) -> Identity {
+        let bundle = message.decode();
+        Identity {
+            project: bundle.project,
+            prefix: bundle.prefix,
+            secret: Secret::new(bundle.secret),
         }
     }
 

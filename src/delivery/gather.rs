@@ -5,6 +5,7 @@ use bytes::{BufMut, Bytes, BytesMut};
 use prost::Message as _;
 
 use super::message::Message;
+use super::stored::Stored;
 use crate::wire::message::{Compression, FRAMES_LEN_MAX, put_frames};
 use crate::wire::varint;
 
@@ -57,20 +58,57 @@ impl Gather {
     pub fn bundle(&mut self, message: &Message) {
         self.clear();
         self.heads.reserve(heads_len(message));
-        self.put_bundle(message);
+        self.put_body(message);
+        self.put_identity(message.identity.expose());
     }
 
     /// Gathers the message, uncompressed.
     pub fn message(&mut self, message: &Message) {
         self.clear();
         self.heads.reserve(FRAMES_LEN_MAX + heads_len(message));
-        let mut frames = [0; FRAMES_LEN_MAX];
-        let used = put_frames(&mut frames, Compression::None, message.len());
-        self.heads.put_slice(&frames[..used]);
-        self.put_bundle(message);
+        self.put_frames(message.len());
+        self.put_body(message);
+        self.put_identity(message.identity.expose());
     }
 
-    fn put_bundle(&mut self, message: &Message) {
+    /// Gathers the bundle without what is the same in all of a butler's: the
+    /// body of a [`Stored`] message.
+    pub fn body(&mut self, message: &Message) {
+        self.clear();
+        self.heads.reserve(heads_len(message));
+        self.put_body(message);
+        self.end_heads();
+    }
+
+    /// Gathers the `ButlerLogBundle` of a message that was stored.
+    pub(super) fn stored_bundle(&mut self, stored: &Stored) {
+        self.clear();
+        self.push(stored.body.clone());
+        self.put_identity(stored.identity());
+    }
+
+    /// Gathers the message that was stored, uncompressed.
+    pub(super) fn stored_message(&mut self, stored: &Stored) {
+        self.clear();
+        self.put_frames(stored.len());
+        self.end_heads();
+        self.push(stored.body.clone());
+        self.put_identity(stored.identity());
+    }
+
+    fn put_frames(&mut self, len: usize) {
+        let mut frames = [0; FRAMES_LEN_MAX];
+        let used = put_frames(&mut frames, Compression::None, len);
+        self.heads.put_slice(&frames[..used]);
+    }
+
+    /// Comes last.
+    fn put_identity(&mut self, identity: &[u8]) {
+        self.heads.put_slice(identity);
+        self.end_heads();
+    }
+
+    fn put_body(&mut self, message: &Message) {
         self.heads.put_u8(0x12);
         message
             .begun
@@ -97,8 +135,6 @@ impl Gather {
                 }
             }
         }
-        self.heads.put_slice(message.identity.expose());
-        self.end_heads();
     }
 
     fn put_varint(&mut self, value: u64) {

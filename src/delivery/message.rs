@@ -48,7 +48,7 @@ pub struct Identity {
 
 impl Identity {
     /// Fields 4 to 6 of a bundle.
-    fn encode(&self) -> Secret {
+    pub(super) fn encode(&self) -> Secret {
         let fields = logpb::ButlerLogBundle {
             project: self.project.clone(),
             prefix: self.prefix.clone(),

@@ -4,6 +4,7 @@
 //! message   what an output gets: entries of some streams, and their facts
 //! window    the messages that the output has, by ticket
 //! outcome   what became of a message, by stream and reason
+//! stored    a message that comes back from disk
 //! gather    a message as it stands on the wire
 //! encode    the same as an output writes it, compressed or not
 //! ```
@@ -14,4 +15,5 @@ pub(crate) mod encode;
 pub(crate) mod gather;
 pub(crate) mod message;
 pub(crate) mod outcome;
+pub(crate) mod stored;
 pub(crate) mod window;

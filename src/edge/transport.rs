@@ -15,6 +15,9 @@
 //!    [`give_up`](Transport::give_up), at any time, after which nothing else is
 //!    called.
 //!
+//! One that sends whole messages elsewhere is a [`Carrier`] besides: it can also
+//! send those that were stored.
+//!
 //! A step that fails keeps its state and a deadline, and is entered again. What
 //! takes long is cut: the transport is then due at once.
 
@@ -27,6 +30,7 @@ use tokio::sync::Notify;
 use super::io::Io;
 use crate::delivery::message::Message;
 use crate::delivery::outcome::Outcomes;
+use crate::delivery::stored::Stored;
 use crate::delivery::window::Capacity;
 use crate::wire::name::StreamName;
 
@@ -102,4 +106,13 @@ pub trait Transport<I: Io> {
 
     /// How often something did not work, which was tried again or told.
     fn errors(&self) -> u64;
+}
+
+/// A transport that also sends messages which were stored. It tells of each that
+/// it is delivered whole, or lost whole; and when it [gives up](Transport::give_up),
+/// nothing of those in flight.
+pub trait Carrier<I: Io>: Transport<I> {
+    /// As [`start`](Transport::start), of a message that was stored. Its ticket
+    /// is none of those that messages have.
+    fn carry(&mut self, now: &mut Now<'_, I>, stored: Stored);
 }

@@ -57,24 +57,13 @@ impl Publishing {
         }
     }
 
-    /// Compresses the message.
-    fn encode(&mut self, message: &Message) -> Bytes {
-        self.encoder.encode(message);
-        let bytes = match self.encoder.pieces() {
+    /// Publishes what is in the encoder.
+    fn begin<I>(&mut self, now: &mut Now<'_, I>, ticket: Ticket, streams: StreamNames) {
+        let bytes: Bytes = match self.encoder.pieces() {
             [whole] => whole.clone(),
             pieces => pieces.concat().into(),
         };
         self.encoder.clear();
-        bytes
-    }
-}
-
-impl<I: Io> Transport<I> for Publishing {
-    fn start(&mut self, now: &mut Now<'_, I>, message: Arc<Message>) {
-        let ticket = message.ticket();
-        let bytes = self.encode(&message);
-        let streams = StreamNames::of(&message);
-        drop(message);
         now.outcomes.encoded(ticket, COPIES * bytes.len());
         let publisher = Rc::clone(&self.publisher);
         let ended = Ended(Arc::clone(&self.ended));
@@ -83,6 +72,15 @@ impl<I: Io> Transport<I> for Publishing {
             publisher.publish(bytes, &streams).await
         });
         self.tickets.insert(publish.id(), ticket);
+    }
+}
+
+impl<I: Io> Transport<I> for Publishing {
+    fn start(&mut self, now: &mut Now<'_, I>, message: Arc<Message>) {
+        self.encoder.encode(&message);
+        let (ticket, streams) = (message.ticket(), StreamNames::of(&message));
+        drop(message);
+        self.begin(now, ticket, streams);
     }
 
     fn poll(&mut self, now: &mut Now<'_, I>) {

@@ -29,8 +29,9 @@ use super::write::Progress;
 use crate::delivery::encode::{Compress, Encoder};
 use crate::delivery::message::{Message, Ticket};
 use crate::delivery::outcome::Outcome;
+use crate::delivery::stored::Stored;
 use crate::edge::io::Io;
-use crate::edge::transport::{Completed, Now, Transport};
+use crate::edge::transport::{Carrier, Completed, Now, Transport};
 use crate::limits::CLOSE_TIMEOUT;
 
 /// Where somebody listens.
@@ -121,6 +122,19 @@ impl<D> Socket<D> {
         }
     }
 
+    /// Begins to send what is in the encoder.
+    fn begin<I: Io<Fd = D>>(&mut self, now: &mut Now<'_, I>, ticket: Ticket) {
+        self.sending = Some(Sending {
+            ticket,
+            progress: Progress::default(),
+        });
+        if let Err(error) = self.link.check(now.io) {
+            log::debug!("output {}: {error}", self.address);
+            self.link.drop_connection(now.io);
+        }
+        self.poll(now);
+    }
+
     /// The peer of a TCP connection reads the rest and closes.
     fn close<I: Io<Fd = D>>(&mut self, now: &mut Now<'_, I>, until_ns: u64) {
         match self.link.is_closed(now.io) {
@@ -147,16 +161,9 @@ impl<D> Socket<D> {
 impl<I: Io> Transport<I> for Socket<I::Fd> {
     fn start(&mut self, now: &mut Now<'_, I>, message: Arc<Message>) {
         self.encoder.encode(&message);
-        self.sending = Some(Sending {
-            ticket: message.ticket(),
-            progress: Progress::default(),
-        });
+        let ticket = message.ticket();
         drop(message);
-        if let Err(error) = self.link.check(now.io) {
-            log::debug!("output {}: {error}", self.address);
-            self.link.drop_connection(now.io);
-        }
-        self.poll(now);
+        self.begin(now, ticket);
     }
 
     fn poll(&mut self, now: &mut Now<'_, I>) {
@@ -236,6 +243,13 @@ impl<I: Io> Transport<I> for Socket<I::Fd> {
 
     fn errors(&self) -> u64 {
         self.attempts.health().errors()
+    }
+}
+
+impl<I: Io> Carrier<I> for Socket<I::Fd> {
+    fn carry(&mut self, now: &mut Now<'_, I>, stored: Stored) {
+        self.encoder.encode_stored(&stored);
+        self.begin(now, stored.ticket());
     }
 }
 

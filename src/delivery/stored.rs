@@ -1,0 +1,88 @@
+//! A message that was kept on disk, and comes back to be sent.
+//!
+//! What is kept is its *body*: the bundle without fields 4 to 6, which say whose
+//! it is. Those are the same for all messages of a [`Run`], and its secret may
+//! come to be known later than the messages.
+
+use std::sync::Arc;
+
+use bytes::Bytes;
+
+use super::message::{Identity, Ticket};
+use crate::secret::Secret;
+use crate::wire::name::StreamName;
+
+/// One butler, from its start to its end: whose messages are whose.
+#[derive(Debug)]
+pub struct Run {
+    /// What its bundles carry.
+    pub identity: Identity,
+    /// Fields 4 to 6 of them.
+    fields: Secret,
+    /// The Pub/Sub topic that its registration gave.
+    pub topic: Option<String>,
+}
+
+impl Run {
+    /// One whose bundles carry that, and go to that topic, if to any.
+    pub fn new(identity: Identity, topic: Option<String>) -> Self {
+        Self {
+            fields: identity.encode(),
+            identity,
+            topic,
+        }
+    }
+}
+
+/// See the module.
+#[derive(Debug, Clone)]
+pub struct Stored {
+    ticket: Ticket,
+    pub(super) body: Bytes,
+    run: Arc<Run>,
+    streams: (StreamName, usize),
+}
+
+impl Stored {
+    /// One of `run`, whose first stream is that, besides so many others.
+    ///
+    /// `ticket` must be none that a fresh message may have.
+    pub fn new(ticket: Ticket, run: Arc<Run>, body: Bytes, streams: (StreamName, usize)) -> Self {
+        Self {
+            ticket,
+            body,
+            run,
+            streams,
+        }
+    }
+
+    /// By which its outcome is told.
+    pub fn ticket(&self) -> Ticket {
+        self.ticket
+    }
+
+    /// Whose it is.
+    pub fn run(&self) -> &Arc<Run> {
+        &self.run
+    }
+
+    /// The first of its streams, and how many others there are.
+    pub fn streams(&self) -> (&StreamName, usize) {
+        (&self.streams.0, self.streams.1)
+    }
+
+    /// Bytes of the `ButlerLogBundle`.
+    pub fn len(&self) -> usize {
+        self.body.len() + self.identity().len()
+    }
+
+    /// A message always has a stream.
+    pub fn is_empty(&self) -> bool {
+        self.body.is_empty()
+    }
+
+    /// Fields 4 to 6 of its bundle.
+    pub(super) fn identity(&self) -> &Bytes {
+        self.run.fields.expose()
+    }
+}
