@@ -25,7 +25,7 @@
 //!   `PATIENCE_POLLS`, `POLL`, `READ`, `WALK_POLLS`, `WITHIN_TOLD_MAX`
 //! * `units`: `DURATION_MAX_NS`, `FRACTION_DIGITS_MAX`
 //! * `watch`: `EVENT_COST`
-//! * `wire`: `DATA_MAX`, `FRAMES_LEN_MAX`, `FRONT_LEN_MAX`, `HEAD_LEN_MAX`,
+//! * `wire`: `BUFFER`, `DATA_MAX`, `FRAMES_LEN_MAX`, `FRONT_LEN_MAX`, `HEAD_LEN_MAX`,
 //!   `HEAD_MAX`, `LEN_MAX`, `MESSAGE_LEN_MAX`, `METADATA_MAX`, `OVERHEAD_MAX`,
 //!   `PIECE`, `READ_MIN`, `SECONDS_MAX`, `SECONDS_MIN`, `SHORT_MAX`, `TAIL_MAX`,
 //!   `WINDOW`
@@ -161,6 +161,21 @@ pub const CONNECT_TIMEOUT: Duration = Duration::from_secs(10);
 /// How long the peer of a TCP output may take at the end to close its half,
 /// which tells that it has read all.
 pub const CLOSE_TIMEOUT: Duration = Duration::from_secs(5);
+/// What the far end of a socket output answers at most, at a time: a number, and
+/// a sentence or two.
+pub const ACK_FRAME_MAX: usize = 4096;
+/// Messages that a socket output has sent, or is sending, before the first of
+/// them is acknowledged: so many small ones are under way on a connection of
+/// 50 ms that each 200 µs another leaves.
+pub const ACK_WINDOW_MESSAGES: usize = 256;
+/// The same in bytes of memory, which are part of what may be buffered: a
+/// connection of 50 ms carries 160 MB/s with it.
+pub const ACK_WINDOW_BYTES: usize = 8 * 1024 * 1024;
+/// How long the far end may take nothing and acknowledge nothing of what it has
+/// until it is taken for dead, and its messages go to the next connection:
+/// longer than a disk that is busy takes to sync, and much shorter than the
+/// quarter of an hour after which TCP gives up a peer that is gone.
+pub const ACK_TIMEOUT: Duration = Duration::from_secs(60);
 /// How long nothing may happen on a TCP connection until the kernel asks
 /// whether the peer is still there.
 pub const TCP_KEEPALIVE_IDLE: Duration = Duration::from_secs(60);

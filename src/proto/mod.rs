@@ -1,4 +1,8 @@
-//! The LogDog schema, generated from `proto/` by `scripts/regen`.
+//! The LogDog schema and our own, generated from `proto/` by `scripts/regen`.
+
+/// What the far end of a socket output answers.
+#[allow(missing_docs, clippy::all, clippy::pedantic, unused_qualifications)]
+pub mod ack;
 
 #[allow(missing_docs, clippy::all, clippy::pedantic, unused_qualifications)]
 pub mod logpb;

@@ -3,6 +3,7 @@
 //!
 //! Nothing here knows a file descriptor, a clock or a runtime.
 
+pub mod ack;
 pub mod bundle_view;
 pub mod datagrams;
 pub mod descriptor;

@@ -10,6 +10,7 @@ fn main() -> Result<(), Box<dyn std::error::Error>> {
         .into();
     let proto_dir = Path::new(env!("CARGO_MANIFEST_DIR")).join("../../proto");
     let files = [
+        "ack/ack.proto",
         "logpb/log.proto",
         "logpb/butler.proto",
         "pubsub/pubsub.proto",
@@ -26,6 +27,7 @@ fn main() -> Result<(), Box<dyn std::error::Error>> {
         .out_dir(&out_dir)
         .compile_fds(descriptors)?;
     for (package, module) in [
+        ("butler.ack", "ack"),
         ("google.pubsub.v1", "pubsub"),
         ("logdog", "registration"),
     ] {
