@@ -178,6 +178,9 @@ impl Epoll {
             | match wait {
                 Wait::Readable => epoll::EventFlags::IN | epoll::EventFlags::RDHUP,
                 Wait::Writable => epoll::EventFlags::OUT,
+                Wait::Either => {
+                    epoll::EventFlags::IN | epoll::EventFlags::RDHUP | epoll::EventFlags::OUT
+                }
             };
         let data = epoll::EventData::new_u64(to_u64(Token::Output(number)));
         match epoll::add(&self.set, fd, data, events) {

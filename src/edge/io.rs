@@ -9,11 +9,9 @@
 //! way for each token. Everything else answers at once and never waits: what
 //! would have to is the error `WouldBlock`.
 
-use std::io;
+use std::io::{self, IoSlice};
 use std::net::SocketAddr;
 use std::path::PathBuf;
-
-use bytes::Bytes;
 
 use super::files::Files;
 use crate::core::{ClientKey, ListenerKey, Visitor};
@@ -94,6 +92,8 @@ pub enum Wait {
     Writable,
     /// There is something to read, or the end.
     Readable,
+    /// One of the two.
+    Either,
 }
 
 /// Where an output connects to.
@@ -215,7 +215,10 @@ pub trait Io: Files {
     fn connected(&mut self, fd: &Self::Fd) -> io::Result<()>;
 
     /// Sends what the socket takes without waiting.
-    fn send(&mut self, fd: &Self::Fd, slices: &[Bytes]) -> io::Result<usize>;
+    fn send(&mut self, fd: &Self::Fd, slices: &[IoSlice<'_>]) -> io::Result<usize>;
+
+    /// Reads what the peer has sent, without waiting; 0 at its end.
+    fn receive(&mut self, fd: &Self::Fd, into: &mut [u8]) -> io::Result<usize>;
 
     /// Is the peer still there, as far as the kernel knows? What it has sent is
     /// thrown away.

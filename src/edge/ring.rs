@@ -158,6 +158,7 @@ impl Ring {
         let events = match wait {
             Wait::Readable => libc::POLLIN,
             Wait::Writable => libc::POLLOUT,
+            Wait::Either => libc::POLLIN | libc::POLLOUT,
         };
         let entry = opcode::PollAdd::new(types::Fd(fd.as_raw_fd()), events as u32).build();
         let tag = match token {

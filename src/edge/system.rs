@@ -4,7 +4,7 @@
 
 mod outputs;
 
-use std::io;
+use std::io::{self, IoSlice};
 use std::net::SocketAddr;
 use std::os::fd::{AsFd, BorrowedFd, OwnedFd};
 use std::sync::mpsc::{Receiver, Sender, channel};
@@ -293,8 +293,12 @@ impl Io for System {
         outputs::connected(fd)
     }
 
-    fn send(&mut self, fd: &OwnedFd, slices: &[bytes::Bytes]) -> io::Result<usize> {
+    fn send(&mut self, fd: &OwnedFd, slices: &[IoSlice<'_>]) -> io::Result<usize> {
         outputs::send(fd, slices)
+    }
+
+    fn receive(&mut self, fd: &OwnedFd, into: &mut [u8]) -> io::Result<usize> {
+        outputs::receive(fd, into)
     }
 
     fn check(&mut self, fd: &OwnedFd) -> io::Result<()> {

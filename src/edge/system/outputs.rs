@@ -1,12 +1,11 @@
 //! What outputs ask of sockets. No call waits.
 
-use std::io;
+use std::io::{self, IoSlice};
 use std::net::{IpAddr, Ipv4Addr, Ipv6Addr, SocketAddr, ToSocketAddrs};
 use std::os::fd::OwnedFd;
 use std::sync::mpsc::Sender;
 use std::thread;
 
-use bytes::Bytes;
 use rustix::event::{PollFd, PollFlags, Timespec, poll};
 use rustix::io::{Errno, retry_on_intr};
 use rustix::net::{
@@ -16,7 +15,6 @@ use rustix::net::{
 
 use super::Resolved;
 use crate::edge::io::Endpoint;
-use crate::edge::writer::io_slices;
 use crate::limits::{BUNDLE_TARGET, TCP_KEEPALIVE_IDLE};
 
 /// So that a bundle finds room while its reader has another one still; the
@@ -109,13 +107,17 @@ pub(super) fn connected(socket: &OwnedFd) -> io::Result<()> {
     }
 }
 
-pub(super) fn send(socket: &OwnedFd, slices: &[Bytes]) -> io::Result<usize> {
+pub(super) fn send(socket: &OwnedFd, slices: &[IoSlice<'_>]) -> io::Result<usize> {
     let flags = SendFlags::DONTWAIT | SendFlags::NOSIGNAL;
-    let slices = io_slices(slices);
     let mut nothing = SendAncillaryBuffer::default();
     Ok(retry_on_intr(|| {
-        sendmsg(socket, &slices, &mut nothing, flags)
+        sendmsg(socket, slices, &mut nothing, flags)
     })?)
+}
+
+pub(super) fn receive(socket: &OwnedFd, into: &mut [u8]) -> io::Result<usize> {
+    let (len, _) = retry_on_intr(|| recv(socket, &mut *into, RecvFlags::DONTWAIT))?;
+    Ok(len)
 }
 
 pub(super) fn check(socket: &OwnedFd) -> io::Result<()> {

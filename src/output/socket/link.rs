@@ -9,6 +9,7 @@ use bytes::Bytes;
 use super::Address;
 use crate::edge::io::{Endpoint, Io, Token, Wait};
 use crate::edge::transport::Completed;
+use crate::edge::writer::io_slices;
 use crate::limits::CONNECT_TIMEOUT;
 
 /// Whether a step is done.
@@ -210,7 +211,7 @@ impl<D> Link<D> {
     /// Sends what the connection takes.
     pub fn send<I: Io<Fd = D>>(&mut self, io: &mut I, slices: &[Bytes]) -> io::Result<usize> {
         match &self.state {
-            State::Open(fd) => io.send(fd, slices),
+            State::Open(fd) => io.send(fd, &io_slices(slices)),
             _ => Err(io::ErrorKind::NotConnected.into()),
         }
     }

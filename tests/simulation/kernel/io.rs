@@ -1,10 +1,9 @@
 //! What the driver and the outputs ask of this kernel.
 
-use std::io;
+use std::io::{self, IoSlice};
 
 use butler::core::{ClientKey, ListenerKey, Peer, Visitor};
 use butler::edge::io::{Completion, Ending, Endpoint, Io, ReadBy, Token, Wait};
-use bytes::Bytes;
 use rustix::io::Errno;
 
 use super::operations::Operation;
@@ -206,8 +205,13 @@ impl Io for Kernel {
         self.0.borrow().connected(connection(fd))
     }
 
-    fn send(&mut self, fd: &Fd, slices: &[Bytes]) -> io::Result<usize> {
-        self.0.borrow_mut().send(connection(fd), slices.concat())
+    fn send(&mut self, fd: &Fd, slices: &[IoSlice<'_>]) -> io::Result<usize> {
+        let data = slices.iter().flat_map(|it| it.to_vec()).collect();
+        self.0.borrow_mut().send(connection(fd), data)
+    }
+
+    fn receive(&mut self, fd: &Fd, into: &mut [u8]) -> io::Result<usize> {
+        self.0.borrow_mut().receive(connection(fd), into)
     }
 
     fn check(&mut self, fd: &Fd) -> io::Result<()> {

@@ -64,6 +64,7 @@ impl Peer {
             (_, Wait::Writable) => self.stalled_until_ns,
             (Stands::Closing(at), Wait::Readable) => at,
             (Stands::Open, Wait::Readable) => u64::MAX,
+            (_, Wait::Either) => unreachable!("nothing is acknowledged"),
         };
         due <= now_ns
     }
@@ -203,6 +204,13 @@ impl State {
         match connection.stands.get() {
             Stands::Broken => Err(Errno::PIPE.into()),
             _ => Ok(()),
+        }
+    }
+
+    pub(super) fn receive(&mut self, connection: &Connection, _: &mut [u8]) -> io::Result<usize> {
+        match self.drain(connection)? {
+            true => Ok(0),
+            false => Err(Errno::AGAIN.into()),
         }
     }
 
