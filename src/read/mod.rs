@@ -13,7 +13,8 @@
 //! [`Reader`] opens files and directories, reads them or follows them. Files
 //! are read twice: first to see which streams there are, and where they begin.
 //! [`Assembly`] is what puts messages in order, without any I/O, for whoever
-//! has them from somewhere else. [`Catalog`] knows the streams.
+//! has them from somewhere else: a [`Receiver`] is the far end of a connection.
+//! [`Catalog`] knows the streams.
 //!
 //! Events are given to a closure and not by an iterator: an entry is a slice of
 //! the message that it stands in, and some are given only when another one is
@@ -91,6 +92,7 @@ mod finding;
 mod lanes;
 mod origin;
 mod reader;
+mod receiver;
 #[cfg(test)]
 pub(crate) mod testing;
 #[cfg(test)]
@@ -107,3 +109,4 @@ pub use event::{Body, Each, Entry, Event, Logged, Text};
 pub use finding::Finding;
 pub use origin::{Origin, Unwanted};
 pub use reader::{OpenError, Opened, POLL, Reader};
+pub use receiver::{Received, Receiver};

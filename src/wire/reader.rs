@@ -87,6 +87,13 @@ impl MessageReader {
         self.offset += view.len as u64;
         Ok(Some((offset, view)))
     }
+
+    /// The same message by its own bytes.
+    pub fn whole(&mut self) -> Result<Option<&[u8]>, MessageError> {
+        let start = self.start;
+        let is_there = self.message()?.is_some();
+        Ok(is_there.then(|| &self.buffer[start..self.start]))
+    }
 }
 
 /// What [`scan`] found.
