@@ -8,7 +8,7 @@ use std::error::Error;
 use std::os::unix::net::UnixStream;
 use std::time::Duration;
 
-use butler::output::{MemoryOutput, Output};
+use butler::output::MemoryOutput;
 use butler::{Butler, Handle, Report, Selector, Watch, WatchEvent};
 use tokio::io::AsyncWriteExt;
 use tokio::task::JoinSet;
@@ -29,9 +29,7 @@ fn main() -> Result<(), Box<dyn Error + Send + Sync>> {
 /// Logs from tasks, and sees their streams end.
 pub async fn run(memory: MemoryOutput) -> Result<Report, Box<dyn Error + Send + Sync>> {
     // The butler has a thread of its own: it takes nothing from the runtime.
-    let handle = Butler::builder(Output::Memory(memory))
-        .start_async()
-        .await?;
+    let handle = Butler::builder(memory).start_async().await?;
     let mut watcher = handle.watch(Selector::All, Watch::Chunks);
     let mut tasks = JoinSet::new();
     for number in 0..4 {

@@ -12,7 +12,7 @@ use std::path::Path;
 use std::process::{Command, ExitStatus};
 use std::time::Duration;
 
-use butler::output::Output;
+use butler::output::DirectoryOutput;
 use butler::{Butler, Report};
 
 fn main() -> Result<(), Box<dyn Error>> {
@@ -30,7 +30,7 @@ fn main() -> Result<(), Box<dyn Error>> {
 /// Runs `command`, with its output and notes of ours in `directory`.
 pub fn run(directory: &Path, mut command: Command) -> Result<(ExitStatus, Report), Box<dyn Error>> {
     let path = directory.to_owned();
-    let handle = Butler::builder(Output::Directory { path }).start()?;
+    let handle = Butler::builder(DirectoryOutput::new(path)).start()?;
 
     // A stream is written to as anything else is,
     let mut notes = handle.stream("notes").tag("kind", "job").open()?;

@@ -10,7 +10,7 @@ use std::os::unix::net::UnixStream;
 use std::path::Path;
 use std::time::Duration;
 
-use butler::output::Output;
+use butler::output::NullOutput;
 use butler::wire::name::Namespace;
 use butler::wire::varint;
 use butler::{Butler, StreamServer};
@@ -21,7 +21,7 @@ fn main() -> Result<(), Box<dyn Error>> {
 
 /// Takes the streams of two clients, and tells on `out` how it went.
 pub fn run(out: &mut dyn Write) -> Result<(), Box<dyn Error>> {
-    let handle = Butler::builder(Output::Null).start()?;
+    let handle = Butler::builder(NullOutput).start()?;
     let server = StreamServer::bind_private()?;
     let path = server.path().to_owned();
     // Clients find it here, as LogDog's do: LOGDOG_STREAM_SERVER_PATH.

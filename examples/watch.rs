@@ -9,7 +9,7 @@ use std::io::{self, Write};
 use std::thread;
 use std::time::Duration;
 
-use butler::output::Output;
+use butler::output::NullOutput;
 use butler::proto::logpb::log_entry::Content;
 use butler::wire::name::Namespace;
 use butler::{Butler, Watch, WatchEvent};
@@ -20,7 +20,7 @@ fn main() -> Result<(), Box<dyn Error>> {
 
 /// Shows on `out` what two workers log.
 pub fn run(out: &mut dyn Write) -> Result<(), Box<dyn Error>> {
-    let handle = Butler::builder(Output::Null).start()?;
+    let handle = Butler::builder(NullOutput).start()?;
     // First of all: streams are watched that are opened from now on.
     let watcher = handle.watch(Namespace::new("workers")?, Watch::Whole);
 

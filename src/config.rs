@@ -3,7 +3,7 @@
 use std::time::Duration;
 
 use crate::limits;
-use crate::output::Output;
+use crate::output::{Output, UnfitOutput};
 use crate::random;
 use crate::wire::descriptor::Tags;
 use crate::wire::name::{ProjectName, StreamName};
@@ -48,26 +48,16 @@ pub enum ConfigError {
     /// `max_stream_size` is 0.
     #[error("max_stream_size is 0")]
     MaxStreamSize,
-    /// The output's bundle size is 0 or too large.
-    #[error("the bundle size is {0} bytes; it must be 1 to {max}", max = limits::BUNDLE_MAX)]
-    BundleSize(usize),
-    /// The output's socket path is longer than 104 bytes.
-    #[error("the socket's path has {0} bytes, more than {max}", max = limits::SOCKET_PATH_MAX)]
-    SocketPath(usize),
-    /// The Coordinator's host, or the service, is not valid.
-    #[cfg(feature = "logdog")]
-    #[error(
-        "{0:?} is no host of a Coordinator; wanted is HOST or HOST:PORT, and a service of letters, \
-         digits, - and ."
-    )]
-    CoordinatorHost(String),
+    /// The output's settings are not ones that it can be opened with.
+    #[error(transparent)]
+    Output(UnfitOutput),
 }
 
 impl Config {
     /// The defaults, with that output.
-    pub fn new(output: Output) -> Self {
+    pub fn new(output: impl Into<Output>) -> Self {
         Self {
-            output,
+            output: output.into(),
             project: ProjectName::new("local").expect("it is a valid name"),
             prefix: StreamName::new(format!("butler/{}", random::segment()))
                 .expect("it is a valid name"),
@@ -88,32 +78,20 @@ impl Config {
         if self.max_stream_size == 0 {
             return Err(ConfigError::MaxStreamSize);
         }
-        match &self.output {
-            Output::Log {
-                bundle_size: Some(size),
-                ..
-            } if !(1..=limits::BUNDLE_MAX).contains(size) => Err(ConfigError::BundleSize(*size)),
-            Output::Unix { path, .. } if path.as_os_str().len() > limits::SOCKET_PATH_MAX => {
-                Err(ConfigError::SocketPath(path.as_os_str().len()))
-            }
-            #[cfg(feature = "logdog")]
-            Output::Logdog(settings) if settings.check_host().is_err() => Err(
-                ConfigError::CoordinatorHost(settings.coordinator_host.clone()),
-            ),
-            _ => Ok(()),
-        }
+        self.output.check().map_err(ConfigError::Output)
     }
 }
 
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::output::{LogOutput, NullOutput};
 
     #[test]
     fn defaults_are_valid_and_the_rest_is_told_apart() {
-        let config = Config::new(Output::Null);
+        let config = Config::new(NullOutput);
         assert_eq!(config.validate(), Ok(()));
-        assert_ne!(config.prefix, Config::new(Output::Null).prefix);
+        assert_ne!(config.prefix, Config::new(NullOutput).prefix);
 
         let mut wrong = config.clone();
         wrong.max_buffered = 1000;
@@ -124,10 +102,13 @@ mod tests {
         assert_eq!(wrong.validate(), Err(ConfigError::MaxStreamSize));
 
         let mut wrong = config;
-        wrong.output = Output::Log {
-            bundle_size: Some(0),
-            controls: crate::output::Controls::Escaped,
+        let bundle_size = Some(0);
+        let log = LogOutput {
+            bundle_size,
+            ..LogOutput::default()
         };
-        assert_eq!(wrong.validate(), Err(ConfigError::BundleSize(0)));
+        wrong.output = log.into();
+        let unfit = UnfitOutput::BundleSize(0);
+        assert_eq!(wrong.validate(), Err(ConfigError::Output(unfit)));
     }
 }

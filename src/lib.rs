@@ -32,13 +32,13 @@
 //!
 //! ```
 //! use butler::Butler;
-//! use butler::output::{MemoryOutput, Output};
+//! use butler::output::MemoryOutput;
 //! use std::io::Write;
 //! use std::time::Duration;
 //!
 //! # fn main() -> Result<(), Box<dyn std::error::Error>> {
 //! let memory = MemoryOutput::default();
-//! let handle = Butler::builder(Output::Memory(memory.clone())).start()?;
+//! let handle = Butler::builder(memory.clone()).start()?;
 //! let mut log = handle.stream("build/log").tag("step", "compile").open()?;
 //! writeln!(log, "hello")?;
 //! drop(log);

@@ -12,7 +12,7 @@ use std::time::Duration;
 
 use butler::core::{Core, CoreConfig};
 use butler::limits::BUNDLE_TARGET;
-use butler::output::{Compress, Output};
+use butler::output::UnixOutput;
 use butler::time::Moment;
 use butler::wire::descriptor::{StreamProperties, StreamType, Tags};
 use butler::{BundleLimits, Butler, Config, Gather, Identity, IoMode, StreamServer};
@@ -134,12 +134,8 @@ fn nothing_is_allocated_from_read_to_sent() {
             let mut buffer = vec![0; 1 << 20];
             while connection.read(&mut buffer).unwrap() > 0 {}
         });
-        let output = Output::Unix {
-            path,
-            compress: Compress::None,
-        };
         let counted = butler::start_with(mode, async {
-            let butler = Butler::new(Config::new(output)).unwrap();
+            let butler = Butler::new(Config::new(UnixOutput::new(path))).unwrap();
             butler.add_stream_server(StreamServer::bind(&dir.path().join("streams")).unwrap());
             let mut writers = Vec::new();
             for number in 0..STREAMS {

@@ -24,7 +24,7 @@ pub struct Builder {
 impl Butler {
     /// The settings of a butler with that output; the rest has defaults, those
     /// of [`Config::new`].
-    pub fn builder(output: Output) -> Builder {
+    pub fn builder(output: impl Into<Output>) -> Builder {
         Config::new(output).into()
     }
 }

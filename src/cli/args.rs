@@ -22,7 +22,7 @@ use super::table::{self, Subcommand};
 use super::usage::{Problem, UsageError};
 use super::values;
 use crate::limits;
-use crate::output::Output;
+use crate::output::DirectoryOutput;
 use crate::wire::name::StreamName;
 use crate::{Config, IoMode, Users};
 
@@ -93,13 +93,12 @@ pub(super) struct CommandLine {
 
 impl CommandLine {
     fn new() -> Self {
-        let output = Output::Directory { path: RUNS.into() };
         Self {
             subcommand: None,
             words: Vec::new(),
             seen: Vec::new(),
             common: Common {
-                config: Config::new(output),
+                config: Config::new(DirectoryOutput::new(RUNS)),
                 runs: Some(RUNS.into()),
                 stream_server: None,
                 io: IoMode::Auto,

@@ -77,14 +77,13 @@ fn is_taken(name: &str, output: &Output) -> bool {
         _ => ("/dev/stderr", "2"),
     };
     match output {
-        Output::Log { .. } => name == "stdout",
-        Output::File { path: file, .. } => {
+        Output::Log(_) => name == "stdout",
+        output => output.file().is_some_and(|file| {
             file == Path::new(path)
                 || ["/dev/fd", "/proc/self/fd"]
                     .iter()
-                    .any(|fds| *file == Path::new(fds).join(number))
-        }
-        _ => false,
+                    .any(|fds| file == Path::new(fds).join(number))
+        }),
     }
 }
 
@@ -99,6 +98,7 @@ fn named(name: &str) -> StreamFlags {
 mod tests {
     use super::*;
     use crate::cli::advice::told;
+    use crate::output::NullOutput;
 
     fn flags(texts: &[&str]) -> Result<StreamFlags, PairError> {
         let mut flags = StreamFlags::default();
@@ -160,7 +160,7 @@ mod tests {
             shown,
         };
         let both = |shown| ["stdout", "stderr"].map(|name| captured(name, shown));
-        let null = &Output::Null;
+        let null = &NullOutput.into();
         assert_eq!(outlets(None, None, None, null), both(true));
         assert_eq!(outlets(None, None, Some(false), null), both(false));
         for (output, shown) in [

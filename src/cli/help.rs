@@ -3,7 +3,7 @@
 mod topics;
 
 use super::table::Subcommand;
-use crate::output::kind::KINDS;
+use crate::output::KINDS;
 
 /// The help of that name: of a subcommand, or of what concerns several.
 pub fn named(name: &str) -> Option<String> {
@@ -39,7 +39,7 @@ pub fn text(topic: Option<Subcommand>) -> String {
 
 /// The outputs that `--output` may name.
 pub fn outputs() -> String {
-    let outputs = KINDS.map(|kind| kind.help).concat();
+    let outputs = KINDS.iter().map(|kind| kind.help).collect::<String>();
     [OUTPUTS_BEGIN, &outputs, OUTPUTS_END].concat()
 }
 

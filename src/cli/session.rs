@@ -20,9 +20,9 @@ use super::options::Common;
 use super::passed::Passed;
 use super::report_file::ReportFile;
 use super::runs::RunDirectory;
-use crate::output::Output;
 #[cfg(feature = "logdog")]
 use crate::output::logdog::RegistrationError;
+use crate::output::{DirectoryOutput, Output};
 use crate::process::signals::{Arrivals, Caught};
 use crate::{Butler, Report, StreamServer, Users};
 use crate::{edge::clock, process::orphans};
@@ -59,7 +59,7 @@ pub(super) fn prepare_report(
     let Some(path) = path else {
         return Ok(None);
     };
-    if let Output::File { path: output, .. } = &common.config.output
+    if let Some(output) = common.config.output.file()
         && is_same(path, output)
         && output.metadata().is_ok_and(|found| found.is_file())
     {
@@ -172,7 +172,7 @@ pub(super) fn give_directory(common: &mut Common) -> Result<Option<RunDirectory>
     }
     let path = directory.path();
     log::info!("logs go to {}", path.display());
-    common.config.output = Output::Directory { path };
+    common.config.output = DirectoryOutput::new(path).into();
     Ok(Some(directory))
 }
 
@@ -205,8 +205,8 @@ pub(super) fn listen(common: &Common, passed: Passed) -> Result<StreamServer, St
         }),
     }?;
     // What it sent would come back as connections without a header.
-    if let Output::Unix { path, .. } = &common.config.output
-        && is_same(path, server.path())
+    if let Output::Unix(unix) = &common.config.output
+        && is_same(&unix.path, server.path())
     {
         return Err(format!(
             "--output is the socket at which streams are taken: {}",

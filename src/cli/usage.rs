@@ -6,6 +6,7 @@ use super::advice::told;
 use super::help;
 use super::table::{self, Subcommand};
 use crate::ConfigError;
+use crate::output::UnfitOutput;
 use crate::output::spec::SpecError;
 use crate::pairs::PairError;
 
@@ -226,9 +227,8 @@ fn config_option(error: &ConfigError) -> &'static str {
     match error {
         ConfigError::MaxBuffered(_) => "max-buffered",
         ConfigError::MaxStreamSize => "max-stream-size",
-        ConfigError::BundleSize(_) | ConfigError::SocketPath(_) => "output",
-        #[cfg(feature = "logdog")]
-        ConfigError::CoordinatorHost(_) => "coordinator-host",
+        ConfigError::Output(UnfitOutput::CoordinatorHost(_)) => "coordinator-host",
+        ConfigError::Output(_) => "output",
     }
 }
 

@@ -1,27 +1,20 @@
-//! What there is to know of an output besides how it delivers: its keys, what
-//! its bundles are like, what a sandbox must leave it, what it reads of the
-//! environment, and its help. Each output has a [`Kind`] in its folder; the
-//! command line, the sandbox and the help read the table of them.
+//! What there is to know of an output besides how it delivers. Before it has
+//! settings, its [`Kind`] says how it is named, its keys, its help and what it
+//! reads of the environment; its [`Settings`] say what its bundles are like, what
+//! a sandbox must leave it, and open it. Both stand in its folder; the command
+//! line, the sandbox and the help read them by way of [`Output`].
 
 use std::ffi::{OsStr, OsString};
-use std::path::PathBuf;
+use std::io;
+use std::path::{Path, PathBuf};
 
+use super::Output;
 use super::spec::SpecError;
-use super::{Output, directory, file, log_text, logdog_kind, memory, null, socket};
 use crate::delivery::message::BundleLimits;
-use crate::limits::{BUNDLE_MAX, BUNDLE_TARGET};
+use crate::edge::io::Io;
+use crate::edge::transport::Transport;
+use crate::limits::{self, BUNDLE_MAX, BUNDLE_TARGET};
 use crate::pairs::Pairs;
-
-/// All that a SPEC can name, in the order of the help.
-pub(crate) const KINDS: [&Kind; 7] = [
-    &directory::kind::DIRECTORY,
-    &file::kind::FILE,
-    &socket::kind::UNIX,
-    &socket::kind::TCP,
-    &log_text::kind::LOG,
-    &logdog_kind::LOGDOG,
-    &null::NULL,
-];
 
 /// See the module.
 #[cfg_attr(not(all(feature = "cli", feature = "logdog")), allow(dead_code))]
@@ -38,16 +31,65 @@ pub(crate) struct Kind {
     pub wants_lines: bool,
     /// Somebody is asked before the first bundle may be made.
     pub must_register: bool,
-    /// How large its bundles should be.
-    pub bundle_limits: fn(&Output) -> BundleLimits,
-    /// What it needs after it was opened.
-    pub needs: fn(&Output) -> Vec<Need>,
-    /// Where the command of `butler run` finds its logs.
-    pub finds: fn(&Output) -> Finds,
     /// Help: the SPEC and what it does, in whole lines.
     pub help: &'static str,
     /// Help: the variables that it reads, in whole lines.
     pub environment: &'static str,
+}
+
+/// What one output is told, and what follows from it.
+pub(crate) trait Settings {
+    const KIND: &'static Kind;
+
+    /// Opens what can be opened at once. Who listens on a socket is only sought
+    /// when there is something to send.
+    fn open<I: Io + 'static>(&self, io: &mut I) -> io::Result<Box<dyn Transport<I>>>;
+
+    /// Checks what the types do not.
+    fn check(&self) -> Result<(), UnfitOutput> {
+        Ok(())
+    }
+
+    /// How large bundles for it should be.
+    fn bundle_limits(&self) -> BundleLimits {
+        BundleLimits {
+            target: BUNDLE_TARGET,
+            max: BUNDLE_MAX,
+        }
+    }
+
+    /// The one file that it writes to.
+    fn file(&self) -> Option<&Path> {
+        None
+    }
+
+    /// What it needs after it was opened.
+    fn needs(&self) -> Vec<Need> {
+        Vec::new()
+    }
+
+    /// Where the command of `butler run` finds its logs.
+    fn finds(&self) -> Finds {
+        Finds::Carried
+    }
+}
+
+/// Why the settings of an output are refused.
+#[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
+#[non_exhaustive]
+pub enum UnfitOutput {
+    /// The bundle size is 0 or too large.
+    #[error("the bundle size is {0} bytes; it must be 1 to {BUNDLE_MAX}")]
+    BundleSize(usize),
+    /// The socket's path is longer than 104 bytes.
+    #[error("the socket's path has {0} bytes, more than {max}", max = limits::SOCKET_PATH_MAX)]
+    SocketPath(usize),
+    /// The Coordinator's host, or the service, is not valid.
+    #[error(
+        "{0:?} is no host of a Coordinator; wanted is HOST or HOST:PORT, and a service of letters, \
+         digits, - and ."
+    )]
+    CoordinatorHost(String),
 }
 
 /// What a SPEC has besides the output's name.
@@ -106,12 +148,6 @@ impl Kind {
             parse,
             wants_lines: true,
             must_register: false,
-            bundle_limits: |_| BundleLimits {
-                target: BUNDLE_TARGET,
-                max: BUNDLE_MAX,
-            },
-            needs: |_| Vec::new(),
-            finds: |_| Finds::Carried,
             help: "",
             environment: "",
         }
@@ -125,21 +161,5 @@ impl Given<'_> {
             output: self.kind.name,
             error,
         })
-    }
-}
-
-impl Output {
-    pub(crate) fn kind(&self) -> &'static Kind {
-        match self {
-            Self::Null => &null::NULL,
-            Self::Log { .. } => &log_text::kind::LOG,
-            Self::Directory { .. } => &directory::kind::DIRECTORY,
-            Self::File { .. } => &file::kind::FILE,
-            Self::Unix { .. } => &socket::kind::UNIX,
-            Self::Tcp { .. } => &socket::kind::TCP,
-            #[cfg(feature = "logdog")]
-            Self::Logdog(_) => &logdog_kind::LOGDOG,
-            Self::Memory(_) => &memory::MEMORY,
-        }
     }
 }

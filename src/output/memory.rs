@@ -1,13 +1,14 @@
 //! The output that keeps bundles in memory, for tests of what uses a butler.
 
 use std::collections::BTreeSet;
+use std::io;
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
 use tokio::sync::Notify;
 
 use super::health::Health;
-use super::kind::Kind;
+use super::kind::{Kind, Settings};
 use super::spec::SpecError;
 use crate::delivery::message::Message;
 use crate::delivery::outcome::Outcome;
@@ -20,11 +21,12 @@ use crate::proto::logpb::{ButlerLogBundle, log_entry};
 /// into the other, from any thread.
 ///
 /// ```
-/// use butler::output::{MemoryOutput, Output};
+/// use butler::Config;
+/// use butler::output::MemoryOutput;
 ///
 /// let memory = MemoryOutput::default();
-/// let output = Output::Memory(memory.clone());
-/// // … a butler with that output, in which a stream "build/log" writes …
+/// let config = Config::new(memory.clone());
+/// // … a butler with that, in which a stream "build/log" writes …
 /// assert_eq!(memory.stream_bytes("build/log"), b"");
 /// assert!(!memory.is_terminal("build/log"));
 /// ```
@@ -123,10 +125,16 @@ fn put_content(out: &mut Vec<u8>, content: &log_entry::Content) {
     }
 }
 
-/// It can't be named: there is somebody who looks into it.
-pub(crate) static MEMORY: Kind = Kind::new("memory", |given| {
-    Err(SpecError::Unknown(given.kind.name.into()))
-});
+impl Settings for MemoryOutput {
+    /// It can't be named: there is somebody who looks into it.
+    const KIND: &'static Kind = &Kind::new("memory", |given| {
+        Err(SpecError::Unknown(given.kind.name.into()))
+    });
+
+    fn open<I: Io + 'static>(&self, _: &mut I) -> io::Result<Box<dyn Transport<I>>> {
+        Ok(Box::new(Memory::new(self.clone())))
+    }
+}
 
 /// Takes messages into a [`MemoryOutput`].
 #[derive(Debug)]

@@ -1,7 +1,8 @@
 //! Where bundles go.
 //!
-//! [`Output`] names a destination and its settings; each has a
-//! [`Transport`] in a file of its own.
+//! [`Output`] names a destination and its settings. Each destination has a folder,
+//! or a file, of its own, with its [`Settings`] and the [`Transport`] that they
+//! open, and a line of the table below: nothing else knows it.
 
 pub(crate) mod attempts;
 pub(crate) mod backoff;
@@ -23,94 +24,115 @@ pub(crate) mod testing;
 pub(crate) mod write;
 
 use std::io;
-use std::path::PathBuf;
+use std::path::Path;
 
-use self::directory::DirectoryOutput;
-use self::file::FileOutput;
-use self::log_text::LogOutput;
-use self::memory::Memory;
-pub use self::memory::MemoryOutput;
-use self::null::Null;
-use self::socket::{Address, Socket};
+pub use self::kind::UnfitOutput;
+use self::kind::{Finds, Kind, Need, Settings};
+pub use self::log_text::Controls;
 pub use crate::delivery::encode::{Compress, ZlibLevel};
 use crate::delivery::message::BundleLimits;
 use crate::edge::io::Io;
 use crate::edge::transport::Transport;
 
-/// What becomes of control characters, which can command a terminal.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
-pub enum Controls {
-    /// They are made visible.
-    #[default]
-    Escaped,
-    /// They stay what they are.
-    Raw,
+/// Makes [`Output`], with a variant for each line, and asks its settings.
+macro_rules! outputs {
+    ($($(#[$doc:meta])* $variant:ident($($settings:ident)::+),)*) => {
+        $(pub use self::$($settings)::+;)*
+
+        /// A destination of bundles.
+        #[derive(Debug, Clone, PartialEq, Eq)]
+        #[non_exhaustive]
+        pub enum Output {
+            $($(#[$doc])* $variant($($settings)::+),)*
+        }
+
+        $(impl From<$($settings)::+> for Output {
+            fn from(settings: $($settings)::+) -> Self {
+                Self::$variant(settings)
+            }
+        })*
+
+        /// All outputs, in the order of the help.
+        pub(crate) const KINDS: &[&Kind] = &[$(<$($settings)::+ as Settings>::KIND),*];
+
+        /// Evaluates an expression with the settings of an output.
+        macro_rules! ask {
+            ($output:expr, $it:ident => $asked:expr) => {
+                match $output {
+                    $(Output::$variant($it) => $asked,)*
+                }
+            };
+        }
+    };
 }
 
-/// A destination of bundles.
-#[derive(Debug, Clone, PartialEq, Eq)]
-#[non_exhaustive]
-pub enum Output {
-    /// Counts and discards.
-    Null,
-    /// Prints every bundle for people, on stdout.
-    Log {
-        /// Bytes that a bundle is filled to, if not the default.
-        bundle_size: Option<usize>,
-        /// What becomes of control characters in text.
-        controls: Controls,
-    },
+outputs! {
     /// Gives every stream a file with the bytes that its client sent.
-    Directory {
-        /// Where the files go; made if it is not there.
-        path: PathBuf,
-    },
-    /// Messages back to back, appended to a file.
-    File {
-        /// The file; made if it is not there.
-        path: PathBuf,
-        /// How bundles are compressed.
-        compress: Compress,
-    },
-    /// Messages back to back, over a connection to a Unix socket.
-    Unix {
-        /// The socket that somebody listens on.
-        path: PathBuf,
-        /// How bundles are compressed.
-        compress: Compress,
-    },
-    /// Messages back to back, over a TCP connection.
-    Tcp {
-        /// A name or an address (IPv6 without brackets).
-        host: String,
-        /// The port.
-        port: u16,
-        /// How bundles are compressed.
-        compress: Compress,
-    },
+    Directory(directory::DirectoryOutput),
+    /// Appends messages, back to back, to a file.
+    File(file::FileOutput),
+    /// Sends messages, back to back, over a connection to a Unix socket.
+    Unix(socket::UnixOutput),
+    /// Sends messages, back to back, over a TCP connection.
+    Tcp(socket::TcpOutput),
+    /// Prints every bundle for people, on stdout.
+    Log(log_text::LogOutput),
     /// Registers the prefix with a LogDog Coordinator and publishes to the
-    /// Pub/Sub topic that it names.
-    #[cfg(feature = "logdog")]
-    Logdog(logdog::LogdogOutput),
+    /// Pub/Sub topic that it names. Without the feature nobody can make one.
+    Logdog(logdog_kind::LogdogOutput),
+    /// Counts and discards.
+    Null(null::NullOutput),
     /// Keeps bundles in memory, for tests.
-    Memory(MemoryOutput),
+    Memory(memory::MemoryOutput),
 }
 
+fn kind_of<S: Settings>(_: &S) -> &'static Kind {
+    S::KIND
+}
+
+#[cfg_attr(not(feature = "cli"), allow(dead_code))]
 impl Output {
+    fn kind(&self) -> &'static Kind {
+        ask!(self, it => kind_of(it))
+    }
+
     /// Does it want text in lines, and not just as bytes?
     pub(crate) fn wants_lines(&self) -> bool {
         self.kind().wants_lines
     }
 
     /// Is somebody asked before the first bundle may be made?
-    #[cfg(feature = "cli")]
     pub(crate) fn must_register(&self) -> bool {
         self.kind().must_register
     }
 
+    /// Checks what the types do not.
+    ///
+    /// # Errors
+    ///
+    /// If its settings are not ones that it can be opened with.
+    pub fn check(&self) -> Result<(), UnfitOutput> {
+        ask!(self, it => it.check())
+    }
+
     /// How large bundles for it should be.
     pub(crate) fn bundle_limits(&self) -> BundleLimits {
-        (self.kind().bundle_limits)(self)
+        ask!(self, it => it.bundle_limits())
+    }
+
+    /// The one file that it writes to.
+    pub(crate) fn file(&self) -> Option<&Path> {
+        ask!(self, it => it.file())
+    }
+
+    /// What it needs after it was opened.
+    pub(crate) fn needs(&self) -> Vec<Need> {
+        ask!(self, it => it.needs())
+    }
+
+    /// Where the command of `butler run` finds its logs.
+    pub(crate) fn finds(&self) -> Finds {
+        ask!(self, it => it.finds())
     }
 }
 
@@ -124,28 +146,5 @@ pub fn open<I>(io: &mut I, output: &Output) -> io::Result<Box<dyn Transport<I>>>
 where
     I: Io + 'static,
 {
-    Ok(match output {
-        Output::Null => Box::new(Null::new()),
-        Output::Log { controls, .. } => Box::new(LogOutput::stdout(io, *controls)?),
-        Output::Directory { path } => Box::new(DirectoryOutput::open(io, path)?),
-        Output::File { path, compress } => Box::new(FileOutput::open(io, path, *compress)?),
-        Output::Unix { path, compress } => {
-            Box::new(Socket::new(Address::Unix(path.clone()), *compress))
-        }
-        Output::Tcp {
-            host,
-            port,
-            compress,
-        } => {
-            let (host, port) = (host.clone(), *port);
-            Box::new(Socket::new(Address::Tcp { host, port }, *compress))
-        }
-        #[cfg(feature = "logdog")]
-        Output::Logdog(_) => {
-            return Err(io::Error::other(
-                "the prefix must be registered first: Butler::open does that",
-            ));
-        }
-        Output::Memory(memory) => Box::new(Memory::new(memory.clone())),
-    })
+    ask!(output, it => it.open(io))
 }

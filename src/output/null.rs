@@ -1,22 +1,35 @@
 //! The output that counts and discards.
 
+use std::io;
 use std::sync::Arc;
 
-use super::Output;
 use super::health::Health;
-use super::kind::{Finds, Kind};
+use super::kind::{Finds, Kind, Settings};
 use crate::delivery::message::Message;
 use crate::delivery::outcome::Outcome;
 use crate::edge::io::Io;
 use crate::edge::transport::{Now, Transport};
 use crate::wire::message::{Compression, frames_len};
 
-pub(crate) static NULL: Kind = Kind {
-    finds: |_| Finds::Nothing,
-    help: "  null                  count everything and discard it
+/// The settings of the output that discards: none.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
+pub struct NullOutput;
+
+impl Settings for NullOutput {
+    const KIND: &'static Kind = &Kind {
+        help: "  null                  count everything and discard it
 ",
-    ..Kind::new("null", |given| given.pairs().map(|_| Output::Null))
-};
+        ..Kind::new("null", |given| given.pairs().map(|_| Self.into()))
+    };
+
+    fn open<I: Io + 'static>(&self, _: &mut I) -> io::Result<Box<dyn Transport<I>>> {
+        Ok(Box::new(Null::new()))
+    }
+
+    fn finds(&self) -> Finds {
+        Finds::Nothing
+    }
+}
 
 /// Takes every message at once.
 #[derive(Debug)]

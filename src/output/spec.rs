@@ -4,8 +4,8 @@ use std::ffi::OsStr;
 use std::os::unix::ffi::OsStrExt;
 use std::str::FromStr;
 
-use super::kind::{Given, KINDS, Kind};
-use super::{Compress, Output, ZlibLevel};
+use super::kind::{Given, Kind};
+use super::{Compress, KINDS, Output, ZlibLevel};
 use crate::limits;
 use crate::pairs::{self, PairError, Pairs};
 
@@ -65,7 +65,7 @@ impl Output {
         let items = items.collect();
         let unknown = || SpecError::Unknown(name.to_string_lossy().into_owned());
         let (kind, address) = KINDS
-            .into_iter()
+            .iter()
             .find_map(|kind| Some((kind, kind.address_in(&name)?)))
             .ok_or_else(unknown)?;
         (kind.parse)(Given {
@@ -126,59 +126,46 @@ mod tests {
 
     use super::*;
     use crate::chain::Chain;
-    use crate::output::Controls;
     #[cfg(feature = "logdog")]
     use crate::output::logdog::LogdogOutput;
+    use crate::output::{
+        Controls, DirectoryOutput, FileOutput, LogOutput, NullOutput, TcpOutput, UnixOutput,
+    };
 
     #[test]
     fn outputs() {
         const PLAIN: Compress = Compress::None;
         const ZLIB: Compress = Compress::ZLIB;
         let level = |level| Compress::Zlib(ZlibLevel::new(level).unwrap());
-        let directory = |path: &str| Output::Directory { path: path.into() };
-        let file = |path: &str, compress| Output::File {
-            path: path.into(),
-            compress,
+        let directory = |path: &str| Output::from(DirectoryOutput::new(path));
+        let file = |path: &str, compress| {
+            let mut file = FileOutput::new(path);
+            file.compress = compress;
+            Output::from(file)
         };
-        let unix = |path: &str, compress| Output::Unix {
-            path: path.into(),
-            compress,
+        let unix = |path: &str, compress| {
+            let mut unix = UnixOutput::new(path);
+            unix.compress = compress;
+            Output::from(unix)
         };
-        let tcp = |host: &str, port, compress| Output::Tcp {
-            host: host.into(),
-            port,
-            compress,
+        let tcp = |host: &str, port, compress| {
+            let mut tcp = TcpOutput::new(host, port);
+            tcp.compress = compress;
+            Output::from(tcp)
+        };
+        let log = |bundle_size| {
+            let controls = Controls::Escaped;
+            Output::from(LogOutput {
+                bundle_size,
+                controls,
+            })
         };
         for (spec, output) in [
-            ("null", Output::Null),
-            (
-                "log",
-                Output::Log {
-                    bundle_size: None,
-                    controls: Controls::Escaped,
-                },
-            ),
-            (
-                "log,bundle-size=1MiB",
-                Output::Log {
-                    bundle_size: Some(1 << 20),
-                    controls: Controls::Escaped,
-                },
-            ),
-            (
-                "log,bundle-size=1",
-                Output::Log {
-                    bundle_size: Some(1),
-                    controls: Controls::Escaped,
-                },
-            ),
-            (
-                "log,bundle-size=1GiB",
-                Output::Log {
-                    bundle_size: Some(limits::BUNDLE_MAX),
-                    controls: Controls::Escaped,
-                },
-            ),
+            ("null", NullOutput.into()),
+            ("log", log(None)),
+            ("log,bundle-size=1MiB", log(Some(1 << 20))),
+            ("log,bundle-size=1", log(Some(1))),
+            ("log,bundle-size=1GiB", log(Some(limits::BUNDLE_MAX))),
             ("directory,path=a b=c", directory("a b=c")),
             (r#"directory,path="/x/a,b""#, directory("/x/a,b")),
             (r#"directory,"path=a\",b""#, directory("a\",b")),
@@ -226,14 +213,11 @@ mod tests {
         let path = PathBuf::from(OsString::from_vec(b"/\xff".to_vec()));
         assert_eq!(
             Output::from_spec(&spec).unwrap(),
-            Output::Directory { path: path.clone() }
+            DirectoryOutput::new(path.clone()).into()
         );
         let spec = OsString::from_vec(b"unix:/\xff".to_vec());
-        let compress = Compress::None;
-        assert_eq!(
-            Output::from_spec(&spec).unwrap(),
-            Output::Unix { path, compress }
-        );
+        let unix = UnixOutput::new(path);
+        assert_eq!(Output::from_spec(&spec).unwrap(), unix.into());
     }
 
     #[test]

@@ -33,7 +33,7 @@ use crate::wire::descriptor::StreamType;
 
 /// A directory output.
 #[derive(Debug)]
-pub(super) struct DirectoryOutput {
+pub(super) struct StreamDirectory {
     path: PathBuf,
     origin: Origin,
     /// Whether it is read again and again.
@@ -90,7 +90,7 @@ struct NotRead {
 /// What one of those costs.
 const NOT_READ_COST: usize = 32;
 
-impl DirectoryOutput {
+impl StreamDirectory {
     pub fn new(path: &Path, earlier: EarlierRuns, follows: bool) -> Self {
         Self {
             path: path.to_owned(),

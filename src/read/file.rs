@@ -13,7 +13,7 @@ use crate::wire::reader::MessageReader;
 
 /// A file output that is open.
 #[derive(Debug)]
-pub(super) struct FileOutput {
+pub(super) struct MessageFile {
     path: PathBuf,
     file: File,
     /// Device and inode of `file`.
@@ -26,7 +26,7 @@ pub(super) struct FileOutput {
     inflated: Vec<u8>,
 }
 
-impl FileOutput {
+impl MessageFile {
     pub fn open(path: &Path) -> io::Result<Self> {
         let file = File::open(path)?;
         let identity = identity(&file.metadata()?);

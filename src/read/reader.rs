@@ -10,9 +10,9 @@ use thiserror::Error;
 
 use super::assembly::Assembly;
 use super::catalog::Catalog;
-use super::directory::{DirectoryOutput, EarlierRuns};
+use super::directory::{EarlierRuns, StreamDirectory};
 use super::event::{Each, Event, Flow};
-use super::file::FileOutput;
+use super::file::MessageFile;
 use super::finding::Finding;
 use super::origin::Origin;
 
@@ -36,8 +36,8 @@ pub struct Reader {
     earlier: EarlierRuns,
     is_surveyed: bool,
     assembly: Assembly,
-    files: Vec<FileOutput>,
-    directories: Vec<DirectoryOutput>,
+    files: Vec<MessageFile>,
+    directories: Vec<StreamDirectory>,
     /// That streams are left out was told.
     told_left_out: bool,
     polls: u32,
@@ -115,7 +115,7 @@ impl Reader {
     pub fn open(&mut self, path: &Path, each: &mut Each<'_>) -> Result<Opened, OpenError> {
         let metadata = fs::metadata(path)?;
         if metadata.is_dir() {
-            let mut directory = DirectoryOutput::new(path, self.earlier, self.follows);
+            let mut directory = StreamDirectory::new(path, self.earlier, self.follows);
             let catalog = self.assembly.catalog_mut();
             let walked = directory.walk(&mut Flow { catalog, each });
             walked.map_err(OpenError::Refused)?;
@@ -129,7 +129,7 @@ impl Reader {
         if !metadata.is_file() {
             return Err(OpenError::NotAnOutput);
         }
-        self.files.push(FileOutput::open(path)?);
+        self.files.push(MessageFile::open(path)?);
         self.is_surveyed = false;
         Ok(Opened::File)
     }
@@ -190,7 +190,7 @@ impl Reader {
     /// directories never.
     pub fn is_over(&self) -> bool {
         self.directories.is_empty()
-            && (self.files.iter().all(FileOutput::is_broken) || self.assembly.is_complete())
+            && (self.files.iter().all(MessageFile::is_broken) || self.assembly.is_complete())
     }
 
     /// After the last poll: gives what waits, and tells what is missing.
@@ -231,7 +231,7 @@ impl Reader {
                 continue;
             };
             // It may be replaced again this moment; then the next poll sees.
-            let Ok(new) = FileOutput::open(file.path()) else {
+            let Ok(new) = MessageFile::open(file.path()) else {
                 continue;
             };
             *file = new;

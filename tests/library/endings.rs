@@ -4,7 +4,7 @@ use std::io::Write;
 use std::os::unix::net::UnixStream;
 use std::time::Duration;
 
-use butler::output::{Compress, MemoryOutput, Output};
+use butler::output::{FileOutput, MemoryOutput, UnixOutput};
 use butler::wire::name::Namespace;
 use butler::{Butler, Error, StreamServer};
 
@@ -117,10 +117,7 @@ fn a_wrong_configuration_is_refused() {
     let error = wrong.start().unwrap_err();
     assert!(matches!(error, Error::Config(_)), "{error}");
     let dir = tempfile::tempdir().unwrap();
-    let file = Output::File {
-        path: dir.path().join("none/file"),
-        compress: Compress::None,
-    };
+    let file = FileOutput::new(dir.path().join("none/file"));
     let error = Butler::builder(file).start().unwrap_err();
     assert!(matches!(error, Error::Output(_)), "{error}");
 }
@@ -155,10 +152,7 @@ fn nothing_is_left_open() {
 #[test]
 fn errors_of_an_output_show_while_it_fails() {
     let dir = tempfile::tempdir().unwrap();
-    let nobody = Output::Unix {
-        path: dir.path().join("nobody"),
-        compress: Compress::None,
-    };
+    let nobody = UnixOutput::new(dir.path().join("nobody"));
     let handle = Butler::builder(nobody)
         .io_mode(io_mode())
         .buffer_logs(false)

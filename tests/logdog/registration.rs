@@ -4,7 +4,6 @@ use std::io::Write;
 use std::os::unix::net::UnixStream;
 use std::time::Duration;
 
-use butler::output::Output;
 use butler::output::logdog::{Credentials, LogdogOutput};
 use butler::wire::descriptor::{StreamProperties, StreamType};
 use butler::wire::name::ProjectName;
@@ -272,7 +271,7 @@ fn the_library_registers_and_publishes() {
         pubsub_endpoint: Some(world.publisher.url().parse().unwrap()),
         ..LogdogOutput::new(world.coordinator.host())
     };
-    let mut config = Config::new(Output::Logdog(settings));
+    let mut config = Config::new(settings);
     config.project = ProjectName::new("test").unwrap();
     config.prefix = "tests/prefix".parse().unwrap();
     let report = crate::common::process::start(async {

@@ -12,7 +12,7 @@ use butler::edge::io::ReadBy;
 use butler::edge::transport::Transport;
 use butler::keys::StreamKey;
 use butler::limits::FLUSH_TIMEOUT;
-use butler::output::{self, Compress, Output};
+use butler::output::{self, DirectoryOutput, FileOutput, TcpOutput, UnixOutput};
 use butler::time::Moment;
 use butler::wire::descriptor::{StreamProperties, Tags};
 use butler::{BundleLimits, Identity};
@@ -70,17 +70,12 @@ fn output(
     path: Option<PathBuf>,
 ) -> Box<dyn Transport<Kernel>> {
     let path = path.unwrap_or_else(|| "socket".into());
-    let compress = Compress::None;
     let output = match destination {
         Destination::Window(capacity) => return Box::new(Window::new(capacity, kernel)),
-        Destination::Unix => Output::Unix { path, compress },
-        Destination::Tcp => Output::Tcp {
-            host: "host".into(),
-            port: 7,
-            compress,
-        },
-        Destination::File => Output::File { path, compress },
-        Destination::Directory => Output::Directory { path },
+        Destination::Unix => UnixOutput::new(path).into(),
+        Destination::Tcp => TcpOutput::new("host", 7).into(),
+        Destination::File => FileOutput::new(path).into(),
+        Destination::Directory => DirectoryOutput::new(path).into(),
     };
     output::open(io, &output).unwrap()
 }

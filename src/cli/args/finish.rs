@@ -120,8 +120,8 @@ impl CommandLine {
             return Ok(());
         }
         match &mut self.common.config.output {
-            Output::Log { controls, .. } => {
-                *controls = Controls::Raw;
+            Output::Log(log) => {
+                log.controls = Controls::Raw;
                 Ok(())
             }
             _ => Err(Problem::OtherOutput {

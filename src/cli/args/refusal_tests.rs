@@ -97,7 +97,9 @@ fn what_does_not_fit_together() {
                 "-coordinator-host=https://h",
                 "-project=p",
             ],
-            Config(ConfigError::CoordinatorHost("https://h".into())),
+            Config(ConfigError::Output(
+                crate::output::UnfitOutput::CoordinatorHost("https://h".into()),
+            )),
         ),
     ] {
         assert_eq!(
@@ -279,7 +281,7 @@ fn logdog_options() {
             realm: Realm::Context,
             ..LogdogOutput::new("h.example.com")
         };
-        assert_eq!(common.config.output, Output::Logdog(expected));
+        assert_eq!(common.config.output, expected.into());
         assert_eq!(common.coordinator_host.as_deref(), Some("h.example.com"));
     }
 }

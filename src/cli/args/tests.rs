@@ -7,7 +7,7 @@ use std::time::Duration;
 use super::*;
 use crate::cli::help;
 use crate::cli::options::{CatOptions, Outlet, Remark, RunOptions, StreamOptions};
-use crate::output::Controls;
+use crate::output::{Controls, LogOutput, Output};
 use crate::wire::descriptor::StreamType;
 
 fn parsed_line(args: &[&str]) -> Result<Invocation, UsageError> {
@@ -61,12 +61,8 @@ fn names(options: &RunOptions) -> [Option<&str>; 2] {
 fn defaults() {
     let common = serve(&[]);
     let config = &common.config;
-    assert_eq!(
-        config.output,
-        Output::Directory {
-            path: "butler-logs".into()
-        }
-    );
+    let directory = DirectoryOutput::new("butler-logs");
+    assert_eq!(config.output, directory.into());
     assert_eq!(config.project.as_str(), "local");
     assert!(config.prefix.as_str().starts_with("butler/users/"));
     assert_eq!(config.global_tags.iter().count(), 0);
@@ -165,9 +161,12 @@ fn the_last_one_counts_and_empty_ones_do_not() {
         "-service-account-json=",
     ]);
     assert_eq!(common.config.project.as_str(), "b");
-    let log = |controls| Output::Log {
-        bundle_size: None,
-        controls,
+    let log = |controls| {
+        let log = LogOutput {
+            controls,
+            ..LogOutput::default()
+        };
+        Output::from(log)
     };
     assert_eq!(common.config.output, log(Controls::Escaped));
     let raw = serve(&["--output", "log", "-raw"]);
@@ -250,7 +249,7 @@ fn paths_need_not_be_utf8() {
     assert_eq!(options.chdir, Some(path.clone()));
     assert_eq!(options.result_path, Some(path.clone()));
     assert_eq!(common.stats_path, Some(path.clone()));
-    assert_eq!(common.config.output, Output::Directory { path });
+    assert_eq!(common.config.output, DirectoryOutput::new(path).into());
 
     let error = parse([odd("--project=")]).unwrap_err().to_string();
     assert!(error.contains("it is not valid UTF-8"), "{error}");

@@ -1,6 +1,7 @@
 //! Help that is about no subcommand.
 
-use crate::output::kind::{KINDS, Kind};
+use crate::output::KINDS;
+use crate::output::kind::Kind;
 
 /// Makes the text of a topic.
 type Text = fn() -> String;
@@ -17,7 +18,7 @@ fn environment() -> String {
         "" => String::new(),
         lines => format!("\nWith the {} output:\n{lines}", kind.name),
     };
-    let of_outputs = KINDS.map(of_output).concat();
+    let of_outputs = KINDS.iter().copied().map(of_output).collect::<String>();
     [OF_BUTLER, &of_outputs, OF_COMMAND].concat()
 }
 

@@ -47,7 +47,7 @@ pub(super) fn environment(common: &Common, uri: OsString) -> Result<Environment,
             Some(config.project.to_string().into()),
         )
     };
-    let (host, (prefix, project)) = match (config.output.kind().finds)(&config.output) {
+    let (host, (prefix, project)) = match config.output.finds() {
         Finds::Nothing => (None, (null(), null())),
         Finds::Shown => (None, (None, None)),
         Finds::Directory(path) => (Some(absolute_uri("file://", &path)?), (None, None)),

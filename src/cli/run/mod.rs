@@ -27,7 +27,6 @@ use super::report_file::ReportFile;
 use super::runs::RunDirectory;
 use super::sandbox::Needs;
 use super::session::{self, EXIT_FAILED, Failure};
-use crate::output::Output;
 use crate::process::passed::Inherited;
 use crate::{Butler, Report};
 use capture::{ChildIo, Shown};
@@ -206,10 +205,7 @@ impl Run<'_> {
     /// The command has what we inherited for it; but what we write to by a name
     /// of its own, such as `/dev/fd/5`, we still need.
     fn close_pipes(&mut self) {
-        let output = match &self.common.config.output {
-            Output::File { path, .. } => Some(path.as_path()),
-            _ => None,
-        };
+        let output = self.common.config.output.file();
         let reports = [&self.statistics, &self.result];
         let reports = reports.into_iter().flatten().map(ReportFile::path);
         let kept: Vec<_> = output

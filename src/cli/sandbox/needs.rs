@@ -84,7 +84,7 @@ impl Needs {
     pub fn of(common: &Common) -> Self {
         let output = &common.config.output;
         let mut needs = Self::nothing(common);
-        for need in (output.kind().needs)(output) {
+        for need in output.needs() {
             needs.need(need);
         }
         needs

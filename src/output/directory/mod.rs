@@ -43,7 +43,7 @@ mod beneath;
 mod contents;
 mod disk;
 mod earlier;
-pub(crate) mod kind;
+mod kind;
 mod mark;
 mod meta;
 mod open_files;
@@ -62,6 +62,7 @@ use self::beneath::Root;
 use self::contents::{Done, Piece};
 use self::disk::Disk;
 use self::earlier::Earlier;
+pub use self::kind::DirectoryOutput;
 use self::streams::Streams;
 use super::attempts::Attempts;
 use crate::delivery::message::{EntriesAt, Message};
@@ -76,7 +77,7 @@ use crate::wire::walk::Malformed;
 
 /// Gives every stream a file; see the module.
 #[derive(Debug)]
-pub(crate) struct DirectoryOutput<D> {
+pub(crate) struct DirectoryWriter<D> {
     /// What was there when this run began.
     earlier: Option<Earlier<D>>,
     streams: Streams<D>,
@@ -151,7 +152,7 @@ impl From<Malformed> for Failure {
 /// Files that are made or written before the rest of the butler has its turn.
 const BUSY_MAX: usize = 64;
 
-impl<D: 'static> DirectoryOutput<D> {
+impl<D: 'static> DirectoryWriter<D> {
     /// Makes the directory if it is not there.
     pub fn open<I: Io<Fd = D>>(io: &mut I, path: &Path) -> io::Result<Self> {
         Self::with_open_files(io, path, open_files::bound_of_process())
@@ -266,7 +267,7 @@ impl<D: 'static> DirectoryOutput<D> {
     }
 }
 
-impl<I: Io> Transport<I> for DirectoryOutput<I::Fd> {
+impl<I: Io> Transport<I> for DirectoryWriter<I::Fd> {
     fn start(&mut self, now: &mut Now<'_, I>, message: Arc<Message>) {
         self.streams.look(now);
         self.streams.tell(now.outcomes);

@@ -21,7 +21,7 @@
 //! a FIFO's reader nor for a terminal's line.
 
 pub(crate) mod fifo;
-pub(crate) mod kind;
+mod kind;
 mod open;
 mod recover;
 mod regular;
@@ -34,6 +34,7 @@ use bytes::Bytes;
 use rustix::io::Errno;
 
 use self::fifo::Fifo;
+pub use self::kind::FileOutput;
 use self::regular::Regular;
 use super::attempts::Attempts;
 use super::write::Progress;
@@ -46,7 +47,7 @@ use crate::ledger::DropReason;
 
 /// Appends messages to one file.
 #[derive(Debug)]
-pub(crate) struct FileOutput<D> {
+pub(crate) struct Appender<D> {
     target: Target<D>,
     /// The message that is in the encoder, and how far it is written.
     writing: Option<(Ticket, Progress)>,
@@ -89,7 +90,7 @@ impl From<io::Error> for Failure {
 /// What the only operation is: to wait for the target.
 const WRITABLE: u32 = 0;
 
-impl<D> FileOutput<D> {
+impl<D> Appender<D> {
     /// Opens the file at `path`, or makes one that only its owner may read.
     ///
     /// # Errors
@@ -165,7 +166,7 @@ pub(in crate::output) fn is_gone<I: Io>(io: &mut I, fd: &I::Fd, error: &io::Erro
     }
 }
 
-impl<I: Io> Transport<I> for FileOutput<I::Fd> {
+impl<I: Io> Transport<I> for Appender<I::Fd> {
     fn start(&mut self, now: &mut Now<'_, I>, message: Arc<Message>) {
         let ticket = message.ticket();
         if matches!(self.target, Target::Gone) {

@@ -28,11 +28,11 @@ fn decoded(bundles: &[Arc<Message>]) -> Vec<ButlerLogBundle> {
     bundles.iter().map(|it| it.decode()).collect()
 }
 
-fn open(path: &Path, compress: Compress) -> Bench<FileOutput<OwnedFd>> {
-    Bench::new(|io| FileOutput::open(io, path, compress).unwrap())
+fn open(path: &Path, compress: Compress) -> Bench<Appender<OwnedFd>> {
+    Bench::new(|io| Appender::open(io, path, compress).unwrap())
 }
 
-fn deliver_all(bench: &mut Bench<FileOutput<OwnedFd>>, bundles: &[Arc<Message>]) -> u64 {
+fn deliver_all(bench: &mut Bench<Appender<OwnedFd>>, bundles: &[Arc<Message>]) -> u64 {
     let mut bytes = 0;
     for bundle in bundles {
         bytes += bench.deliver(bundle).unwrap();
@@ -99,12 +99,12 @@ fn other_files_are_left_alone() {
     let dir = tempfile::tempdir().unwrap();
     let path = dir.path().join("notes.txt");
     fs::write(&path, "dear diary").unwrap();
-    let error = FileOutput::open(&mut kernel(), &path, Compress::None).unwrap_err();
+    let error = Appender::open(&mut kernel(), &path, Compress::None).unwrap_err();
     assert_eq!(error.kind(), io::ErrorKind::InvalidData);
     assert!(error.to_string().contains("notes.txt"), "{error}");
     assert_eq!(fs::read(&path).unwrap(), b"dear diary");
 
-    let error = FileOutput::open(&mut kernel(), dir.path(), Compress::None).unwrap_err();
+    let error = Appender::open(&mut kernel(), dir.path(), Compress::None).unwrap_err();
     assert_eq!(error.kind(), io::ErrorKind::IsADirectory);
 }
 
@@ -114,7 +114,7 @@ fn one_butler_at_a_time() {
     let path = dir.path().join("log");
     {
         let first = open(&path, Compress::None);
-        let error = FileOutput::open(&mut kernel(), &path, Compress::None).unwrap_err();
+        let error = Appender::open(&mut kernel(), &path, Compress::None).unwrap_err();
         assert_eq!(error.kind(), io::ErrorKind::ResourceBusy);
         assert!(error.to_string().contains("another process"), "{error}");
         drop(first);

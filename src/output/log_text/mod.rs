@@ -8,7 +8,7 @@
 //!   build/log ends after entry 4
 //! ```
 
-pub(crate) mod kind;
+mod kind;
 mod text;
 
 use std::collections::VecDeque;
@@ -19,7 +19,7 @@ use std::sync::Arc;
 use bytes::{Buf, Bytes, BytesMut};
 use rustix::fs::FileType;
 
-use super::Controls;
+pub use self::kind::{Controls, LogOutput};
 use super::attempts::Attempts;
 use super::file;
 use crate::delivery::message::{EntriesAt, Message};
@@ -37,7 +37,7 @@ const CHUNKS_AT_ONCE: usize = 16;
 
 /// Prints messages.
 #[derive(Debug)]
-pub(crate) struct LogOutput<D> {
+pub(crate) struct Printer<D> {
     out: Out<D>,
     controls: Controls,
     /// Memory that is reused.
@@ -84,7 +84,7 @@ struct Printing {
 /// What the only operation is: to wait for the reader.
 const WRITABLE: u32 = 0;
 
-impl<D: From<OwnedFd>> LogOutput<D> {
+impl<D: From<OwnedFd>> Printer<D> {
     /// Prints to stdout. What is printed for people ends up on a terminal, also
     /// by way of a file or a pipe.
     pub fn stdout<I: Io<Fd = D>>(io: &mut I, controls: Controls) -> io::Result<Self> {
@@ -182,7 +182,7 @@ impl<D: From<OwnedFd>> LogOutput<D> {
     }
 }
 
-impl<I: Io> Transport<I> for LogOutput<I::Fd> {
+impl<I: Io> Transport<I> for Printer<I::Fd> {
     fn start(&mut self, now: &mut Now<'_, I>, message: Arc<Message>) {
         self.printing = Some(Printing {
             outcome: Outcome::begin(message.ticket()),

@@ -4,8 +4,8 @@ use crate::wire::descriptor::StreamType;
 use std::io::{Read, Write};
 use std::time::Duration;
 
-fn to(out: impl Into<OwnedFd>, controls: Controls) -> Bench<LogOutput<OwnedFd>> {
-    Bench::new(|io| LogOutput::to(io, out.into(), controls).unwrap())
+fn to(out: impl Into<OwnedFd>, controls: Controls) -> Bench<Printer<OwnedFd>> {
+    Bench::new(|io| Printer::to(io, out.into(), controls).unwrap())
 }
 
 fn print(message: &Arc<Message>, controls: Controls) -> String {

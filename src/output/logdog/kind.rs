@@ -2,46 +2,36 @@
 
 #[cfg(feature = "logdog")]
 use std::ffi::OsStr;
+use std::io;
 
 #[cfg(feature = "logdog")]
-use super::logdog::{LogdogOutput, OriginError};
+pub use super::logdog::LogdogOutput;
+#[cfg(feature = "logdog")]
+use super::logdog::OriginError;
+#[cfg(feature = "logdog")]
+use crate::delivery::message::BundleLimits;
+use crate::edge::io::Io;
+use crate::edge::transport::Transport;
 use crate::output::Output;
 #[cfg(feature = "logdog")]
-use crate::output::kind::{Finds, Need};
-use crate::output::kind::{Given, Kind};
+use crate::output::kind::{Finds, Need, UnfitOutput};
+use crate::output::kind::{Given, Kind, Settings};
 use crate::output::spec::SpecError;
 #[cfg(feature = "logdog")]
 use crate::output::spec::of;
 #[cfg(feature = "logdog")]
 use crate::pairs::{PairError, Pairs};
 #[cfg(feature = "logdog")]
-use crate::{delivery::message::BundleLimits, limits, units};
+use crate::{limits, units};
 
-pub(crate) static LOGDOG: Kind = Kind {
+/// There are none: the output is not in this butler.
+#[cfg(not(feature = "logdog"))]
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub enum LogdogOutput {}
+
+const KIND: Kind = Kind {
     keys: &["service", "prefix-expiration", "pubsub-endpoint"],
     must_register: true,
-    #[cfg(feature = "logdog")]
-    bundle_limits: |_| BundleLimits {
-        target: limits::BUNDLE_TARGET,
-        max: limits::BUNDLE_PUBSUB_MAX,
-    },
-    #[cfg(feature = "logdog")]
-    needs: |_| {
-        // The Coordinator, Pub/Sub and token servers have ports of their own
-        // each. Whose the machine trusts is read once, but maybe not yet.
-        let trusted = ["SSL_CERT_FILE", "SSL_CERT_DIR"].into_iter();
-        let trusted = trusted.filter_map(std::env::var_os);
-        let trusted = trusted.map(|path| Need::Read(path.into()));
-        [Need::Hosts, Need::AnyPort]
-            .into_iter()
-            .chain(trusted)
-            .collect()
-    },
-    #[cfg(feature = "logdog")]
-    finds: |output| match output {
-        Output::Logdog(settings) => Finds::Coordinator(settings.host()),
-        _ => Finds::Carried,
-    },
     help: "  logdog[,service=S][,prefix-expiration=DUR][,pubsub-endpoint=URL]
                         register the prefix with a LogDog Coordinator, or its
                         service S, and publish to the Pub/Sub topic it names,
@@ -57,6 +47,54 @@ pub(crate) static LOGDOG: Kind = Kind {
 ",
     ..Kind::new("logdog", parse)
 };
+
+#[cfg(not(feature = "logdog"))]
+impl Settings for LogdogOutput {
+    const KIND: &'static Kind = &KIND;
+
+    fn open<I: Io + 'static>(&self, _: &mut I) -> io::Result<Box<dyn Transport<I>>> {
+        match *self {}
+    }
+}
+
+#[cfg(feature = "logdog")]
+impl Settings for LogdogOutput {
+    const KIND: &'static Kind = &KIND;
+
+    fn open<I: Io + 'static>(&self, _: &mut I) -> io::Result<Box<dyn Transport<I>>> {
+        Err(io::Error::other(
+            "the prefix must be registered first: Butler::open does that",
+        ))
+    }
+
+    fn check(&self) -> Result<(), UnfitOutput> {
+        self.check_host()
+            .map_err(|_| UnfitOutput::CoordinatorHost(self.coordinator_host.clone()))
+    }
+
+    fn bundle_limits(&self) -> BundleLimits {
+        BundleLimits {
+            target: limits::BUNDLE_TARGET,
+            max: limits::BUNDLE_PUBSUB_MAX,
+        }
+    }
+
+    fn needs(&self) -> Vec<Need> {
+        // The Coordinator, Pub/Sub and token servers have ports of their own
+        // each. Whose the machine trusts is read once, but maybe not yet.
+        let trusted = ["SSL_CERT_FILE", "SSL_CERT_DIR"].into_iter();
+        let trusted = trusted.filter_map(std::env::var_os);
+        let trusted = trusted.map(|path| Need::Read(path.into()));
+        [Need::Hosts, Need::AnyPort]
+            .into_iter()
+            .chain(trusted)
+            .collect()
+    }
+
+    fn finds(&self) -> Finds {
+        Finds::Coordinator(self.host())
+    }
+}
 
 #[cfg(not(feature = "logdog"))]
 fn parse(given: Given<'_>) -> Result<Output, SpecError> {

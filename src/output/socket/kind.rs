@@ -1,46 +1,115 @@
 //! What there is to know of the outputs that send over a connection.
 
 use std::ffi::OsStr;
+use std::io;
 use std::os::unix::ffi::OsStrExt;
+use std::path::PathBuf;
 
+use super::{Address, Socket};
+use crate::edge::io::Io;
+use crate::edge::transport::Transport;
 use crate::limits;
-use crate::output::Output;
-use crate::output::kind::{Given, Kind, Need};
+use crate::output::kind::{Given, Kind, Need, Settings, UnfitOutput};
 use crate::output::spec::{SpecError, compress, of};
+use crate::output::{Compress, Output};
 
 const KEYS: &[&str] = &["compress", "level"];
 
-pub(crate) static UNIX: Kind = Kind {
-    has_address: true,
-    keys: KEYS,
-    // Unix sockets are connected to without a right to their path.
-    help: "  unix:PATH[,compress=none|zlib][,level=1..12]
+/// The settings of the output to a Unix socket.
+#[derive(Debug, Clone, PartialEq, Eq)]
+#[non_exhaustive]
+pub struct UnixOutput {
+    /// The socket that somebody listens on.
+    pub path: PathBuf,
+    /// How bundles are compressed.
+    pub compress: Compress,
+}
+
+/// The settings of the output over TCP.
+#[derive(Debug, Clone, PartialEq, Eq)]
+#[non_exhaustive]
+pub struct TcpOutput {
+    /// A name or an address (IPv6 without brackets).
+    pub host: String,
+    /// The port.
+    pub port: u16,
+    /// How bundles are compressed.
+    pub compress: Compress,
+}
+
+impl UnixOutput {
+    /// Messages to whoever listens at that path, not compressed.
+    pub fn new(path: impl Into<PathBuf>) -> Self {
+        Self {
+            path: path.into(),
+            compress: Compress::None,
+        }
+    }
+}
+
+impl TcpOutput {
+    /// Messages to that port, not compressed.
+    pub fn new(host: impl Into<String>, port: u16) -> Self {
+        Self {
+            host: host.into(),
+            port,
+            compress: Compress::None,
+        }
+    }
+}
+
+impl Settings for UnixOutput {
+    const KIND: &'static Kind = &Kind {
+        has_address: true,
+        keys: KEYS,
+        help: "  unix:PATH[,compress=none|zlib][,level=1..12]
                         send the same messages to a Unix socket
 ",
-    ..Kind::new("unix", unix)
-};
+        ..Kind::new("unix", unix)
+    };
 
-pub(crate) static TCP: Kind = Kind {
-    has_address: true,
-    keys: KEYS,
-    needs: |output| match output {
-        Output::Tcp { port, .. } => vec![Need::Hosts, Need::Port(*port)],
-        _ => Vec::new(),
-    },
-    help: "  tcp:HOST:PORT[,compress=none|zlib][,level=1..12]
+    fn open<I: Io + 'static>(&self, _: &mut I) -> io::Result<Box<dyn Transport<I>>> {
+        let address = Address::Unix(self.path.clone());
+        Ok(Box::new(Socket::new(address, self.compress)))
+    }
+
+    fn check(&self) -> Result<(), UnfitOutput> {
+        match self.path.as_os_str().len() {
+            len if len > limits::SOCKET_PATH_MAX => Err(UnfitOutput::SocketPath(len)),
+            _ => Ok(()),
+        }
+    }
+    // Unix sockets are connected to without a right to their path.
+}
+
+impl Settings for TcpOutput {
+    const KIND: &'static Kind = &Kind {
+        has_address: true,
+        keys: KEYS,
+        help: "  tcp:HOST:PORT[,compress=none|zlib][,level=1..12]
                         send the same messages over TCP; an IPv6 address stands
                         in brackets: tcp:[::1]:99
 ",
-    ..Kind::new("tcp", tcp)
-};
+        ..Kind::new("tcp", tcp)
+    };
+
+    fn open<I: Io + 'static>(&self, _: &mut I) -> io::Result<Box<dyn Transport<I>>> {
+        let address = Address::Tcp {
+            host: self.host.clone(),
+            port: self.port,
+        };
+        Ok(Box::new(Socket::new(address, self.compress)))
+    }
+
+    fn needs(&self) -> Vec<Need> {
+        vec![Need::Hosts, Need::Port(self.port)]
+    }
+}
 
 fn unix(given: Given<'_>) -> Result<Output, SpecError> {
-    let path = socket_path(given.address)?.into();
-    let pairs = given.pairs()?;
-    Ok(Output::Unix {
-        path,
-        compress: compress(&pairs).map_err(of("unix"))?,
-    })
+    let mut unix = UnixOutput::new(socket_path(given.address)?);
+    unix.compress = compress(&given.pairs()?).map_err(of("unix"))?;
+    Ok(unix.into())
 }
 
 fn socket_path(path: &OsStr) -> Result<&OsStr, SpecError> {
@@ -55,13 +124,9 @@ fn tcp(given: Given<'_>) -> Result<Output, SpecError> {
     let address = String::from_utf8_lossy(given.address.as_bytes());
     let (host, port) =
         host_and_port(&address).ok_or_else(|| SpecError::Address(address.to_string()))?;
-    let host = host.to_owned();
-    let pairs = given.pairs()?;
-    Ok(Output::Tcp {
-        host,
-        port,
-        compress: compress(&pairs).map_err(of("tcp"))?,
-    })
+    let mut tcp = TcpOutput::new(host, port);
+    tcp.compress = compress(&given.pairs()?).map_err(of("tcp"))?;
+    Ok(tcp.into())
 }
 
 fn host_and_port(address: &str) -> Option<(&str, u16)> {

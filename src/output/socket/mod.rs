@@ -15,7 +15,7 @@
 //! [`CLOSE_TIMEOUT`] to read the rest and close. What a peer sends is thrown
 //! away.
 
-pub(crate) mod kind;
+mod kind;
 mod link;
 
 use std::fmt;
@@ -23,6 +23,7 @@ use std::io;
 use std::path::PathBuf;
 use std::sync::Arc;
 
+pub use self::kind::{TcpOutput, UnixOutput};
 use self::link::{Link, Step};
 use super::attempts::Attempts;
 use super::write::Progress;

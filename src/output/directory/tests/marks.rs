@@ -17,7 +17,7 @@ fn marked(directory: &Path) -> Marked {
 fn one_at_a_time() {
     let temp = directory();
     let first = Bench::new(temp.path(), 8);
-    let error = DirectoryOutput::open(&mut testing::kernel(), temp.path())
+    let error = DirectoryWriter::open(&mut testing::kernel(), temp.path())
         .unwrap_err()
         .to_string();
     let says = format!(
@@ -27,7 +27,7 @@ fn one_at_a_time() {
     );
     assert!(error.starts_with(&says), "{error}");
     drop(first);
-    DirectoryOutput::open(&mut testing::kernel(), temp.path()).unwrap();
+    DirectoryWriter::open(&mut testing::kernel(), temp.path()).unwrap();
 }
 
 /// The lock is the directory's, not the name's: in a new one the next may
@@ -57,7 +57,7 @@ fn a_mark_that_is_removed() {
     assert!(marked(temp.path()).is_earlier("b"));
     fs::remove_file(temp.path().join(MARK)).unwrap();
     bench.text("b", b"b");
-    assert!(DirectoryOutput::open(&mut testing::kernel(), temp.path()).is_err());
+    assert!(DirectoryWriter::open(&mut testing::kernel(), temp.path()).is_err());
     for path in ["a", "b", "c"] {
         assert!(!marked(temp.path()).is_earlier(path), "{path}");
     }

@@ -30,7 +30,7 @@ use crate::wire::varint;
 /// A core whose messages go to an output.
 struct Bench {
     core: Core,
-    output: testing::Bench<DirectoryOutput<OwnedFd>>,
+    output: testing::Bench<DirectoryWriter<OwnedFd>>,
 }
 
 /// Files as they are.
@@ -64,7 +64,7 @@ impl Bench {
         });
         core.set_capacity(Capacity::ONE);
         let output = testing::Bench::new(|io| {
-            DirectoryOutput::with_open_files(io, path, open_files).unwrap()
+            DirectoryWriter::with_open_files(io, path, open_files).unwrap()
         });
         Self { core, output }
     }
