@@ -30,6 +30,7 @@
 //! The bytes of every stream, from a file and from a directory:
 //!
 //! ```
+//! use butler::output::Output;
 //! use butler::read::{Catalog, Event, Reader};
 //! use butler::wire::descriptor::{StreamProperties, StreamType};
 //! use butler::{Butler, Config};
@@ -58,7 +59,8 @@
 //! let scratch = tempfile::tempdir()?;
 //! for output in ["file", "directory"] {
 //!     let path = scratch.path().join(output);
-//!     let config = Config::new(format!("{output},path={}", path.display()).parse()?);
+//!     let output: Output = format!("{output},path={}", path.display()).parse()?;
+//!     let config = Config::new(output);
 //!     butler::start(async {
 //!         let butler = Butler::new(config)?;
 //!         for name in ["build/log", "test/log"] {
