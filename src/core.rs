@@ -395,6 +395,12 @@ impl Core {
         self.buffered() < self.config.buffered_max
     }
 
+    /// Half of the memory that data may take is taken: what can be kept elsewhere
+    /// should be, before those who write have to wait.
+    pub fn is_filling_up(&self) -> bool {
+        self.buffered() >= self.config.buffered_max / 2
+    }
+
     /// Messages that wait for the output, or that it has.
     pub fn messages_waiting(&self) -> usize {
         self.bundler.waiting() + self.window.len()

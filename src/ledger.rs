@@ -17,16 +17,22 @@ pub enum DropReason {
     /// It was delivered, and somebody removed it while its stream was still
     /// written.
     Removed,
+    /// The spool is full, and was told not to wait.
+    SpoolFull,
+    /// It was in the spool, and can't be read there any more.
+    Unreadable,
 }
 
 impl DropReason {
     /// All, in order.
-    pub const ALL: [Self; 5] = [
+    pub const ALL: [Self; 7] = [
         Self::OverLimit,
         Self::Framing,
         Self::Undelivered,
         Self::Refused,
         Self::Removed,
+        Self::SpoolFull,
+        Self::Unreadable,
     ];
 
     /// A name for statistics.
@@ -37,13 +43,15 @@ impl DropReason {
             Self::Undelivered => "undelivered",
             Self::Refused => "refused",
             Self::Removed => "removed",
+            Self::SpoolFull => "spool_full",
+            Self::Unreadable => "unreadable",
         }
     }
 
     /// Is it a loss of logs, which the exit status tells? What a client wrote
     /// against the rules, or beyond the limit it was given, is none.
     pub const fn is_loss(self) -> bool {
-        matches!(self, Self::Undelivered | Self::Refused | Self::Removed)
+        !matches!(self, Self::OverLimit | Self::Framing)
     }
 }
 
@@ -55,6 +63,8 @@ impl fmt::Display for DropReason {
             Self::Undelivered => "not delivered in time",
             Self::Refused => "refused by the output",
             Self::Removed => "removed by others after they were written",
+            Self::SpoolFull => "beyond what the spool may keep",
+            Self::Unreadable => "in the spool, where they can't be read any more",
         })
     }
 }
@@ -106,6 +116,20 @@ impl Account {
         self.stored += bytes;
     }
 
+    /// Bytes that are stored are delivered by us after all, or (`lost`) will not be.
+    ///
+    /// # Panics
+    ///
+    /// If they are not stored.
+    pub(crate) fn fetch(&mut self, bytes: u64, lost: Option<DropReason>) {
+        let left = self.stored.checked_sub(bytes);
+        self.stored = left.expect("they were stored");
+        match lost {
+            None => self.deliver(bytes),
+            Some(reason) => self.drop(reason, bytes),
+        }
+    }
+
     /// Bytes will not be delivered.
     pub(crate) fn drop(&mut self, reason: DropReason, bytes: u64) {
         self.dropped[reason as usize] += bytes;
@@ -132,8 +156,8 @@ impl Account {
         self.delivered
     }
 
-    /// Bytes that an output keeps where they outlive the butler, to be
-    /// delivered later, perhaps by another one. No output does so yet.
+    /// Bytes that are kept in a spool, where they outlive the butler, to be
+    /// delivered later, perhaps by another one.
     pub fn stored(&self) -> u64 {
         self.stored
     }
@@ -176,6 +200,12 @@ mod tests {
             ("undelivered", "not delivered in time", true),
             ("refused", "refused by the output", true),
             ("removed", "removed by others after they were written", true),
+            ("spool_full", "beyond what the spool may keep", true),
+            (
+                "unreadable",
+                "in the spool, where they can't be read any more",
+                true,
+            ),
         ];
         assert_eq!(
             told,
@@ -195,13 +225,18 @@ mod tests {
             assert_eq!(account.dropped(reason), 2 * bytes);
         }
         assert_eq!((account.accepted(), account.delivered()), (111, 50));
-        assert_eq!(account.dropped_in_all(), 30);
-        assert_eq!(account.pending(), 31);
+        assert_eq!(account.dropped_in_all(), 56);
+        assert_eq!(account.pending(), 5);
         account.withdraw(8);
-        assert_eq!((account.delivered(), account.pending()), (42, 31));
+        assert_eq!((account.delivered(), account.pending()), (42, 5));
         assert_eq!(account.dropped(DropReason::Removed), 18);
-        account.store(30);
-        assert_eq!((account.stored(), account.pending()), (30, 1));
+        account.store(4);
+        assert_eq!((account.stored(), account.pending()), (4, 1));
+        account.fetch(2, None);
+        account.fetch(1, Some(DropReason::Unreadable));
+        assert_eq!((account.stored(), account.delivered()), (1, 44));
+        assert_eq!(account.dropped(DropReason::Unreadable), 15);
+        assert_eq!(account.pending(), 1);
     }
 
     #[test]

@@ -116,7 +116,7 @@ pub use core::Users;
 pub use delivery::gather::Gather;
 pub use delivery::message::{BundleLimits, Identity, Message, MessageStream, StreamInfo, Ticket};
 pub use delivery::outcome::{Outcome, Outcomes};
-pub use delivery::stored::{Run, Stored};
+pub use delivery::stored::{Left, Run, Stored};
 pub use delivery::window::Capacity;
 pub use edge::listener::StreamServer;
 pub use edge::runtime::{IoMode, UnknownIoMode};

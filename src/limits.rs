@@ -148,6 +148,10 @@ pub const LAST_OFFER_STEP: Duration = Duration::from_millis(100);
 /// [`DEADLINE_MARGIN`].
 pub const LAST_OFFER_MAX: Duration = Duration::from_millis(300);
 
+/// After that a disk may take what is left at the end: far longer than any that
+/// works needs for all that memory may hold.
+pub const RETREAT_MAX: Duration = Duration::from_secs(10);
+
 /// First and longest wait between attempts of an output.
 pub const BACKOFF_FIRST: Duration = Duration::from_millis(100);
 /// See [`BACKOFF_FIRST`].

@@ -24,6 +24,9 @@ pub struct Stats {
     pub entries: u64,
     /// Bundles delivered whole.
     pub bundles: u64,
+    /// Bundles that were stored in a spool; those that are delivered from there
+    /// are not counted again.
+    pub bundles_stored: u64,
     /// Bundles of which something was given up.
     pub bundles_lost: u64,
     /// Bytes that the output took.
@@ -50,6 +53,7 @@ impl Default for Stats {
             read_errors: 0,
             entries: 0,
             bundles: 0,
+            bundles_stored: 0,
             bundles_lost: 0,
             bytes_out: 0,
             output_errors: 0,

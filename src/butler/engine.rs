@@ -13,6 +13,7 @@ use tokio::sync::Notify;
 
 use super::hooks::Hooks;
 use crate::core::{Core, Life, Machine, OpenError};
+use crate::delivery::stored::Left;
 use crate::edge::driver::{Connection, Driver, Onlooker, Tell};
 use crate::edge::io::{Io, ReadBy};
 use crate::edge::system::System;
@@ -292,6 +293,11 @@ impl Engine {
         let stats = driver.machine_mut().core_mut().stats_mut();
         stats.peers_refused = peers_refused;
         stats.output_errors = output_errors;
+    }
+
+    /// What waits in the spool of the output, if it has one.
+    pub(super) fn left(&self) -> Option<Left> {
+        self.driver.borrow().left()
     }
 
     /// Runs the callbacks of watched streams. What one of them brings about

@@ -482,6 +482,7 @@ impl Butler {
         Ok(engine.machine(|machine| {
             let mut report = Report::new(machine.core());
             report.cut = machine.cut().to_vec();
+            report.left = engine.left();
             report
         }))
     }

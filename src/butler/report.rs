@@ -5,6 +5,7 @@ use std::fmt;
 
 use super::snapshot::Snapshot;
 use crate::core::Core;
+use crate::delivery::stored::Left;
 use crate::ledger::DropReason;
 use crate::wire::name::StreamName;
 
@@ -48,14 +49,22 @@ pub struct Report {
     /// Streams that were still open for writing when their time was over. What
     /// was written by then is delivered.
     pub cut: Vec<StreamName>,
+    /// What waits in the spool, if there is one: also what earlier butlers have
+    /// left there.
+    pub left: Option<Left>,
     /// What the butler has done, to its end.
     pub snapshot: Snapshot,
 }
 
 impl Report {
-    /// Was all that was accepted delivered?
+    /// Was all that was accepted delivered, or kept where it outlives the butler?
     pub fn is_complete(&self) -> bool {
         self.losses.is_empty()
+    }
+
+    /// Is something of it kept in a spool, to be delivered later?
+    pub fn is_spooled(&self) -> bool {
+        self.snapshot.spooled > 0
     }
 
     pub(super) fn new(core: &Core) -> Self {
@@ -79,6 +88,7 @@ impl Report {
             bundles_lost: core.stats().bundles_lost,
             read_errors: core.stats().read_errors,
             cut: Vec::new(),
+            left: None,
             snapshot: Snapshot::new(core),
         }
     }

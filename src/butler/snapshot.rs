@@ -51,6 +51,8 @@ pub struct Snapshot {
     pub bundle_bytes: Quantiles,
     /// The most bytes buffered at any time.
     pub peak_buffered: u64,
+    /// Bytes of streams accepted that are kept in a spool, to be delivered later.
+    pub spooled: u64,
 }
 
 /// Bytes dropped, by reason.
@@ -127,6 +129,7 @@ impl Snapshot {
             read_to_sent_us: (&stats.read_to_sent_us).into(),
             bundle_bytes: (&stats.bundle_bytes).into(),
             peak_buffered: stats.peak_buffered,
+            spooled: account.stored(),
         }
     }
 
@@ -166,20 +169,22 @@ mod tests {
             bundles_lost: 12,
             bytes_out: 13,
             bytes_dropped: 14,
-            bytes_dropped_by_reason: Dropped([1, 2, 3, 4, 5]),
+            bytes_dropped_by_reason: Dropped([1, 2, 3, 4, 5, 6, 7]),
             output_errors: 15,
             read_to_sent_us: Quantiles { p50: 1, ..zeros },
             bundle_bytes: Quantiles { max: 2, ..zeros },
             peak_buffered: 16,
+            spooled: 17,
         };
         let expected = concat!(
             r#"{"streams":1,"streams_refused":2,"peers_refused":3,"streams_open":4,"#,
             r#""bytes_in":5,"bytes_delivered":6,"bytes_pending":7,"reads":8,"read_errors":9,"#,
             r#""entries":10,"bundles":11,"bundles_lost":12,"bytes_out":13,"bytes_dropped":14,"#,
             r#""bytes_dropped_by_reason":{"over_limit":1,"framing":2,"undelivered":3,"#,
-            r#""refused":4,"removed":5},"output_errors":15,"#,
+            r#""refused":4,"removed":5,"spool_full":6,"unreadable":7},"output_errors":15,"#,
             r#""read_to_sent_us":{"p50":1,"p90":0,"p99":0,"p999":0,"max":0},"#,
-            r#""bundle_bytes":{"p50":0,"p90":0,"p99":0,"p999":0,"max":2},"peak_buffered":16}"#,
+            r#""bundle_bytes":{"p50":0,"p90":0,"p99":0,"p999":0,"max":2},"peak_buffered":16,"#,
+            r#""spooled":17}"#,
         );
         assert_eq!(snapshot.to_string(), expected);
     }

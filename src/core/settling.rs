@@ -24,7 +24,13 @@ impl Core {
 
     /// Would [`poll_message`](Self::poll_message) have one, as far as is known?
     pub fn offers_message(&self, now: &Moment) -> bool {
-        self.window.has_room() && self.has_message(now)
+        self.has_room() && self.has_message(now)
+    }
+
+    /// May the output have one more message?
+    fn has_room(&self) -> bool {
+        let overflows = self.window.capacity.overflows && self.is_filling_up();
+        self.window.has_room() || overflows
     }
 
     /// The next message for the output, if that has room for one: a bundle
@@ -32,7 +38,7 @@ impl Core {
     /// is short or all is flushed. It is in flight until its outcome is told,
     /// by [`settle`](Self::settle) or one of its kind.
     pub fn poll_message(&mut self, now: &Moment) -> Option<Arc<Message>> {
-        if !self.window.has_room() {
+        if !self.has_room() {
             return None;
         }
         if !self.bundler.has_sealed() && self.has_message(now) {
@@ -100,6 +106,7 @@ impl Core {
     pub fn settle(&mut self, now: &Moment, outcome: &Outcome) {
         let message = self.window.end(outcome.ticket()).expect(IN_FLIGHT);
         match self.account_for(&message, outcome) {
+            true if outcome.is_stored() => self.stats.bundles_stored += 1,
             true => self.stats.delivered(now, &message),
             false => self.stats.bundles_lost += 1,
         }
@@ -163,11 +170,13 @@ impl Core {
         let Later {
             stream,
             bytes,
+            with_end,
             fate,
         } = later;
         let book = |account: &mut Account| match fate {
             Fate::Delivered => account.deliver(*bytes),
             Fate::Dropped(reason) => account.drop(*reason, *bytes),
+            Fate::Fetched(lost) => account.fetch(*bytes, *lost),
             Fate::Removed => account.withdraw(*bytes),
         };
         book(&mut self.total);
@@ -175,10 +184,14 @@ impl Core {
             Some(key) => book(&mut self.streams.get_mut(key).expect(OPEN).account),
             None => self.registry.book(stream, book),
         }
-        match fate {
-            Fate::Delivered => {}
-            Fate::Dropped(reason) => self.note_loss(stream, *reason, *bytes),
-            Fate::Removed => self.note_loss(stream, DropReason::Removed, *bytes),
+        let lost = match fate {
+            Fate::Delivered | Fate::Fetched(None) => return,
+            Fate::Dropped(reason) | Fate::Fetched(Some(reason)) => *reason,
+            Fate::Removed => DropReason::Removed,
+        };
+        self.note_loss(stream, lost, *bytes);
+        if *with_end {
+            self.ends_lost.insert(stream.clone(), lost);
         }
     }
 

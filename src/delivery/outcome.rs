@@ -15,13 +15,22 @@ pub struct Outcome {
     ticket: Ticket,
     /// Bytes that the output took, as it counts them.
     bytes_out: u64,
-    /// Why what nobody noted is lost; `None`: it is delivered.
-    lost: Option<DropReason>,
+    /// What became of what nobody noted.
+    rest: Rest,
     /// What is noted of the message's streams, by their position in it. Those
     /// behind its end have nothing noted.
     parts: Vec<Part>,
     /// The output has no mark of a stream's end, so none can be lost.
     without_ends: bool,
+}
+
+/// What became of all of a message that has no note.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+enum Rest {
+    Delivered,
+    /// It is kept where it outlives the butler.
+    Stored,
+    Lost(DropReason),
 }
 
 /// What an output has to tell: of messages, and of what it held.
@@ -55,6 +64,8 @@ pub(crate) struct Part {
 pub(crate) struct Later {
     pub stream: StreamName,
     pub bytes: u64,
+    /// The mark of the stream's end shares their fate.
+    pub with_end: bool,
     pub fate: Fate,
 }
 
@@ -65,6 +76,9 @@ pub(crate) enum Fate {
     Delivered,
     /// They were held, and are lost.
     Dropped(DropReason),
+    /// They were stored, and are delivered now, or (`Some`) lost.
+    #[allow(dead_code, reason = "the spool's")]
+    Fetched(Option<DropReason>),
     /// They were delivered, and somebody has removed them while their stream
     /// was still written.
     Removed,
@@ -94,11 +108,11 @@ impl Split {
 }
 
 impl Outcome {
-    fn new(ticket: Ticket, bytes_out: u64, lost: Option<DropReason>) -> Self {
+    fn new(ticket: Ticket, bytes_out: u64, rest: Rest) -> Self {
         Self {
             ticket,
             bytes_out,
-            lost,
+            rest,
             parts: Vec::new(),
             without_ends: false,
         }
@@ -106,12 +120,18 @@ impl Outcome {
 
     /// All of the message is delivered, as `bytes_out` bytes.
     pub fn delivered(ticket: Ticket, bytes_out: u64) -> Self {
-        Self::new(ticket, bytes_out, None)
+        Self::new(ticket, bytes_out, Rest::Delivered)
     }
 
     /// None of it is, and won't be.
     pub fn lost(ticket: Ticket, reason: DropReason) -> Self {
-        Self::new(ticket, 0, Some(reason))
+        Self::new(ticket, 0, Rest::Lost(reason))
+    }
+
+    /// All of it is kept where it outlives the butler, and may be delivered yet.
+    #[allow(dead_code, reason = "the spool's")]
+    pub(crate) fn stored(ticket: Ticket) -> Self {
+        Self::new(ticket, 0, Rest::Stored)
     }
 
     /// Nothing of it is delivered yet.
@@ -136,16 +156,29 @@ impl Outcome {
         match result {
             Ok(bytes_out) => {
                 self.bytes_out += bytes_out;
-                self.lost = None;
+                self.rest = Rest::Delivered;
             }
-            Err(reason) => self.lost = Some(reason),
+            Err(reason) => self.rest = Rest::Lost(reason),
         }
+    }
+
+    /// Why what has no note is lost, if it is.
+    pub(crate) fn loss(&self) -> Option<DropReason> {
+        match self.rest {
+            Rest::Lost(reason) => Some(reason),
+            Rest::Delivered | Rest::Stored => None,
+        }
+    }
+
+    /// What has no note is kept where it outlives the butler.
+    pub(crate) fn is_stored(&self) -> bool {
+        self.rest == Rest::Stored
     }
 
     /// The bytes that it took, or why what has no note is lost.
     #[cfg(test)]
     pub(crate) fn result(&self) -> Result<u64, DropReason> {
-        self.lost.map_or(Ok(self.bytes_out), Err)
+        self.loss().map_or(Ok(self.bytes_out), Err)
     }
 
     /// The bytes that the output took of it, as it counts them.
@@ -165,9 +198,12 @@ impl Outcome {
     /// position.
     pub(crate) fn split(&self, at: usize, bytes: u64) -> Split {
         let part = self.parts.get(at).copied().unwrap_or_default();
-        let stored = part.stored.min(bytes);
+        let stored = match self.rest {
+            Rest::Stored => bytes,
+            Rest::Delivered | Rest::Lost(_) => part.stored.min(bytes),
+        };
         let rest = bytes - stored - part.held.min(bytes - stored);
-        let reason = part.dropped.or(self.lost);
+        let reason = part.dropped.or(self.loss());
         let delivered = match reason {
             None => rest,
             Some(_) => part.delivered.min(rest),
@@ -177,7 +213,7 @@ impl Outcome {
             stored,
             dropped: rest - delivered,
             reason,
-            end_lost: self.lost.is_some() && !self.without_ends,
+            end_lost: self.loss().is_some() && !self.without_ends,
         }
     }
 }
@@ -196,7 +232,7 @@ impl Outcomes {
 
     /// Something became of bytes of an earlier message.
     pub(crate) fn later(&mut self, later: Later) {
-        if later.bytes > 0 {
+        if later.bytes > 0 || later.with_end {
             self.later.push(later);
         }
     }

@@ -4,6 +4,8 @@
 //! it is. Those are the same for all messages of a [`Run`], and its secret may
 //! come to be known later than the messages.
 
+use std::fmt;
+use std::path::PathBuf;
 use std::sync::Arc;
 
 use bytes::Bytes;
@@ -31,6 +33,34 @@ impl Run {
             identity,
             topic,
         }
+    }
+}
+
+/// What waits in a spool, of all runs.
+#[derive(Debug, Clone, Default, PartialEq, Eq)]
+pub struct Left {
+    /// Where.
+    pub path: PathBuf,
+    /// Streams that something is there of.
+    pub streams: u64,
+    /// Messages.
+    pub messages: u64,
+    /// Their clients' bytes.
+    pub bytes: u64,
+}
+
+impl fmt::Display for Left {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let Self {
+            path,
+            streams,
+            bytes,
+            ..
+        } = self;
+        let path = path.display();
+        let s = if *streams == 1 { "" } else { "s" };
+        let wait = if *streams == 1 { "waits" } else { "wait" };
+        write!(f, "{streams} stream{s}, {bytes} bytes {wait} in {path}")
     }
 }
 

@@ -16,6 +16,7 @@ use super::io::{Completion, Io, ReadBy, Token};
 use super::outlet::{self, Outlet};
 use super::transport::{Completed, Transport};
 use crate::core::{ClientKey, Machine, MachineConfig, NotAccepted, Stopped, Taken, Users};
+use crate::delivery::stored::Left;
 use crate::keys::StreamKey;
 use crate::time::Moment;
 use crate::wire::name::StreamName;
@@ -261,6 +262,11 @@ impl<I: Io> Driver<I> {
     /// Errors of the output.
     pub fn output_errors(&self) -> u64 {
         self.outlet.errors()
+    }
+
+    /// What waits in the spool of the output, if it has one.
+    pub fn left(&self) -> Option<Left> {
+        self.outlet.left()
     }
 
     /// Is there something to do at once?

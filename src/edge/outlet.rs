@@ -12,7 +12,8 @@ use super::io::Io;
 use super::transport::{Completed, Now, Transport};
 use crate::core::Machine;
 use crate::delivery::outcome::Outcomes;
-use crate::limits::REGISTRATIONS_MAX;
+use crate::delivery::stored::Left;
+use crate::limits::{REGISTRATIONS_MAX, RETREAT_MAX};
 use crate::time::Moment;
 use crate::wire::name::StreamName;
 
@@ -42,6 +43,8 @@ pub(super) struct Outlet<I> {
     registered: Vec<StreamName>,
     /// When the transport was last given something to do.
     given_ns: u64,
+    /// It keeps what there is, until then at the latest.
+    retreats_until_ns: Option<u64>,
     /// There is more than it was given in the last turn.
     has_more: bool,
     /// A message was settled in the last turn.
@@ -68,6 +71,7 @@ impl<I: Io> Outlet<I> {
             outcomes: Outcomes::default(),
             registered: Vec::new(),
             given_ns: 0,
+            retreats_until_ns: None,
             has_more: false,
             has_settled: false,
             has_failed: false,
@@ -100,6 +104,11 @@ impl<I: Io> Outlet<I> {
         self.transport.errors()
     }
 
+    /// What waits in the spool of the transport, if it has one.
+    pub fn left(&self) -> Option<Left> {
+        self.transport.left()
+    }
+
     /// Is there something to do at once?
     pub fn has_work(&self, now: &Moment) -> bool {
         let is_due = self
@@ -128,9 +137,10 @@ impl<I: Io> Outlet<I> {
             State::Finishing => true,
             State::GivenUp | State::Over => false,
         };
-        match waits {
-            true => machine.life().last_offer_ns(self.given_ns),
-            false => None,
+        match (waits, self.retreats_until_ns) {
+            (false, _) => None,
+            (true, Some(until)) => Some(until),
+            (true, None) => machine.life().last_offer_ns(self.given_ns),
         }
     }
 
@@ -154,7 +164,7 @@ impl<I: Io> Outlet<I> {
         }
         let last_offer = self.last_offer_ns(machine);
         if last_offer.is_some_and(|until| until <= now.mono_ns) {
-            self.give_up(io, now, machine);
+            self.stop_waiting(io, now, machine);
         }
         if self.state == State::Open && !self.has_more && nothing_is_left(machine) {
             self.state = State::Finishing;
@@ -213,6 +223,24 @@ impl<I: Io> Outlet<I> {
             self.call(io, now, machine, |transport, now| {
                 transport.registered(now, &name);
             });
+        }
+    }
+
+    /// The transport has had its time. What it keeps elsewhere is not lost.
+    fn stop_waiting<C, L>(&mut self, io: &mut I, now: &Moment, machine: &mut Machine<C, L>) {
+        let mut retreats = false;
+        if self.retreats_until_ns.is_none() {
+            self.call(io, now, machine, |transport, now| {
+                retreats = transport.retreat(now);
+            });
+        }
+        match retreats {
+            true => {
+                self.retreats_until_ns = Some(now.mono_ns + RETREAT_MAX.as_nanos() as u64);
+                // The next turn gives it what is left.
+                self.has_more = true;
+            }
+            false => self.give_up(io, now, machine),
         }
     }
 

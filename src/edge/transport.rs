@@ -11,9 +11,10 @@
 //!    [`due_ns`](Transport::due_ns) has passed, when its
 //!    [`alarm`](Transport::alarm) was given, and at any other time;
 //! 4. [`finish`](Transport::finish) when the last message is settled, and then
-//!    `poll` until it [`is_finished`](Transport::is_finished); or
-//!    [`give_up`](Transport::give_up), at any time, after which nothing else is
-//!    called.
+//!    `poll` until it [`is_finished`](Transport::is_finished);
+//! 5. [`retreat`](Transport::retreat), when nobody waits for its destination any
+//!    more; if it can't, or that takes too long too,
+//!    [`give_up`](Transport::give_up), after which nothing else is called.
 //!
 //! One that sends whole messages elsewhere is a [`Carrier`] besides: it can also
 //! send those that were stored.
@@ -30,7 +31,7 @@ use tokio::sync::Notify;
 use super::io::Io;
 use crate::delivery::message::Message;
 use crate::delivery::outcome::Outcomes;
-use crate::delivery::stored::Stored;
+use crate::delivery::stored::{Left, Stored};
 use crate::delivery::window::Capacity;
 use crate::wire::name::StreamName;
 
@@ -84,6 +85,15 @@ pub trait Transport<I: Io> {
     /// Is all at its destination, and nothing left to do?
     fn is_finished(&self) -> bool;
 
+    /// Its destination is waited for no longer. True: what it has, and all that is
+    /// left, it keeps where that outlives the butler, and settles at once; it is
+    /// given that and [finished](Self::finish). False: it can't, and is to
+    /// [give up](Self::give_up).
+    fn retreat(&mut self, now: &mut Now<'_, I>) -> bool {
+        let _ = now;
+        false
+    }
+
     /// Nothing is tried any more. It tells what is lost of what it held, and how
     /// far messages are that it delivers stream by stream; all others that are in
     /// flight are lost.
@@ -102,6 +112,11 @@ pub trait Transport<I: Io> {
     /// A stream of that name has begun, of which nothing was delivered yet.
     fn registered(&mut self, now: &mut Now<'_, I>, name: &StreamName) {
         let _ = (now, name);
+    }
+
+    /// What waits in its spool, if it has one.
+    fn left(&self) -> Option<Left> {
+        None
     }
 
     /// How often something did not work, which was tried again or told.

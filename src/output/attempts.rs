@@ -46,6 +46,12 @@ impl Attempts {
         true
     }
 
+    /// The next attempt may be made at once.
+    #[allow(dead_code, reason = "the spool's")]
+    pub fn try_now(&mut self) {
+        self.next_ns = None;
+    }
+
     /// When the next attempt is to be made, after one that failed.
     pub fn due_ns(&self) -> Option<u64> {
         self.next_ns

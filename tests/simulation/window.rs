@@ -120,10 +120,7 @@ impl Transport<Kernel> for Window {
     }
 
     fn capacity(&self) -> Capacity {
-        Capacity {
-            messages: self.capacity,
-            bytes: usize::MAX,
-        }
+        Capacity::of(self.capacity, usize::MAX)
     }
 
     fn errors(&self) -> u64 {

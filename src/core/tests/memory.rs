@@ -1,6 +1,7 @@
 //! What is held, what is lost, and what is with the output.
 
 use super::*;
+use crate::delivery::outcome::{Fate, Later, Outcome, Outcomes};
 use crate::limits::IDLE_BUFFERS_MAX;
 
 /// Past the bound nothing is read, and what holds the memory leaves: whole
@@ -221,10 +222,7 @@ fn what_is_encoded() {
 #[test]
 fn messages_in_flight() {
     let mut core = core();
-    core.set_capacity(Capacity {
-        messages: 2,
-        bytes: usize::MAX,
-    });
+    core.set_capacity(Capacity::of(2, usize::MAX));
     let key = text(&mut core, "s");
     core.flush();
     let write = |core: &mut Core| {
@@ -249,6 +247,79 @@ fn messages_in_flight() {
     assert_eq!((account.delivered(), account.pending()), (5, 0));
     assert_eq!(account.dropped(DropReason::Refused), 5);
     assert_eq!(account.dropped(DropReason::Undelivered), 5);
+}
+
+/// What is stored takes no memory, and is accounted for once more when it is
+/// fetched from there, also when its stream has long ended.
+#[test]
+fn messages_that_are_stored() {
+    let mut core = core();
+    core.set_capacity(Capacity {
+        overflows: true,
+        ..Capacity::ONE
+    });
+    let key = text(&mut core, "s");
+    core.flush();
+    let store = |core: &mut Core| {
+        core.data(&at(1), key, b"line\n").unwrap();
+        let ticket = core.poll_message(&at(1)).unwrap().ticket();
+        core.settle(&at(1), &Outcome::stored(ticket));
+    };
+    store(&mut core);
+    store(&mut core);
+    core.end(&at(1), key);
+    let last = core.poll_message(&at(1)).unwrap().ticket();
+    core.settle(&at(1), &Outcome::stored(last));
+    assert!(core.is_settled() && core.buffered() == 0);
+    assert_eq!(core.account().stored(), 10);
+    let fetch = |core: &mut Core, bytes, with_end, lost| {
+        let mut outcomes = Outcomes::default();
+        outcomes.later(Later {
+            stream: "s".parse().unwrap(),
+            bytes,
+            with_end,
+            fate: Fate::Fetched(lost),
+        });
+        assert!(!core.take(&at(2), &mut outcomes), "no message was settled");
+    };
+    fetch(&mut core, 5, false, None);
+    fetch(&mut core, 3, false, Some(DropReason::Unreadable));
+    fetch(&mut core, 0, true, Some(DropReason::Refused));
+    let account = core.account_of("s").unwrap();
+    assert_eq!((account, account.stored()), (*core.account(), 2));
+    assert_eq!((account.delivered(), account.pending()), (5, 0));
+    assert_eq!(account.dropped(DropReason::Unreadable), 3);
+    assert_eq!(core.losses().len(), 1);
+    assert_eq!(core.ends_lost()["s"], DropReason::Refused);
+    assert_eq!((core.stats().bundles, core.stats().bundles_stored), (0, 3));
+}
+
+/// An output that keeps elsewhere what memory has no room for gets more than it
+/// takes at once, when memory fills up.
+#[test]
+fn an_output_overflows() {
+    let mut config = config();
+    config.buffered_max = 4 * config.bundle_limits.max as u64;
+    let mut core = Core::new(config);
+    core.set_capacity(Capacity::ONE);
+    let key = text(&mut core, "s");
+    let line = [&[b'x'; 99][..], b"\n"].concat();
+    let mut in_flight = 0;
+    while !core.is_filling_up() {
+        core.data(&at(1), key, &line).unwrap();
+        in_flight += usize::from(core.poll_message(&at(1)).is_some());
+    }
+    assert_eq!(in_flight, 1);
+    assert!(core.may_read() && !core.offers_message(&at(1)));
+    core.set_capacity(Capacity {
+        overflows: true,
+        ..Capacity::ONE
+    });
+    while core.is_filling_up() {
+        let ticket = core.poll_message(&at(1)).unwrap().ticket();
+        core.settle(&at(1), &Outcome::stored(ticket));
+    }
+    assert!(!core.offers_message(&at(1)) && core.in_flight() == 1);
 }
 
 #[test]

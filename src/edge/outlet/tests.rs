@@ -12,7 +12,7 @@ use crate::delivery::window::Capacity;
 use crate::edge::system::System;
 use crate::keys::StreamKey;
 use crate::ledger::DropReason;
-use crate::limits::{LAST_OFFER_MAX, LAST_OFFER_STEP};
+use crate::limits::{LAST_OFFER_MAX, LAST_OFFER_STEP, RETREAT_MAX};
 use crate::output::testing::kernel;
 use crate::wire::descriptor::{StreamProperties, StreamType, Tags};
 
@@ -22,6 +22,8 @@ struct Script {
     told: Vec<String>,
     tickets: Vec<Ticket>,
     settles: Vec<Ticket>,
+    /// It can keep what is left.
+    keeps: bool,
 }
 
 /// Takes two messages at once, and settles those that it is told to.
@@ -53,15 +55,23 @@ impl Transport<System> for Scripted {
         true
     }
 
+    fn retreat(&mut self, now: &mut Now<'_, System>) -> bool {
+        let mut script = self.0.borrow_mut();
+        if script.keeps {
+            script.told.push("retreat".into());
+            for ticket in script.tickets.drain(..) {
+                now.outcomes.settle(Outcome::stored(ticket));
+            }
+        }
+        script.keeps
+    }
+
     fn give_up(&mut self, _: &mut Now<'_, System>) {
         self.0.borrow_mut().told.push("give up".into());
     }
 
     fn capacity(&self) -> Capacity {
-        Capacity {
-            messages: 2,
-            bytes: usize::MAX,
-        }
+        Capacity::of(2, usize::MAX)
     }
 
     fn wants_registrations(&self) -> bool {
@@ -179,6 +189,54 @@ fn messages_go_out_while_there_is_room() {
         "nothing is due any more"
     );
     assert_eq!(world.outlet.due_ns(&world.machine), None);
+}
+
+/// One that can keep what is left is given that, when its destination is waited
+/// for no longer; and is given up when it can't after all.
+#[test]
+fn a_transport_retreats() {
+    for takes_the_rest in [true, false] {
+        let mut world = World::new();
+        world.script.borrow_mut().keeps = true;
+        let key = world.stream("s", 3);
+        world.turn();
+        world.turn();
+        world.machine.core_mut().end(&world.now, key);
+        world.machine.abort(&world.now);
+        let round = |world: &mut World| {
+            world.machine.begin_round(&world.now);
+            world.machine.end_round(&world.now);
+            world.turn()
+        };
+        assert!(round(&mut world).is_empty());
+        world.wait(LAST_OFFER_MAX);
+        assert_eq!(round(&mut world), ["retreat"]);
+        assert_eq!(world.machine.core().account().stored(), 2000);
+        assert!(world.outlet.has_work(&world.now), "there is more to give");
+        assert_eq!(round(&mut world), ["start"]);
+        assert!(!world.is_over());
+        let last = match takes_the_rest {
+            true => "finish",
+            false => {
+                world.wait(RETREAT_MAX);
+                "give up"
+            }
+        };
+        let mut told = Vec::new();
+        for _ in 0..5 {
+            if takes_the_rest {
+                let mut script = world.script.borrow_mut();
+                script.settles = std::mem::take(&mut script.tickets);
+            }
+            told.extend(round(&mut world));
+        }
+        assert_eq!(told.last().unwrap(), last);
+        assert!(world.is_over());
+        let account = *world.machine.core().account();
+        let lost = account.dropped(DropReason::Undelivered);
+        let expected = if takes_the_rest { (1000, 0) } else { (0, 1000) };
+        assert_eq!((account.delivered(), lost), expected);
+    }
 }
 
 /// After an abort the transport is waited for a little while, and not again for

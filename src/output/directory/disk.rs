@@ -121,6 +121,7 @@ impl<D: 'static> Disk<D> {
         let ended = self.ended.drain(..).map(|(stream, bytes)| Later {
             stream,
             bytes,
+            with_end: false,
             fate: Fate::Removed,
         });
         self.removed.extend(ended);
@@ -328,6 +329,7 @@ impl<D: 'static> Disk<D> {
             self.removed.push(Later {
                 stream: stream.info.name.clone(),
                 bytes,
+                with_end: false,
                 fate: Fate::Removed,
             });
         }

@@ -281,6 +281,7 @@ fn later(info: &StreamInfo, bytes: u64, fate: Fate) -> Later {
     Later {
         stream: info.name.clone(),
         bytes,
+        with_end: false,
         fate,
     }
 }

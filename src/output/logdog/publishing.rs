@@ -47,10 +47,7 @@ impl Publishing {
         Self {
             encoder: Encoder::new(Compress::ZLIB),
             publisher: Rc::new(publisher),
-            capacity: Capacity {
-                messages: PUBLISHES_MAX,
-                bytes: bytes.saturating_mul(COPIES),
-            },
+            capacity: Capacity::of(PUBLISHES_MAX, bytes.saturating_mul(COPIES)),
             publishes: JoinSet::new(),
             tickets: HashMap::new(),
             ended: Arc::default(),
