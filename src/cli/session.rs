@@ -398,13 +398,34 @@ pub(super) fn tell(what: &str) {
     );
 }
 
-/// Tells how it went and writes the statistics. True if all that was accepted
-/// was delivered; and what was wrong with the butler itself.
+/// What became of all that was accepted.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(super) enum Delivery {
+    /// It is delivered.
+    Whole,
+    /// It is delivered, or kept in the spool.
+    Spooled,
+    /// Some of it is lost.
+    Lossy,
+}
+
+impl Delivery {
+    fn of(report: &Report) -> Self {
+        match (report.is_complete(), report.is_spooled()) {
+            (false, _) => Self::Lossy,
+            (true, true) => Self::Spooled,
+            (true, false) => Self::Whole,
+        }
+    }
+}
+
+/// Tells how it went and writes the statistics. What became of it all, and what
+/// was wrong with the butler itself.
 pub(super) fn conclude(
     butler: &Butler,
     statistics: Option<ReportFile>,
     result: Result<Report, crate::Error>,
-) -> (bool, Option<String>) {
+) -> (Delivery, Option<String>) {
     let report = match result {
         Ok(report) => report,
         Err(error) => {
@@ -413,7 +434,7 @@ pub(super) fn conclude(
             }
             let error = told(&error);
             log::error!("{error}");
-            return (false, Some(error));
+            return (Delivery::Lossy, Some(error));
         }
     };
     log::info!("statistics: {}", report.snapshot);
@@ -423,10 +444,16 @@ pub(super) fn conclude(
     if let Some(summary) = report.summary() {
         log::error!("{summary}");
     }
+    if let Some(left) = report.left.as_ref().filter(|left| left.messages > 0) {
+        log::warn!(
+            "{left}; the next butler with that spool sends them, and so does butler send {}",
+            left.path.display()
+        );
+    }
     if let Some(file) = statistics {
         file.write(&report.snapshot.to_json());
     }
-    (report.is_complete(), None)
+    (Delivery::of(&report), None)
 }
 
 /// How many streams are named in one message.
@@ -458,7 +485,7 @@ pub(super) fn exit_code(
         tell_cut(report, common.drain_timeout, "the end began", "");
     }
     match conclude(butler, statistics, result) {
-        (true, _) => ExitCode::SUCCESS,
-        (false, _) => ExitCode::from(EXIT_FAILED),
+        (Delivery::Whole | Delivery::Spooled, _) => ExitCode::SUCCESS,
+        (Delivery::Lossy, _) => ExitCode::from(EXIT_FAILED),
     }
 }

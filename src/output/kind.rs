@@ -12,7 +12,7 @@ use super::Output;
 use super::spec::SpecError;
 use crate::delivery::message::BundleLimits;
 use crate::edge::io::Io;
-use crate::edge::transport::Transport;
+use crate::edge::transport::{Carrier, Transport};
 use crate::limits::{self, BUNDLE_MAX, BUNDLE_TARGET};
 use crate::pairs::Pairs;
 
@@ -31,6 +31,9 @@ pub(crate) struct Kind {
     pub wants_lines: bool,
     /// Somebody is asked before the first bundle may be made.
     pub must_register: bool,
+    /// It sends messages to other machines, or other programs, and can have a
+    /// spool.
+    pub is_remote: bool,
     /// Help: the SPEC and what it does, in whole lines.
     pub help: &'static str,
     /// Help: the variables that it reads, in whole lines.
@@ -44,6 +47,14 @@ pub(crate) trait Settings {
     /// Opens what can be opened at once. Who listens on a socket is only sought
     /// when there is something to send.
     fn open<I: Io + 'static>(&self, io: &mut I) -> io::Result<Box<dyn Transport<I>>>;
+
+    /// The same, of one that can send what was stored too, so that it can have a
+    /// spool; `None`: it delivers on this machine.
+    #[allow(dead_code, reason = "the spool's")]
+    fn carrier<I: Io + 'static>(&self, io: &mut I) -> io::Result<Option<Box<dyn Carrier<I>>>> {
+        let _ = io;
+        Ok(None)
+    }
 
     /// Checks what the types do not.
     fn check(&self) -> Result<(), UnfitOutput> {
@@ -148,6 +159,7 @@ impl Kind {
             parse,
             wants_lines: true,
             must_register: false,
+            is_remote: false,
             help: "",
             environment: "",
         }

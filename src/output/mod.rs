@@ -106,6 +106,11 @@ impl Output {
         self.kind().must_register
     }
 
+    /// Can it have a spool?
+    pub fn is_remote(&self) -> bool {
+        self.kind().is_remote
+    }
+
     /// Checks what the types do not.
     ///
     /// # Errors

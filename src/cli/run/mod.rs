@@ -26,7 +26,7 @@ use super::passed::Passed;
 use super::report_file::ReportFile;
 use super::runs::RunDirectory;
 use super::sandbox::Needs;
-use super::session::{self, EXIT_FAILED, Failure};
+use super::session::{self, Delivery, EXIT_FAILED, Failure};
 use crate::process::passed::Inherited;
 use crate::{Butler, Report};
 use capture::{ChildIo, Shown};
@@ -236,7 +236,7 @@ impl Run<'_> {
         report: Result<Report, crate::Error>,
     ) -> Ending {
         let (delivered, error) = session::conclude(butler, self.statistics.take(), report);
-        let fails = self.common.fail_on_loss && !delivered;
+        let fails = self.common.fail_on_loss && delivered == Delivery::Lossy;
         Ending {
             exit_code: if fails { EXIT_FAILED } else { return_code },
             return_code,

@@ -7,7 +7,7 @@ use std::process::ExitStatus;
 use serde_json::{Value, json};
 
 use crate::cli::options::RunOptions;
-use crate::cli::session::{EXIT_FAILED, Failure};
+use crate::cli::session::{Delivery, EXIT_FAILED, Failure};
 
 /// How a run ended.
 #[derive(Debug)]
@@ -16,8 +16,8 @@ pub(super) struct Ending {
     pub exit_code: u8,
     /// What the command exited with, or what says why it could not.
     pub return_code: u8,
-    /// All that was accepted was delivered.
-    pub delivered: bool,
+    /// What became of all that was accepted.
+    pub delivered: Delivery,
     /// Why the command was not run, or not to its end.
     pub error: Option<String>,
 }
@@ -28,7 +28,7 @@ impl Ending {
         Self {
             exit_code: failure.exit_code(),
             return_code: failure.exit_code(),
-            delivered: false,
+            delivered: Delivery::Lossy,
             error: Some(failure.to_string()),
         }
     }
@@ -43,7 +43,11 @@ impl Ending {
         let mut result = json!({
             "return_code": self.return_code,
             "command": command,
-            "delivered": self.delivered,
+            "delivered": match self.delivered {
+                Delivery::Whole => Value::Bool(true),
+                Delivery::Lossy => Value::Bool(false),
+                Delivery::Spooled => Value::from("spooled"),
+            },
         });
         if let Some(error) = &self.error {
             result["error"] = error.as_str().into();

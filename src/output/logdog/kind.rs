@@ -32,6 +32,7 @@ pub enum LogdogOutput {}
 const KIND: Kind = Kind {
     keys: &["service", "prefix-expiration", "pubsub-endpoint"],
     must_register: true,
+    is_remote: true,
     help: "  logdog[,service=S][,prefix-expiration=DUR][,pubsub-endpoint=URL]
                         register the prefix with a LogDog Coordinator, or its
                         service S, and publish to the Pub/Sub topic it names,

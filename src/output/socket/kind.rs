@@ -7,7 +7,7 @@ use std::path::PathBuf;
 
 use super::{Address, Socket};
 use crate::edge::io::Io;
-use crate::edge::transport::Transport;
+use crate::edge::transport::{Carrier, Transport};
 use crate::limits;
 use crate::output::kind::{Given, Kind, Need, Settings, UnfitOutput};
 use crate::output::spec::{SpecError, compress, of};
@@ -45,6 +45,11 @@ impl UnixOutput {
             compress: Compress::None,
         }
     }
+
+    fn socket<D>(&self) -> Box<Socket<D>> {
+        let address = Address::Unix(self.path.clone());
+        Box::new(Socket::new(address, self.compress))
+    }
 }
 
 impl TcpOutput {
@@ -56,11 +61,20 @@ impl TcpOutput {
             compress: Compress::None,
         }
     }
+
+    fn socket<D>(&self) -> Box<Socket<D>> {
+        let address = Address::Tcp {
+            host: self.host.clone(),
+            port: self.port,
+        };
+        Box::new(Socket::new(address, self.compress))
+    }
 }
 
 impl Settings for UnixOutput {
     const KIND: &'static Kind = &Kind {
         has_address: true,
+        is_remote: true,
         keys: KEYS,
         help: "  unix:PATH[,compress=none|zlib][,level=1..12]
                         send the same messages to a Unix socket
@@ -69,8 +83,11 @@ impl Settings for UnixOutput {
     };
 
     fn open<I: Io + 'static>(&self, _: &mut I) -> io::Result<Box<dyn Transport<I>>> {
-        let address = Address::Unix(self.path.clone());
-        Ok(Box::new(Socket::new(address, self.compress)))
+        Ok(self.socket())
+    }
+
+    fn carrier<I: Io + 'static>(&self, _: &mut I) -> io::Result<Option<Box<dyn Carrier<I>>>> {
+        Ok(Some(self.socket()))
     }
 
     fn check(&self) -> Result<(), UnfitOutput> {
@@ -85,6 +102,7 @@ impl Settings for UnixOutput {
 impl Settings for TcpOutput {
     const KIND: &'static Kind = &Kind {
         has_address: true,
+        is_remote: true,
         keys: KEYS,
         help: "  tcp:HOST:PORT[,compress=none|zlib][,level=1..12]
                         send the same messages over TCP; an IPv6 address stands
@@ -94,11 +112,11 @@ impl Settings for TcpOutput {
     };
 
     fn open<I: Io + 'static>(&self, _: &mut I) -> io::Result<Box<dyn Transport<I>>> {
-        let address = Address::Tcp {
-            host: self.host.clone(),
-            port: self.port,
-        };
-        Ok(Box::new(Socket::new(address, self.compress)))
+        Ok(self.socket())
+    }
+
+    fn carrier<I: Io + 'static>(&self, _: &mut I) -> io::Result<Option<Box<dyn Carrier<I>>>> {
+        Ok(Some(self.socket()))
     }
 
     fn needs(&self) -> Vec<Need> {
