@@ -1,7 +1,10 @@
 //! What became of a message at its output: of each stream how much is
 //! delivered, and why the rest is not.
 
+use std::sync::Arc;
+
 use super::message::Ticket;
+use super::stored::{Admission, Run};
 use crate::ledger::{Account, DropReason};
 use crate::wire::name::StreamName;
 
@@ -44,6 +47,8 @@ pub struct Outcomes {
     later: Vec<Later>,
     /// Bytes that the output took besides those of the messages.
     bytes_out: u64,
+    /// What came of registering runs that were not.
+    admissions: Vec<(Arc<Run>, Admission)>,
 }
 
 /// What is noted of one stream of the message, in bytes of its client.
@@ -242,12 +247,18 @@ impl Outcomes {
         self.bytes_out += bytes;
     }
 
+    /// That came of registering the run.
+    pub fn admit(&mut self, run: Arc<Run>, admission: Admission) {
+        self.admissions.push((run, admission));
+    }
+
     /// There is nothing to tell.
     pub fn is_empty(&self) -> bool {
         self.encoded.is_empty()
             && self.settled.is_empty()
             && self.later.is_empty()
             && self.bytes_out == 0
+            && self.admissions.is_empty()
     }
 
     /// The messages that take another number of bytes now.
@@ -263,6 +274,12 @@ impl Outcomes {
     /// What became of bytes of earlier messages, in order.
     pub(crate) fn take_later(&mut self) -> std::vec::Drain<'_, Later> {
         self.later.drain(..)
+    }
+
+    /// What came of registering runs: only a spool has any.
+    #[allow(dead_code, reason = "the spool's")]
+    pub(crate) fn take_admissions(&mut self) -> std::vec::Drain<'_, (Arc<Run>, Admission)> {
+        self.admissions.drain(..)
     }
 
     /// The bytes that the output took since this was asked last.

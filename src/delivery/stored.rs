@@ -7,6 +7,7 @@
 use std::fmt;
 use std::path::PathBuf;
 use std::sync::Arc;
+use std::time::Duration;
 
 use bytes::Bytes;
 
@@ -23,6 +24,8 @@ pub struct Run {
     fields: Secret,
     /// The Pub/Sub topic that its registration gave.
     pub topic: Option<String>,
+    /// Its prefix is not registered, and that is how it can be.
+    pub registration: Option<Registration>,
 }
 
 impl Run {
@@ -32,8 +35,51 @@ impl Run {
             fields: identity.encode(),
             identity,
             topic,
+            registration: None,
         }
     }
+
+    /// One whose prefix is not registered yet.
+    pub fn unregistered(identity: Identity, registration: Registration) -> Self {
+        Self {
+            registration: Some(registration),
+            ..Self::new(identity, None)
+        }
+    }
+}
+
+/// How the prefix of a run is registered, by whichever butler does it: the same
+/// registration over all attempts.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Registration {
+    /// The Coordinator, `HOST` or `HOST:PORT`.
+    pub coordinator: String,
+    /// One of its services; empty: none.
+    pub service: String,
+    /// Without the project; empty: none.
+    pub realm: String,
+    /// By which the Coordinator knows that it is the same registration.
+    pub nonce: Secret,
+    /// How long the prefix is to be open, if not as the Coordinator likes it.
+    pub expiration: Option<Duration>,
+}
+
+/// What came of registering the prefix of a run that was not.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub enum Admission {
+    /// It is registered: the run's bundles carry this secret, and go there.
+    Registered {
+        /// The Coordinator's, for the prefix.
+        secret: Secret,
+        /// A Pub/Sub topic.
+        topic: String,
+    },
+    /// It never will be: nobody can send the run's messages. Those that are carried
+    /// are refused.
+    Refused,
+    /// Not by us, such as we are. Perhaps another butler can, so the run's
+    /// messages stay where they are.
+    Denied,
 }
 
 /// What waits in a spool, of all runs.

@@ -31,7 +31,7 @@ use tokio::sync::Notify;
 use super::io::Io;
 use crate::delivery::message::Message;
 use crate::delivery::outcome::Outcomes;
-use crate::delivery::stored::{Left, Stored};
+use crate::delivery::stored::{Left, Run, Stored};
 use crate::delivery::window::Capacity;
 use crate::wire::name::StreamName;
 
@@ -126,8 +126,21 @@ pub trait Transport<I: Io> {
 /// A transport that also sends messages which were stored. It tells of each that
 /// it is delivered whole, or lost whole; and when it [gives up](Transport::give_up),
 /// nothing of those in flight.
+///
+/// One that is [refused](crate::ledger::DropReason::Refused) nobody will ever take. One that is
+/// lost for another reason this butler can't send, but perhaps another can: it
+/// stays where it is stored.
 pub trait Carrier<I: Io>: Transport<I> {
     /// As [`start`](Transport::start), of a message that was stored. Its ticket
     /// is none of those that messages have.
     fn carry(&mut self, now: &mut Now<'_, I>, stored: Stored);
+
+    /// A run whose [registration](Run::registration) is open has messages. True:
+    /// that must be made first. It begins to, beside all else, and
+    /// [tells](Outcomes::admit) what comes of it; until then it
+    /// [carries](Self::carry) nothing of the run. False: it need not be.
+    fn must_register(&mut self, now: &mut Now<'_, I>, run: &Arc<Run>) -> bool {
+        let _ = (now, run);
+        false
+    }
 }
