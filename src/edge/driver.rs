@@ -351,6 +351,10 @@ impl<I: Io> Driver<I> {
                 let what = Completed::Resolved(result);
                 self.outlet.completed(&mut self.io, now, number, what);
             }
+            Completion::Synced { number, result } => {
+                let what = Completed::Synced(result);
+                self.outlet.completed(&mut self.io, now, number, what);
+            }
         }
         None
     }

@@ -4,15 +4,16 @@
 //! Every call is made as it is told here. The simulator of the tests puts faults
 //! in their place: errors, and writes that are short.
 
-use std::ffi::OsStr;
+use std::ffi::{OsStr, OsString};
 use std::fmt;
-use std::io::IoSlice;
+use std::io::{self, IoSlice, Read, Seek, SeekFrom};
 use std::os::fd::{AsFd, OwnedFd};
+use std::os::unix::ffi::OsStrExt;
 use std::path::Path;
 
 use bytes::Bytes;
 use rustix::event::{EventfdFlags, eventfd};
-use rustix::fs::{AtFlags, FlockOperation, Mode, OFlags, ResolveFlags, Stat};
+use rustix::fs::{AtFlags, Dir, FlockOperation, Mode, OFlags, ResolveFlags, Stat};
 use rustix::io::Errno;
 
 use super::writer;
@@ -84,6 +85,34 @@ pub trait Files {
         rustix::fs::flock(fd, FlockOperation::NonBlockingLockExclusive)
     }
 
+    /// The names in the directory, in no order.
+    fn list(&mut self, directory: &Self::Fd) -> Result<Vec<OsString>, Errno> {
+        let mut names = Vec::new();
+        for entry in Dir::read_from(directory)? {
+            let name = entry?;
+            let name = name.file_name().to_bytes();
+            if !matches!(name, b"." | b"..") {
+                names.push(OsStr::from_bytes(name).to_owned());
+            }
+        }
+        Ok(names)
+    }
+
+    /// Says who may do what with the file or directory.
+    fn set_mode(&mut self, fd: &Self::Fd, mode: Mode) -> Result<(), Errno> {
+        rustix::fs::fchmod(fd, mode)
+    }
+
+    /// Gives a file another name, in another directory. Whatever has that name is
+    /// replaced.
+    fn move_to(
+        &mut self,
+        (from, name): (&Self::Fd, &OsStr),
+        (to, new_name): (&Self::Fd, &OsStr),
+    ) -> Result<(), Errno> {
+        rustix::fs::renameat(from, name, to, new_name)
+    }
+
     /// Makes the file as long as that.
     fn truncate(&mut self, fd: &Self::Fd, len: u64) -> Result<(), Errno> {
         rustix::fs::ftruncate(fd, len)
@@ -120,5 +149,41 @@ pub trait Files {
     /// Has a terminal been closed at its other end?
     fn has_hung_up(&mut self, fd: &Self::Fd) -> bool {
         writer::has_hung_up(fd)
+    }
+}
+
+/// Reads a regular file from its beginning, wherever it stands.
+pub(crate) struct Reader<'a, F: Files> {
+    io: &'a mut F,
+    file: &'a F::Fd,
+    at: u64,
+}
+
+impl<'a, F: Files> Reader<'a, F> {
+    pub fn new(io: &'a mut F, file: &'a F::Fd) -> Self {
+        Self { io, file, at: 0 }
+    }
+}
+
+impl<F: Files> Read for Reader<'_, F> {
+    fn read(&mut self, bytes: &mut [u8]) -> io::Result<usize> {
+        let read = self.io.read_at(self.file, bytes, self.at)?;
+        self.at += read as u64;
+        Ok(read)
+    }
+}
+
+impl<F: Files> Seek for Reader<'_, F> {
+    fn seek(&mut self, to: SeekFrom) -> io::Result<u64> {
+        let at = match to {
+            SeekFrom::Start(at) => Some(at),
+            SeekFrom::Current(by) => self.at.checked_add_signed(by),
+            SeekFrom::End(by) => {
+                let len = u64::try_from(self.io.stat(self.file)?.st_size).unwrap_or(0);
+                len.checked_add_signed(by)
+            }
+        };
+        self.at = at.ok_or(io::ErrorKind::InvalidInput)?;
+        Ok(self.at)
     }
 }

@@ -71,6 +71,14 @@ pub enum Completion<D, F> {
         /// At least one address, or why there is none.
         result: io::Result<Vec<SocketAddr>>,
     },
+    /// What was written to a file is where it outlives the machine.
+    Synced {
+        /// Of which operation.
+        number: u32,
+        /// It may be anywhere. A later sync of the same file may succeed all the
+        /// same, without what this one has lost.
+        result: io::Result<()>,
+    },
 }
 
 /// How a descriptor is read.
@@ -94,6 +102,15 @@ pub enum Wait {
     Readable,
     /// One of the two.
     Either,
+}
+
+/// What of a file is to outlive the machine.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Sync {
+    /// Its bytes, and its length.
+    Data,
+    /// All there is to know of it; of a directory, what names it has.
+    All,
 }
 
 /// Where an output connects to.
@@ -140,6 +157,10 @@ pub trait Io: Files {
 
     /// Looks up a host's addresses.
     fn resolve(&mut self, number: u32, host: &str, port: u16) -> io::Result<()>;
+
+    /// Brings what was written to the file so far where it outlives the machine.
+    /// The descriptor must stay open until the completion.
+    fn sync(&mut self, number: u32, fd: &Self::Fd, what: Sync) -> io::Result<()>;
 
     /// Cancels the operation if it has not completed: then it completes with
     /// an error.

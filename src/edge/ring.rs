@@ -13,7 +13,7 @@ use io_uring::{IoUring, cqueue, opcode, squeue, types};
 use rustix::event::{EventfdFlags, eventfd};
 
 use super::buffers::{Buffers, Filled, GROUP};
-use super::io::{Completion, ReadBy, Token, Wait};
+use super::io::{Completion, ReadBy, Sync, Token, Wait};
 use crate::core::{ClientKey, ListenerKey};
 use crate::limits::READ_BUFFER_SIZE;
 
@@ -36,6 +36,7 @@ enum Tag {
     Readable(u64),
     Accept(u64),
     Output(u32),
+    Sync(u32),
     /// Its own completion says nothing.
     Cancel,
 }
@@ -50,6 +51,7 @@ impl Tag {
             Self::Accept(number) => (3, number),
             Self::Output(number) => (4, number.into()),
             Self::Cancel => (5, 0),
+            Self::Sync(number) => (6, number.into()),
         };
         assert!(number <= Self::NUMBER);
         tag << 56 | number
@@ -63,6 +65,7 @@ impl Tag {
             3 => Self::Accept(number),
             4 => Self::Output(number as u32),
             5 => Self::Cancel,
+            6 => Self::Sync(number as u32),
             tag => unreachable!("no operation has the tag {tag}"),
         }
     }
@@ -167,6 +170,16 @@ impl Ring {
             Token::Listener(_) => unreachable!("listeners accept"),
         };
         self.push(entry, tag)
+    }
+
+    /// Syncs `fd`, which must stay open until the completion comes.
+    pub fn sync(&mut self, number: u32, fd: BorrowedFd<'_>, what: Sync) -> io::Result<()> {
+        let flags = match what {
+            Sync::Data => types::FsyncFlags::DATASYNC,
+            Sync::All => types::FsyncFlags::empty(),
+        };
+        let entry = opcode::Fsync::new(types::Fd(fd.as_raw_fd())).flags(flags);
+        self.push(entry.build(), Tag::Sync(number))
     }
 
     /// Cancels what is under way for the token, if it has not completed.
@@ -284,6 +297,10 @@ impl Ring {
                     result: result.map(|_| ()),
                 },
                 Tag::Output(number) => Completion::Ready {
+                    number,
+                    result: result.map(|_| ()),
+                },
+                Tag::Sync(number) => Completion::Synced {
                     number,
                     result: result.map(|_| ()),
                 },

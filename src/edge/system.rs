@@ -17,7 +17,7 @@ use rustix::process::{Resource, getrlimit};
 use super::credentials;
 use super::epoll::{self, Epoll};
 use super::files::Files;
-use super::io::{Completion, Ending, Io, ReadBy, Token, Wait};
+use super::io::{Completion, Ending, Io, ReadBy, Sync, Token, Wait};
 use super::listener::StreamServer;
 use super::rights::{self, Elsewhere, Rights};
 use super::ring::Ring;
@@ -40,17 +40,20 @@ pub(super) enum Kernel {
     Epoll(Epoll),
 }
 
-/// What a host's name comes to, and for which operation.
-type Resolved = (u32, io::Result<Vec<SocketAddr>>);
+/// What an operation has come to that a thread did.
+enum Answer {
+    Resolved(u32, io::Result<Vec<SocketAddr>>),
+    Synced(u32, io::Result<()>),
+}
 
 /// See the module.
 pub struct System {
     kernel: Kernel,
     elsewhere: Elsewhere,
-    /// Where the threads that look up names tell what they found.
-    resolved: (Sender<Resolved>, Receiver<Resolved>),
+    /// Where threads tell what came of an operation.
+    answers: (Sender<Answer>, Receiver<Answer>),
     /// The next one of these, if it was looked for.
-    answer: Option<Resolved>,
+    answer: Option<Answer>,
 }
 
 impl System {
@@ -58,7 +61,7 @@ impl System {
         Self {
             kernel,
             elsewhere: Elsewhere::default(),
-            resolved: channel(),
+            answers: channel(),
             answer: None,
         }
     }
@@ -134,7 +137,15 @@ impl Io for System {
 
     fn resolve(&mut self, number: u32, host: &str, port: u16) -> io::Result<()> {
         let eventfd = self.eventfd().try_clone_to_owned()?;
-        outputs::resolve(self.resolved.0.clone(), eventfd, number, host, port)
+        outputs::resolve(self.answers.0.clone(), eventfd, number, host, port)
+    }
+
+    fn sync(&mut self, number: u32, fd: &OwnedFd, what: Sync) -> io::Result<()> {
+        if let Kernel::Ring(ring) = &mut self.kernel {
+            return ring.sync(number, fd.as_fd(), what);
+        }
+        let eventfd = self.eventfd().try_clone_to_owned()?;
+        outputs::sync(self.answers.0.clone(), eventfd, number, fd, what)
     }
 
     fn cancel(&mut self, token: Token) -> io::Result<()> {
@@ -171,7 +182,7 @@ impl Io for System {
         self.answer = self
             .answer
             .take()
-            .or_else(|| self.resolved.1.try_recv().ok());
+            .or_else(|| self.answers.1.try_recv().ok());
         has_work || self.answer.is_some()
     }
 
@@ -185,8 +196,11 @@ impl Io for System {
         };
         completion.or_else(|| {
             let answer = self.answer.take();
-            let (number, result) = answer.or_else(|| self.resolved.1.try_recv().ok())?;
-            Some(Completion::Resolved { number, result })
+            let answer = answer.or_else(|| self.answers.1.try_recv().ok())?;
+            Some(match answer {
+                Answer::Resolved(number, result) => Completion::Resolved { number, result },
+                Answer::Synced(number, result) => Completion::Synced { number, result },
+            })
         })
     }
 
@@ -344,6 +358,7 @@ impl<D, F> Completion<D, F> {
             },
             Self::Ready { number, result } => Completion::Ready { number, result },
             Self::Resolved { number, result } => Completion::Resolved { number, result },
+            Self::Synced { number, result } => Completion::Synced { number, result },
         }
     }
 }

@@ -52,6 +52,8 @@ pub enum Completed {
     Ready,
     /// A host's addresses are known, or why they are not.
     Resolved(io::Result<Vec<SocketAddr>>),
+    /// What was written is where it outlives the machine, or may not be.
+    Synced(io::Result<()>),
 }
 
 /// See the module.

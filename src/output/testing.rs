@@ -80,6 +80,7 @@ impl<T: Transport<System>> Bench<T> {
             let (number, what) = match completion {
                 Completion::Ready { number, .. } => (number, Completed::Ready),
                 Completion::Resolved { number, result } => (number, Completed::Resolved(result)),
+                Completion::Synced { number, result } => (number, Completed::Synced(result)),
                 other => panic!("{other:?}"),
             };
             self.call(|output, now| output.completed(now, number, what));

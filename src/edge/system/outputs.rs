@@ -13,8 +13,8 @@ use rustix::net::{
     SocketType, getpeername, getsockname, recv, sendmsg, socket_with, sockopt,
 };
 
-use super::Resolved;
-use crate::edge::io::Endpoint;
+use super::Answer;
+use crate::edge::io::{Endpoint, Sync};
 use crate::limits::{BUNDLE_TARGET, TCP_KEEPALIVE_IDLE};
 
 /// So that a bundle finds room while its reader has another one still; the
@@ -24,7 +24,7 @@ const UNIX_SEND_BUFFER: usize = 2 * BUNDLE_TARGET;
 /// Looks up a name, on a thread that lives as long as the question: the C
 /// library's resolver is the one that the machine is set up for, and it blocks.
 pub(super) fn resolve(
-    answers: Sender<Resolved>,
+    answers: Sender<Answer>,
     eventfd: OwnedFd,
     number: u32,
     host: &str,
@@ -32,7 +32,7 @@ pub(super) fn resolve(
 ) -> io::Result<()> {
     let answer = move |found: io::Result<Vec<SocketAddr>>| {
         // Nobody may be there to hear it.
-        let _ = answers.send((number, found));
+        let _ = answers.send(Answer::Resolved(number, found));
         let _ = rustix::io::write(&eventfd, &1u64.to_ne_bytes());
     };
     if let Ok(address) = host.parse::<IpAddr>() {
@@ -56,6 +56,28 @@ pub(super) fn resolve(
                     .map(Iterator::collect),
             )
         })?;
+    Ok(())
+}
+
+/// Syncs a file, on a thread that lives as long as that takes.
+pub(super) fn sync(
+    answers: Sender<Answer>,
+    eventfd: OwnedFd,
+    number: u32,
+    file: &OwnedFd,
+    what: Sync,
+) -> io::Result<()> {
+    let file = file.try_clone()?;
+    let sync = move || {
+        let synced = match what {
+            Sync::Data => rustix::fs::fdatasync(&file),
+            Sync::All => rustix::fs::fsync(&file),
+        };
+        // Nobody may be there to hear it.
+        let _ = answers.send(Answer::Synced(number, synced.map_err(io::Error::from)));
+        let _ = rustix::io::write(&eventfd, &1u64.to_ne_bytes());
+    };
+    thread::Builder::new().name("sync".into()).spawn(sync)?;
     Ok(())
 }
 

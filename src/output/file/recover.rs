@@ -4,9 +4,8 @@
 //! cut. The next one goes on in its place. What is not a file of messages is
 //! somebody else's and is never changed.
 
-use std::io::{self, Read, Seek, SeekFrom};
+use std::io::{self, Read, Seek};
 
-use crate::edge::io::Io;
 use crate::wire::message::MessageError;
 use crate::wire::reader::{Tail, scan};
 
@@ -17,42 +16,6 @@ pub(super) fn end_of_messages(mut file: impl Read + Seek) -> io::Result<u64> {
     match found.tail {
         Tail::Nothing | Tail::Torn { .. } => Ok(found.end),
         Tail::Corrupt { error, .. } => Err(not_messages(found.end, &error)),
-    }
-}
-
-/// Reads a file that is open to be written to.
-pub(super) struct Reader<'a, I: Io> {
-    io: &'a mut I,
-    file: &'a I::Fd,
-    at: u64,
-}
-
-impl<'a, I: Io> Reader<'a, I> {
-    pub fn new(io: &'a mut I, file: &'a I::Fd) -> Self {
-        Self { io, file, at: 0 }
-    }
-}
-
-impl<I: Io> Read for Reader<'_, I> {
-    fn read(&mut self, bytes: &mut [u8]) -> io::Result<usize> {
-        let read = self.io.read_at(self.file, bytes, self.at)?;
-        self.at += read as u64;
-        Ok(read)
-    }
-}
-
-impl<I: Io> Seek for Reader<'_, I> {
-    fn seek(&mut self, to: SeekFrom) -> io::Result<u64> {
-        let at = match to {
-            SeekFrom::Start(at) => Some(at),
-            SeekFrom::Current(by) => self.at.checked_add_signed(by),
-            SeekFrom::End(by) => {
-                let len = u64::try_from(self.io.stat(self.file)?.st_size).unwrap_or(0);
-                len.checked_add_signed(by)
-            }
-        };
-        self.at = at.ok_or(io::ErrorKind::InvalidInput)?;
-        Ok(self.at)
     }
 }
 

@@ -7,6 +7,7 @@ use bytes::Bytes;
 use rustix::fs::Stat;
 
 use super::recover;
+use crate::edge::files::Reader;
 use crate::edge::io::Io;
 use crate::edge::transport::Now;
 use crate::edge::writer::io_slices;
@@ -157,7 +158,7 @@ fn len<I: Io>(io: &mut I, file: &I::Fd) -> io::Result<u64> {
 /// is then. An error as from [`recover::end_of_messages`], or of the file.
 fn take_cut_away<I: Io>(io: &mut I, file: &I::Fd, path: &Path) -> io::Result<u64> {
     let len = len(io, file)?;
-    let end = recover::end_of_messages(recover::Reader::new(io, file))?;
+    let end = recover::end_of_messages(Reader::new(io, file))?;
     if end < len {
         io.truncate(file, end)?;
         log::warn!(

@@ -3,7 +3,7 @@
 use std::io::{self, IoSlice};
 
 use butler::core::{ClientKey, ListenerKey, Peer, Visitor};
-use butler::edge::io::{Completion, Ending, Endpoint, Io, ReadBy, Token, Wait};
+use butler::edge::io::{Completion, Ending, Endpoint, Io, ReadBy, Sync, Token, Wait};
 use rustix::io::Errno;
 
 use super::operations::Operation;
@@ -63,6 +63,13 @@ impl Io for Kernel {
         let mut state = self.0.borrow_mut();
         let due_ns = state.now_ns + state.chance.nanos(200);
         state.ask(Operation::Resolve(number, due_ns));
+        Ok(())
+    }
+
+    fn sync(&mut self, number: u32, _: &Fd, _: Sync) -> io::Result<()> {
+        let mut state = self.0.borrow_mut();
+        let due_ns = state.now_ns + state.chance.nanos(20);
+        state.ask(Operation::Sync(number, due_ns));
         Ok(())
     }
 

@@ -22,6 +22,8 @@ pub enum Operation {
     Wait(u32, Rc<Connection>, Wait),
     /// A host's addresses are known then.
     Resolve(u32, u64),
+    /// A file is synced then.
+    Sync(u32, u64),
 }
 
 impl Operation {
@@ -29,7 +31,9 @@ impl Operation {
         match self {
             Self::Read(client, _) | Self::Readable(client, _) => Token::Client(*client),
             Self::Accept(listener) => Token::Listener(*listener),
-            Self::Wait(number, ..) | Self::Resolve(number, _) => Token::Output(*number),
+            Self::Wait(number, ..) | Self::Resolve(number, _) | Self::Sync(number, _) => {
+                Token::Output(*number)
+            }
         }
     }
 
@@ -55,6 +59,10 @@ impl Operation {
                 result: Err(error),
             },
             Self::Resolve(number, _) => Completion::Resolved {
+                number,
+                result: Err(error),
+            },
+            Self::Sync(number, _) => Completion::Synced {
                 number,
                 result: Err(error),
             },
@@ -107,7 +115,7 @@ impl State {
             Operation::Wait(_, connection, wait) => {
                 self.peer.is_ready(connection, *wait, self.now_ns)
             }
-            Operation::Resolve(_, due_ns) => *due_ns <= self.now_ns,
+            Operation::Resolve(_, due_ns) | Operation::Sync(_, due_ns) => *due_ns <= self.now_ns,
         }
     }
 
@@ -115,7 +123,7 @@ impl State {
     pub fn due(&self) -> Option<u64> {
         let due = self.operations.iter().filter_map(|it| match it {
             Operation::Wait(_, connection, _) => self.peer.due_ns(connection),
-            Operation::Resolve(_, due_ns) => Some(*due_ns),
+            Operation::Resolve(_, due_ns) | Operation::Sync(_, due_ns) => Some(*due_ns),
             _ => None,
         });
         due.filter(|due| *due > self.now_ns && *due < u64::MAX)
@@ -175,6 +183,10 @@ impl State {
             Operation::Resolve(number, _) => Completion::Resolved {
                 number,
                 result: self.resolved(),
+            },
+            Operation::Sync(number, _) => Completion::Synced {
+                number,
+                result: Ok(()),
             },
         };
         self.completed.push_back(completion);
