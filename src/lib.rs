@@ -20,8 +20,9 @@
 //! and an [`Io`](edge::io::Io), of which there are three: io_uring, epoll, and the
 //! simulator's kernel in the tests. [`Butler`] gives the driver its turns, on one
 //! thread. [`ledger`] accounts for every byte on the way, [`limits`] has every bound
-//! in one place. [`read`] gives back what outputs have written. Nothing uses what
-//! stands above it: `tests/layers.rs` has the order.
+//! in one place. [`spool`] is how messages wait on disk. [`read`] gives back what
+//! outputs have written. Nothing uses what stands above it: `tests/layers.rs` has
+//! the order.
 //!
 //! An error says its own part; what caused it is its `source()`.
 //!
@@ -95,6 +96,7 @@ mod secret;
 mod segments;
 #[cfg(test)]
 mod sources;
+pub mod spool;
 pub mod stats;
 pub mod stream;
 pub mod time;

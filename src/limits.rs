@@ -17,12 +17,13 @@
 //!   `SPARE_DESCRIPTORS`, `SUBMISSIONS`, `TAKEN_AT_ONCE`, `UNIX_SEND_BUFFER`
 //! * `memory`: `BESIDE`, `LEAST`
 //! * `output`: `ASSERTION_LIFETIME`, `ATTEMPTS`, `BUSY_MAX`, `CHUNK`,
-//!   `CHUNKS_AT_ONCE`, `CLOCK_SKEW`, `COPIES`, `CREATE_ATTEMPTS`, `HEAD_MAX`,
-//!   `LINKS_MAX`, `LOCK_TRIES`, `LOCK_WAIT`, `PER_PIECE`, `PER_STREAM`, `PREVIEW`,
-//!   `RUN`
+//!   `CHUNKS_AT_ONCE`, `CLOCK_SKEW`, `COPIES`, `COMPACT_MIN`, `COPIED`, `CREATE_ATTEMPTS`,
+//!   `HEAD_MAX`, `LINKS_MAX`, `LOCK_TRIES`, `LOCK_WAIT`, `PER_PIECE`, `PER_STREAM`,
+//!   `PREVIEW`, `READ_ATTEMPTS`, `RUN`, `STREAMS_TOLD`
 //! * `process`: `ANSWER_TIMEOUT`
 //! * `read`: `KEPT`, `LATER_MAX`, `NAMED_MAX`, `NOT_READ_COST`, `OVERHEAD`,
 //!   `PATIENCE_POLLS`, `POLL`, `READ`, `WALK_POLLS`, `WITHIN_TOLD_MAX`
+//! * `spool`: `READ`, `RUN_MAX`, `SEARCHED`
 //! * `units`: `DURATION_MAX_NS`, `FRACTION_DIGITS_MAX`
 //! * `watch`: `EVENT_COST`
 //! * `wire`: `BUFFER`, `DATA_MAX`, `FRAMES_LEN_MAX`, `FRONT_LEN_MAX`, `HEAD_LEN_MAX`,
@@ -320,6 +321,28 @@ pub const PUBSUB_PING_TIMEOUT: Duration = Duration::from_secs(10);
 pub const SECRET_LEN: usize = 36;
 /// The nonce of a registration, exactly (protocol).
 pub const NONCE_LEN: usize = 32;
+/// Bytes that the segments of a spool may take, by default.
+pub const SPOOL_MAX: u64 = 1024 * 1024 * 1024;
+/// The least that may be said of it: room for the largest message, whatever the
+/// others take that are not done.
+pub const SPOOL_MAX_MIN: u64 = 32 * 1024 * 1024;
+/// A segment of a spool is filled to this. Disk is only given back by whole
+/// ones; and each costs two syncs, and something to keep in mind.
+pub const SPOOL_SEGMENT_MAX: u64 = 64 * 1024 * 1024;
+/// A spool that may take little is in so many segments at least.
+pub const SPOOL_SEGMENTS: u64 = 8;
+/// How long what is in a spool may wait until it outlives the machine, by default.
+pub const SPOOL_SYNC: Duration = Duration::from_millis(100);
+/// How long it may wait that something was delivered, which makes messages go
+/// out again after the machine has died.
+pub const SPOOL_ACKS_SYNC: Duration = Duration::from_secs(1);
+/// How long until something is read again that could not be.
+pub const SPOOL_RETRY: Duration = Duration::from_secs(1);
+/// What is said of a message in a spool beside it at most: it says less of each
+/// stream than the message itself.
+pub const SPOOL_MANIFEST_MAX: usize = BUNDLE_MAX;
+/// Damaged segments that a spool keeps for those who want to know.
+pub const SPOOL_CORRUPT_MAX: usize = 4;
 /// How long before LUCI's deadline the flush ends, so that what was lost can
 /// still be told.
 pub const DEADLINE_MARGIN: Duration = Duration::from_millis(500);

@@ -13,6 +13,7 @@ const ROOMS: &[&[&str]] = &[
     &["limits", "utf8", "chain", "random", "proto"],
     &["escape", "memory", "arena", "secret", "time", "units"],
     &["keys", "segments", "layout", "wire"],
+    &["spool"],
     &["pairs", "ledger", "watch", "read"],
     &["delivery"],
     &["bundler", "stats"],

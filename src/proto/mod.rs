@@ -17,12 +17,47 @@ pub mod pubsub;
 #[allow(missing_docs, clippy::all, clippy::pedantic, unused_qualifications)]
 pub mod registration;
 
+/// What a spool keeps beside the bodies of its messages.
+#[allow(missing_docs, clippy::all, clippy::pedantic, unused_qualifications)]
+pub mod spool;
+
 #[cfg(feature = "logdog")]
 impl std::fmt::Debug for registration::RegisterPrefixResponse {
     /// Without the secret.
     fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
         f.debug_struct("RegisterPrefixResponse")
             .field("log_bundle_topic", &self.log_bundle_topic)
+            .finish_non_exhaustive()
+    }
+}
+
+impl std::fmt::Debug for spool::SpoolRun {
+    /// Without the secret.
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.debug_struct("SpoolRun")
+            .field("project", &self.project)
+            .field("prefix", &self.prefix)
+            .field("topic", &self.topic)
+            .field("registration", &self.registration)
+            .finish_non_exhaustive()
+    }
+}
+
+impl std::fmt::Debug for spool::SpoolRegistration {
+    /// Without the nonce: whoever knows it can register as us.
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.debug_struct("SpoolRegistration")
+            .field("coordinator", &self.coordinator)
+            .field("realm", &self.realm)
+            .finish_non_exhaustive()
+    }
+}
+
+impl std::fmt::Debug for spool::spool_fact::Registered {
+    /// Without the secret.
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.debug_struct("Registered")
+            .field("topic", &self.topic)
             .finish_non_exhaustive()
     }
 }

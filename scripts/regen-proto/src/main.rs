@@ -15,6 +15,7 @@ fn main() -> Result<(), Box<dyn std::error::Error>> {
         "logpb/butler.proto",
         "pubsub/pubsub.proto",
         "registration/registration.proto",
+        "spool/spool.proto",
     ];
     let descriptors = protox::compile(files, [&proto_dir])?;
     prost_build::Config::new()
@@ -22,14 +23,20 @@ fn main() -> Result<(), Box<dyn std::error::Error>> {
         .btree_map(["."])
         // Decoding shares the buffer instead of copying every value.
         .bytes(["."])
-        // It has the secret, which must not be printed.
-        .skip_debug(["logdog.RegisterPrefixResponse"])
+        // They have secrets, which must not be printed.
+        .skip_debug([
+            "logdog.RegisterPrefixResponse",
+            "butler.spool.SpoolRun",
+            "butler.spool.SpoolRegistration",
+            "butler.spool.SpoolFact.Registered",
+        ])
         .out_dir(&out_dir)
         .compile_fds(descriptors)?;
     for (package, module) in [
         ("butler.ack", "ack"),
         ("google.pubsub.v1", "pubsub"),
         ("logdog", "registration"),
+        ("butler.spool", "spool"),
     ] {
         std::fs::rename(
             out_dir.join(format!("{package}.rs")),
