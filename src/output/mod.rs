@@ -19,6 +19,7 @@ pub(crate) mod memory;
 pub(crate) mod null;
 pub(crate) mod socket;
 pub mod spec;
+pub mod spool;
 #[cfg(test)]
 pub(crate) mod testing;
 pub(crate) mod write;
