@@ -25,7 +25,7 @@ pub struct SpoolRun {
 #[derive(Clone, PartialEq, Eq, Hash, ::prost::Message)]
 #[prost(skip_debug)]
 pub struct SpoolRegistration {
-    /// The Coordinator's host, and its port if it is another one than 443.
+    /// The Coordinator: HOST or HOST:PORT.
     #[prost(string, tag = "1")]
     pub coordinator: ::prost::alloc::string::String,
     /// Without the project; empty: none.
@@ -36,6 +36,9 @@ pub struct SpoolRegistration {
     pub nonce: ::prost::bytes::Bytes,
     #[prost(message, optional, tag = "4")]
     pub expiration: ::core::option::Option<::prost_types::Duration>,
+    /// One of the Coordinator's services; empty: none.
+    #[prost(string, tag = "5")]
+    pub service: ::prost::alloc::string::String,
 }
 /// What a record's body has, so that its loss can be told by stream.
 #[derive(Clone, PartialEq, ::prost::Message)]

@@ -8,7 +8,7 @@ use rustix::io::Errno;
 use super::acks::write_all;
 use super::place::segment_name;
 use super::segment::Segment;
-use super::{AppendError, RunKey, Store, manifest_of};
+use super::{AppendError, OWN, Store, manifest_of};
 use crate::delivery::gather::Gather;
 use crate::delivery::message::Message;
 use crate::edge::io::Io;
@@ -132,7 +132,7 @@ impl<D: 'static> Store<D> {
             }
             last.is_open = false;
         }
-        let header = Header::new(self.runs[RunKey::OWN.0].header.clone());
+        let header = Header::new(self.runs[OWN].header.clone());
         let bytes = header.encode();
         for _ in 0..CREATE_ATTEMPTS {
             let number = self.next_number;

@@ -1,25 +1,11 @@
 //! What waits in the spool.
 
-use std::path::PathBuf;
-
 use ahash::{AHashSet, RandomState};
 
 use super::Store;
+use crate::delivery::stored::Left;
 use crate::edge::io::Io;
 use crate::spool::{Found, Window};
-
-/// What waits in a spool, of all runs.
-#[derive(Debug, Clone, Default, PartialEq, Eq)]
-pub struct Left {
-    /// The spool.
-    pub path: PathBuf,
-    /// Streams of which something waits.
-    pub streams: u64,
-    /// Messages.
-    pub messages: u64,
-    /// Bytes of clients in them.
-    pub bytes: u64,
-}
 
 impl<D: 'static> Store<D> {
     /// What waits, which is looked up on the disk: to be asked at an end, not in

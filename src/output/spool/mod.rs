@@ -11,6 +11,9 @@
 //!   once.
 //! * [`done`](Store::done) for a record that nobody needs any more, in any order. A
 //!   segment is removed when all of its records are done.
+//! * [`runs`](Store::runs) for whose messages there are. Those of a run that is not
+//!   registered are not given until it [is](Store::registered), or until it need not
+//!   be ([`hold`](Store::hold)).
 //! * [`completed`](Store::completed), [`poll`](Store::poll) and
 //!   [`due_ns`](Store::due_ns) as of a [transport](crate::edge::transport); its
 //!   operations have numbers from [`SPOOL_NUMBERS`] on.
@@ -48,13 +51,11 @@ use self::syncing::Syncing;
 use super::health::Health;
 use crate::delivery::message::Message;
 use crate::delivery::stored::{Run, Stored};
+use crate::proto::spool::SpoolRun;
 use crate::proto::spool::spool_fact::{Done as DoneFact, Registered};
-use crate::proto::spool::{SpoolRegistration, SpoolRun};
 use crate::secret::Secret;
 use crate::spool::{Fact, Manifest, Part, Window};
 pub use crate::spool::{RecordId, Why};
-
-pub use self::left::Left;
 
 /// The numbers of a spool's operations: from here on.
 pub const SPOOL_NUMBERS: u32 = 1 << 31;
@@ -167,14 +168,8 @@ struct Owner {
     held: bool,
 }
 
-/// Finds a run of a spool.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash)]
-pub struct RunKey(usize);
-
-impl RunKey {
-    /// The butler's own.
-    pub const OWN: Self = Self(0);
-}
+/// The place of this butler's run among all.
+const OWN: usize = 0;
 
 /// The segments of this run, or of all others.
 #[derive(Debug)]
@@ -195,7 +190,7 @@ struct Shelf<D> {
 pub struct Store<D> {
     settings: SpoolSettings,
     place: Place<D>,
-    /// Ours is the first.
+    /// The first is [ours](OWN).
     runs: Vec<Owner>,
     own: Shelf<D>,
     earlier: Shelf<D>,
@@ -281,34 +276,37 @@ impl<D: 'static> Store<D> {
         }
     }
 
-    /// The runs that have messages here, ours first, and what is missing of those
-    /// whose prefix is not registered yet.
-    pub fn runs(&self) -> impl Iterator<Item = (RunKey, &Arc<Run>, Option<&SpoolRegistration>)> {
-        self.runs
-            .iter()
-            .enumerate()
-            .map(|(at, owner)| (RunKey(at), &owner.run, owner.header.registration.as_ref()))
+    /// The runs that have messages here: ours, and those before. Their
+    /// [registration](Run::registration) says whether they can be sent.
+    pub fn runs(&self) -> impl Iterator<Item = &Arc<Run>> {
+        self.runs.iter().map(|owner| &owner.run)
     }
 
-    /// The prefix of that run is registered by now: its messages can be sent.
-    pub fn registered(&mut self, run: RunKey, secret: Secret, topic: String) {
-        let Some(owner) = self.runs.get_mut(run.0) else {
-            return;
-        };
-        self.acks.tell(Fact::Registered(Registered {
-            run: owner.header.id.clone(),
-            secret: secret.expose().clone(),
-            topic: topic.clone(),
-        }));
-        owner.register(secret, topic);
+    /// The prefix of that run is registered by now: its messages can be sent. It is
+    /// another `Run` from then on, as its bundles carry something else.
+    pub fn registered(&mut self, run: &Arc<Run>, secret: Secret, topic: String) {
+        if let Some(owner) = self.owner(run) {
+            let fact = Registered {
+                run: owner.header.id.clone(),
+                secret: secret.expose().clone(),
+                topic: topic.clone(),
+            };
+            owner.register(secret, topic);
+            self.acks.tell(Fact::Registered(fact));
+        }
     }
 
-    /// Messages of that run are not sent until further notice, or are again. At
+    /// Messages of that run are not given until further notice, or are again. At
     /// first those are not whose prefix is not registered.
-    pub fn hold(&mut self, run: RunKey, held: bool) {
-        if let Some(owner) = self.runs.get_mut(run.0) {
+    pub fn hold(&mut self, run: &Arc<Run>, held: bool) {
+        if let Some(owner) = self.owner(run) {
             owner.held = held;
         }
+    }
+
+    fn owner(&mut self, run: &Arc<Run>) -> Option<&mut Owner> {
+        let mut runs = self.runs.iter_mut();
+        runs.find(|owner| Arc::ptr_eq(&owner.run, run))
     }
 
     /// What could not be read back since this was asked last.

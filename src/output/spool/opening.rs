@@ -3,6 +3,7 @@
 use std::collections::VecDeque;
 use std::hash::{BuildHasher, RandomState};
 use std::sync::Arc;
+use std::time::Duration;
 
 use super::acks::{Acks, NAME};
 use super::appending::Appending;
@@ -11,7 +12,7 @@ use super::segment::{Opened, Segment};
 use super::syncing::Syncing;
 use super::{Health, Owner, Shelf, SpoolError, SpoolSettings, Store};
 use crate::delivery::message::Identity;
-use crate::delivery::stored::Run;
+use crate::delivery::stored::{Registration, Run};
 use crate::edge::io::Io;
 use crate::proto::spool::{SpoolRegistration, SpoolRun};
 use crate::secret::Secret;
@@ -19,7 +20,7 @@ use crate::spool::{Fact, HeaderError};
 
 impl Owner {
     /// This butler.
-    fn own(run: Run, registration: Option<SpoolRegistration>) -> Self {
+    fn own(run: Run) -> Self {
         let random = RandomState::new();
         let id = [random.hash_one(0), random.hash_one(1)].map(u64::to_le_bytes);
         let header = SpoolRun {
@@ -28,7 +29,7 @@ impl Owner {
             prefix: run.identity.prefix.clone(),
             secret: run.identity.secret.expose().clone(),
             topic: run.topic.clone().unwrap_or_default(),
-            registration,
+            registration: run.registration.as_ref().map(registration_out),
         };
         Self {
             held: header.registration.is_some(),
@@ -44,9 +45,13 @@ impl Owner {
             secret: Secret::new(header.secret.clone()),
         };
         let topic = Some(header.topic.clone()).filter(|topic| !topic.is_empty());
+        let run = match &header.registration {
+            Some(registration) => Run::unregistered(identity, registration_in(registration)),
+            None => Run::new(identity, topic),
+        };
         Self {
             held: header.registration.is_some(),
-            run: Arc::new(Run::new(identity, topic)),
+            run: Arc::new(run),
             header,
         }
     }
@@ -63,6 +68,32 @@ impl Owner {
     }
 }
 
+fn registration_out(registration: &Registration) -> SpoolRegistration {
+    SpoolRegistration {
+        coordinator: registration.coordinator.clone(),
+        service: registration.service.clone(),
+        realm: registration.realm.clone(),
+        nonce: registration.nonce.expose().clone(),
+        expiration: registration.expiration.map(|time| prost_types::Duration {
+            seconds: i64::try_from(time.as_secs()).unwrap_or(i64::MAX),
+            nanos: time.subsec_nanos() as i32,
+        }),
+    }
+}
+
+fn registration_in(registration: &SpoolRegistration) -> Registration {
+    Registration {
+        coordinator: registration.coordinator.clone(),
+        service: registration.service.clone(),
+        realm: registration.realm.clone(),
+        nonce: Secret::new(registration.nonce.clone()),
+        // One that is negative nobody has written.
+        expiration: registration
+            .expiration
+            .and_then(|time| Duration::try_from(time).ok()),
+    }
+}
+
 /// What there was before.
 struct Earlier<D> {
     segments: VecDeque<Segment<D>>,
@@ -73,8 +104,7 @@ struct Earlier<D> {
 
 impl<D: 'static> Store<D> {
     /// Opens the spool at that place for a butler whose messages are those of
-    /// `own`. `registration`: its prefix is not registered yet, and that is how it
-    /// will be.
+    /// `own`.
     ///
     /// # Errors
     ///
@@ -85,12 +115,11 @@ impl<D: 'static> Store<D> {
         io: &mut I,
         settings: &SpoolSettings,
         own: Run,
-        registration: Option<SpoolRegistration>,
     ) -> Result<Self, SpoolError> {
         let place = Place::open(io, &settings.path)?;
         let mut earlier = Earlier {
             segments: VecDeque::new(),
-            runs: vec![Owner::own(own, registration)],
+            runs: vec![Owner::own(own)],
             used: 0,
             last: place.last_put_away(io),
         };

@@ -6,6 +6,7 @@ use std::fs;
 use std::os::unix::fs::{FileTypeExt, MetadataExt, PermissionsExt, symlink};
 use std::path::PathBuf;
 use std::sync::Arc;
+use std::time::Duration;
 
 use bytes::Bytes;
 use rustix::io::Errno;
@@ -14,6 +15,7 @@ use super::*;
 use crate::delivery::encode::{Compress, Encoder};
 use crate::delivery::gather::Gather;
 use crate::delivery::message::{Identity, Ticket};
+use crate::delivery::stored::Registration;
 use crate::edge::clock;
 use crate::edge::io::{Completion, Io};
 use crate::edge::system::System;
@@ -54,7 +56,7 @@ impl Bench {
 
     fn try_open(&mut self, prefix: &str) -> Result<Own, SpoolError> {
         let run = Run::new(identity(prefix), Some("projects/p/topics/t".into()));
-        Store::open(&mut self.io, &self.settings, run, None)
+        Store::open(&mut self.io, &self.settings, run)
     }
 
     fn open(&mut self, prefix: &str) -> Own {
@@ -360,41 +362,37 @@ fn a_sync_that_failed_is_not_tried_again() {
 #[test]
 fn a_prefix_that_is_registered_later() {
     let mut bench = Bench::new();
-    let registration = SpoolRegistration {
+    let registration = Registration {
         coordinator: "logs.example.com".into(),
-        nonce: vec![3; 32].into(),
-        ..SpoolRegistration::default()
+        service: "service".into(),
+        realm: "realm".into(),
+        nonce: Secret::new(vec![3; 32]),
+        expiration: Some(Duration::from_millis(90_500)),
     };
     let identity = Identity {
         secret: Secret::default(),
         ..identity("late")
     };
-    let run = Run::new(identity, None);
-    let store = Store::open(
-        &mut bench.io,
-        &bench.settings,
-        run,
-        Some(registration.clone()),
-    );
-    let mut store = store.unwrap();
+    let run = Run::unregistered(identity, registration.clone());
+    let mut store = Store::open(&mut bench.io, &bench.settings, run).unwrap();
     bench.append(&mut store, &messages(1)[0]);
     assert!(bench.next_own(&mut store).is_none(), "it can't be sent yet");
     drop(store);
     for opened in 0..3 {
         let mut store = bench.open("other");
-        let (key, run, missing) = store.runs().nth(1).unwrap();
+        let run = Arc::clone(store.runs().nth(1).unwrap());
         assert_eq!(run.identity.prefix, "late");
         if opened == 0 {
-            assert_eq!(missing, Some(&registration));
+            assert_eq!(run.registration.as_ref(), Some(&registration));
             assert!(!store.has_earlier());
             store.registered(
-                key,
+                &run,
                 Secret::new(vec![b'T'; 36]),
                 "projects/a/topics/b".into(),
             );
             bench.poll(&mut store);
         } else {
-            assert_eq!(missing, None);
+            assert_eq!(run.registration, None);
         }
         let read = bench.next_earlier(&mut store).unwrap();
         assert_eq!(read.stored.run().identity.secret.expose(), &vec![b'T'; 36]);
