@@ -11,15 +11,16 @@
 //!   `NAMED`, `OFFER_INTERVAL`, `ONE_DECISION_NS`, `PIPE_SIZE`, `WIDTH_MAX`
 //! * `core`: `DESCRIPTORS_BACK_NS`, `LAST_AT_A_TIME`, `READY_BATCH`,
 //!   `TELL_AGAIN_NS`
-//! * `delivery`: `COPY_MAX`, `ENTRY_OVERHEAD_MAX`
+//! * `delivery`: `COPY_MAX`, `ENTRY_OVERHEAD_MAX`, `KEPT_COPY_MAX`
 //! * `edge`: `ACCEPTS`, `CLAIM_WAIT`, `CLAIM_WAITS`, `COMPLETIONS`, `EVENTS`,
 //!   `GONE_WAIT`, `GONE_WAITS`, `LOOKED_AT`, `MESSAGES_AT_ONCE`, `PART`, `ROUND`,
 //!   `SPARE_DESCRIPTORS`, `SUBMISSIONS`, `TAKEN_AT_ONCE`, `UNIX_SEND_BUFFER`
 //! * `memory`: `BESIDE`, `LEAST`
 //! * `output`: `ASSERTION_LIFETIME`, `ATTEMPTS`, `BUSY_MAX`, `CHUNK`,
 //!   `CHUNKS_AT_ONCE`, `CLOCK_SKEW`, `COPIES`, `COMPACT_MIN`, `COPIED`, `CREATE_ATTEMPTS`,
-//!   `HEAD_MAX`, `LINKS_MAX`, `LOCK_TRIES`, `LOCK_WAIT`, `PER_PIECE`, `PER_STREAM`,
-//!   `PREVIEW`, `READ_ATTEMPTS`, `RUN`, `STREAMS_TOLD`
+//!   `DRAINS_AT_ONCE`, `HEAD_MAX`, `HEARD_AT_ONCE`, `LINKS_MAX`, `LOCK_TRIES`,
+//!   `LOCK_WAIT`, `PER_PIECE`, `PER_STREAM`, `PREVIEW`, `READS_AT_ONCE`, `READ_ATTEMPTS`,
+//!   `RUN`, `SPARE_BYTES_MAX`, `STREAMS_TOLD`
 //! * `process`: `ANSWER_TIMEOUT`
 //! * `read`: `KEPT`, `LATER_MAX`, `NAMED_MAX`, `NOT_READ_COST`, `OVERHEAD`,
 //!   `PATIENCE_POLLS`, `POLL`, `READ`, `WALK_POLLS`, `WITHIN_TOLD_MAX`
@@ -163,6 +164,10 @@ pub const WRITE_SLICES_MAX: usize = 1024;
 /// How long one address of an output may take to answer: what drops packets
 /// would otherwise keep the others waiting for two minutes.
 pub const CONNECT_TIMEOUT: Duration = Duration::from_secs(10);
+/// How long, after a TLS handshake, the server may take to refuse our certificate:
+/// in TLS 1.3 what is sent by then would be lost without being told. Servers say
+/// something at once, as a rule, and are then not waited for.
+pub const TLS_REFUSAL_WAIT: Duration = Duration::from_secs(1);
 /// How long the peer of a TCP output may take at the end to close its half,
 /// which tells that it has read all.
 pub const CLOSE_TIMEOUT: Duration = Duration::from_secs(5);

@@ -6,11 +6,15 @@ use std::slice;
 use bytes::{BufMut, Bytes, BytesMut};
 use libdeflater::{CompressionLvl, Compressor};
 
-use super::gather::Gather;
+use super::gather::{Gather, heads_len};
 use super::message::Message;
 use super::stored::Stored;
 use crate::limits::COMPRESS_MIN;
 use crate::wire::message::{Compression, FRAMES_LEN_MAX, frames_len, put_frames};
+
+/// A message that is kept until it is acknowledged is copied up to this size, so
+/// that it does not keep a whole segment: that costs a microsecond or two.
+const KEPT_COPY_MAX: usize = 64 * 1024;
 
 /// Whether and how hard an output compresses its bundles.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
@@ -60,64 +64,21 @@ impl fmt::Display for ZlibLevel {
     }
 }
 
-/// Makes the messages of one output. Its memory is used again for every
-/// bundle.
-#[derive(Debug)]
-pub(crate) struct Encoder {
+/// A message as it is sent, and the memory that is used again for another one.
+#[derive(Debug, Default)]
+pub(crate) struct Encoded {
+    /// The message, if it is not compressed.
     gather: Gather,
-    zlib: Option<Zlib>,
-    /// The message, if it is compressed; otherwise it is in `gather`.
+    /// The message, if it is.
     compressed: Option<Bytes>,
+    /// What the last compressed one left: the same memory once that is dropped.
+    buffer: BytesMut,
+    /// The largest compressed one so far.
+    room: usize,
 }
 
-impl Encoder {
-    pub fn new(compress: Compress) -> Self {
-        Self {
-            gather: Gather::default(),
-            zlib: match compress {
-                Compress::None => None,
-                Compress::Zlib(level) => Some(Zlib::new(level)),
-            },
-            compressed: None,
-        }
-    }
-
-    /// Makes the message of `bundle`, whose [`pieces`](Self::pieces) are to
-    /// be written in order. A small bundle is not compressed.
-    pub fn encode(&mut self, bundle: &Message) {
-        self.clear();
-        match self.compresses(bundle.len()) {
-            true => self.gather.bundle(bundle),
-            false => self.gather.message(bundle),
-        }
-        self.end(bundle.len());
-    }
-
-    /// The same of one that was stored.
-    pub fn encode_stored(&mut self, stored: &Stored) {
-        self.clear();
-        match self.compresses(stored.len()) {
-            true => self.gather.stored_bundle(stored),
-            false => self.gather.stored_message(stored),
-        }
-        self.end(stored.len());
-    }
-
-    fn compresses(&self, len: usize) -> bool {
-        self.zlib.is_some() && len >= COMPRESS_MIN
-    }
-
-    /// Compresses what was gathered, if it is to be: a bundle of that length.
-    fn end(&mut self, len: usize) {
-        if len >= COMPRESS_MIN
-            && let Some(zlib) = &mut self.zlib
-        {
-            self.compressed = Some(zlib.message(self.gather.pieces()));
-            self.gather.clear();
-        }
-    }
-
-    /// The message.
+impl Encoded {
+    /// What is to be written, in order.
     pub fn pieces(&self) -> &[Bytes] {
         match &self.compressed {
             Some(message) => slice::from_ref(message),
@@ -130,6 +91,11 @@ impl Encoder {
         self.pieces().iter().map(|piece| piece.len() as u64).sum()
     }
 
+    /// Bytes of memory that it keeps for the next one.
+    pub fn memory(&self) -> usize {
+        size_of::<Self>() + self.gather.memory() + self.room
+    }
+
     /// Lets go of the bundle.
     pub fn clear(&mut self) {
         self.gather.clear();
@@ -137,14 +103,100 @@ impl Encoder {
     }
 }
 
+/// Makes the messages of one output. Its memory is used again for every
+/// bundle.
+#[derive(Debug)]
+pub(crate) struct Encoder {
+    zlib: Option<Zlib>,
+    message: Encoded,
+}
+
+impl Encoder {
+    pub fn new(compress: Compress) -> Self {
+        Self {
+            zlib: match compress {
+                Compress::None => None,
+                Compress::Zlib(level) => Some(Zlib::new(level)),
+            },
+            message: Encoded::default(),
+        }
+    }
+
+    /// Makes the message of `bundle`, whose [`pieces`](Self::pieces) are to
+    /// be written in order. A small bundle is not compressed.
+    pub fn encode(&mut self, bundle: &Message) {
+        self.encode_by(bundle.len(), |gather, is_message| match is_message {
+            true => gather.message(bundle),
+            false => gather.bundle(bundle),
+        });
+    }
+
+    /// The same of one that was stored.
+    pub fn encode_stored(&mut self, stored: &Stored) {
+        self.encode_by(stored.len(), |gather, is_message| match is_message {
+            true => gather.stored_message(stored),
+            false => gather.stored_bundle(stored),
+        });
+    }
+
+    /// The same of a message that others may have to wait behind: where that costs
+    /// little it shares nothing with `bundle`, whose entries can go. True if so.
+    pub fn encode_to_keep(&mut self, bundle: &Message) -> bool {
+        let is_compressed = self.zlib.is_some() && bundle.len() >= COMPRESS_MIN;
+        let copies = !is_compressed
+            && (bundle.len() <= KEPT_COPY_MAX || heads_len(bundle) >= bundle.len() / 2);
+        self.message.gather.set_copies(copies);
+        self.encode(bundle);
+        self.message.gather.set_copies(false);
+        is_compressed || copies
+    }
+
+    /// `gather` gathers a message, or its bundle alone if that is to be compressed.
+    fn encode_by(&mut self, len: usize, gather: impl FnOnce(&mut Gather, bool)) {
+        self.clear();
+        match &mut self.zlib {
+            Some(zlib) if len >= COMPRESS_MIN => {
+                gather(&mut zlib.gather, false);
+                zlib.compress(&mut self.message);
+            }
+            _ => gather(&mut self.message.gather, true),
+        }
+    }
+
+    /// The message.
+    pub fn pieces(&self) -> &[Bytes] {
+        self.message.pieces()
+    }
+
+    /// Bytes of the message.
+    pub fn len(&self) -> u64 {
+        self.message.len()
+    }
+
+    /// Lets go of the bundle.
+    pub fn clear(&mut self) {
+        self.message.clear();
+    }
+
+    /// Gives the message away, and its memory.
+    pub fn take(&mut self) -> Encoded {
+        std::mem::take(&mut self.message)
+    }
+
+    /// The memory for the next message.
+    pub fn reuse(&mut self, memory: Encoded) {
+        self.message = memory;
+    }
+}
+
 struct Zlib {
     compressor: Compressor,
-    /// A bundle in one piece.
+    /// A bundle.
+    gather: Gather,
+    /// The same in one piece.
     input: Vec<u8>,
     /// Room for whatever becomes of it.
     output: Vec<u8>,
-    /// What the last message left: the same memory once that is dropped.
-    message: BytesMut,
 }
 
 impl fmt::Debug for Zlib {
@@ -158,18 +210,19 @@ impl Zlib {
         let level = CompressionLvl::new(level.into()).unwrap_or_default();
         Self {
             compressor: Compressor::new(level),
+            gather: Gather::default(),
             input: Vec::new(),
             output: Vec::new(),
-            message: BytesMut::new(),
         }
     }
 
-    /// The whole message in one piece.
-    fn message(&mut self, pieces: &[Bytes]) -> Bytes {
+    /// Makes a message of the bundle that is gathered.
+    fn compress(&mut self, message: &mut Encoded) {
         self.input.clear();
-        for piece in pieces {
+        for piece in self.gather.pieces() {
             self.input.extend_from_slice(piece);
         }
+        self.gather.clear();
         let room = self.compressor.zlib_compress_bound(self.input.len());
         if self.output.len() < room {
             self.output.resize(room, 0);
@@ -181,10 +234,11 @@ impl Zlib {
         let frames_len = frames_len(Compression::Zlib, len);
         let mut frames = [0; FRAMES_LEN_MAX];
         put_frames(&mut frames[..frames_len], Compression::Zlib, len);
-        self.message.reserve(frames_len + len);
-        self.message.put_slice(&frames[..frames_len]);
-        self.message.put_slice(&self.output[..len]);
-        self.message.split().freeze()
+        message.buffer.reserve(frames_len + len);
+        message.buffer.put_slice(&frames[..frames_len]);
+        message.buffer.put_slice(&self.output[..len]);
+        message.compressed = Some(message.buffer.split().freeze());
+        message.room = message.room.max(frames_len + len);
     }
 }
 
@@ -193,6 +247,7 @@ mod tests {
     use super::*;
     use crate::delivery::message::{Identity, Ticket};
     use crate::delivery::stored::Run;
+    use crate::limits::BUNDLE_MAX;
     use crate::output::testing::{bundles, lines, noise, text_bundle};
     use crate::secret::Secret;
     use crate::wire::descriptor::StreamType;
@@ -297,7 +352,35 @@ mod tests {
             check(&mut encoder, bundle, Compression::Zlib);
             encoder.clear();
         }
-        let zlib = encoder.zlib.as_ref().unwrap();
-        assert!(zlib.message.capacity() < 1 << 20);
+        assert!(encoder.message.buffer.capacity() < 1 << 20);
+    }
+
+    /// Whatever the sizes, the message is the same; and what it shares is large.
+    #[test]
+    fn what_is_kept_is_the_same_message() {
+        for compress in [Compress::None, Compress::ZLIB] {
+            let (mut plain, mut keeping) = (Encoder::new(compress), Encoder::new(compress));
+            for len in [1, 5000, 40_000, 70_000, 1_000_000] {
+                let message = text_bundle(&lines(len));
+                plain.encode(&message);
+                let is_apart = keeping.encode_to_keep(&message);
+                let kept = keeping.take();
+                assert_eq!(kept.pieces().concat(), plain.pieces().concat());
+                assert_eq!(
+                    is_apart,
+                    compress == Compress::ZLIB || len <= 60_000,
+                    "{len}"
+                );
+                assert!(!is_apart || kept.memory() as u64 >= kept.len());
+                keeping.reuse(kept);
+            }
+        }
+        // Many small parts are copied anyway.
+        let data = vec![b'x'; 500];
+        let names: Vec<_> = (0..300).map(|at| format!("s/{at}")).collect();
+        let streams = names.iter().map(|it| (&**it, StreamType::Binary, &*data));
+        let message = bundles(BUNDLE_MAX, &streams.collect::<Vec<_>>()).remove(0);
+        assert!(message.len() > KEPT_COPY_MAX);
+        assert!(Encoder::new(Compress::None).encode_to_keep(&message));
     }
 }

@@ -25,9 +25,33 @@ pub struct Gather {
     pub(super) heads: BytesMut,
     pieces: Vec<Bytes>,
     len: usize,
+    /// Parts of any size are copied.
+    copies: bool,
+    /// The largest heads so far: the memory that is kept for them.
+    room: usize,
 }
 
 impl Gather {
+    /// From now on large parts are copied too, or shared again.
+    pub(super) fn set_copies(&mut self, copies: bool) {
+        self.copies = copies;
+    }
+
+    /// Bytes of memory that it keeps for the next message.
+    pub(super) fn memory(&self) -> usize {
+        self.room + self.pieces.capacity() * size_of::<Bytes>()
+    }
+
+    /// Has room for a message, and so many bytes beside it.
+    fn reserve(&mut self, message: &Message, beside: usize) {
+        let heads = match self.copies {
+            true => message.len(),
+            false => heads_len(message),
+        };
+        self.heads.reserve(beside + heads);
+        self.room = self.room.max(beside + heads);
+    }
+
     /// What was gathered, in order.
     pub fn pieces(&self) -> &[Bytes] {
         &self.pieces
@@ -57,7 +81,7 @@ impl Gather {
     /// Gathers the `ButlerLogBundle`.
     pub fn bundle(&mut self, message: &Message) {
         self.clear();
-        self.heads.reserve(heads_len(message));
+        self.reserve(message, 0);
         self.put_body(message);
         self.put_identity(message.identity.expose());
     }
@@ -65,7 +89,7 @@ impl Gather {
     /// Gathers the message, uncompressed.
     pub fn message(&mut self, message: &Message) {
         self.clear();
-        self.heads.reserve(FRAMES_LEN_MAX + heads_len(message));
+        self.reserve(message, FRAMES_LEN_MAX);
         self.put_frames(message.len());
         self.put_body(message);
         self.put_identity(message.identity.expose());
@@ -75,7 +99,7 @@ impl Gather {
     /// body of a [`Stored`] message.
     pub fn body(&mut self, message: &Message) {
         self.clear();
-        self.heads.reserve(heads_len(message));
+        self.reserve(message, 0);
         self.put_body(message);
         self.end_heads();
     }
@@ -127,7 +151,7 @@ impl Gather {
             }
             for part in message.chain(stream) {
                 let range = part.start as usize..(part.start + part.len) as usize;
-                if range.len() <= COPY_MAX {
+                if self.copies || range.len() <= COPY_MAX {
                     self.heads.put_slice(&message.segment[range]);
                 } else {
                     self.end_heads();
