@@ -406,6 +406,13 @@ impl Core {
         self.bundler.waiting() + self.window.len()
     }
 
+    /// Do so many messages, or more, wait besides those that the output has, and
+    /// that it still has room for?
+    pub fn is_ahead_by(&self, messages: usize) -> bool {
+        let waiting = self.bundler.waiting();
+        waiting >= messages && waiting >= self.window.places_left().saturating_add(messages)
+    }
+
     /// Messages that the output has.
     pub fn in_flight(&self) -> usize {
         self.window.len()

@@ -54,8 +54,16 @@ impl Window {
 
     /// May the output have one more message?
     pub fn has_room(&self) -> bool {
+        self.places_left() > 0
+    }
+
+    /// How many more messages it may have, if they are small.
+    pub fn places_left(&self) -> usize {
         let bytes: usize = self.messages.iter().map(|it| it.memory).sum();
-        self.messages.len() < self.capacity.messages && bytes < self.capacity.bytes
+        match bytes < self.capacity.bytes {
+            true => self.capacity.messages.saturating_sub(self.messages.len()),
+            false => 0,
+        }
     }
 
     /// The output gets the message. Messages come in the order of their

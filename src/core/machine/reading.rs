@@ -31,8 +31,7 @@ impl<C, L> Machine<C, L> {
     /// keeps taking bundles at a good pace, not far ahead of it either: what
     /// it sends is then still in the cache.
     pub fn may_read(&self, now: &Moment) -> bool {
-        let far_ahead = self.core.messages_waiting()
-            >= self.core.capacity().messages.saturating_add(AHEAD_BUNDLES);
+        let far_ahead = self.core.is_ahead_by(AHEAD_BUNDLES);
         self.core.may_read() && !(far_ahead && now.mono_ns < self.output_took_ns + AHEAD_WAIT_NS)
     }
 
