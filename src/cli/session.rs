@@ -176,10 +176,10 @@ pub(super) fn give_directory(common: &mut Common) -> Result<Option<RunDirectory>
     Ok(Some(directory))
 }
 
-/// An output that registers gets a secret and tokens: they must not be in a
-/// core dump. A child is not concerned: what it executes is dumpable again.
+/// An output that registers gets a secret and tokens, and another one may have a
+/// key: they must not be in a core dump. A child is not concerned: what it executes is dumpable again.
 pub(super) fn keep_secrets(common: &Common) {
-    if common.config.output.must_register()
+    if common.config.output.has_secrets()
         && let Err(error) = set_dumpable_behavior(DumpableBehavior::NotDumpable)
     {
         log::warn!("a core dump of this process would have secrets: {error}");

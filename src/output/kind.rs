@@ -79,6 +79,12 @@ pub(crate) trait Settings {
         Vec::new()
     }
 
+    /// It holds something that must not be in a core dump.
+    #[cfg_attr(not(feature = "cli"), allow(dead_code))]
+    fn has_secrets(&self) -> bool {
+        Self::KIND.must_register
+    }
+
     /// Where the command of `butler run` finds its logs.
     fn finds(&self) -> Finds {
         Finds::Carried

@@ -17,11 +17,14 @@ pub mod logdog;
 mod logdog_kind;
 pub(crate) mod memory;
 pub(crate) mod null;
+pub(crate) mod peer_text;
 pub(crate) mod socket;
 pub mod spec;
 pub mod spool;
 #[cfg(test)]
 pub(crate) mod testing;
+#[cfg(feature = "tls")]
+pub(crate) mod tls;
 pub(crate) mod write;
 
 use std::io;
@@ -30,6 +33,7 @@ use std::path::Path;
 pub use self::kind::UnfitOutput;
 use self::kind::{Finds, Kind, Need, Settings};
 pub use self::log_text::Controls;
+pub use self::socket::Tls;
 pub use crate::delivery::encode::{Compress, ZlibLevel};
 use crate::delivery::message::BundleLimits;
 use crate::edge::io::Io;
@@ -129,6 +133,12 @@ impl Output {
     /// The one file that it writes to.
     pub(crate) fn file(&self) -> Option<&Path> {
         ask!(self, it => it.file())
+    }
+
+    /// Does it hold something that must not be in a core dump?
+    #[cfg(feature = "cli")]
+    pub(crate) fn has_secrets(&self) -> bool {
+        ask!(self, it => it.has_secrets())
     }
 
     /// What it needs after it was opened.

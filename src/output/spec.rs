@@ -126,6 +126,8 @@ mod tests {
 
     use super::*;
     use crate::chain::Chain;
+    #[cfg(feature = "tls")]
+    use crate::output::Tls;
     #[cfg(feature = "logdog")]
     use crate::output::logdog::LogdogOutput;
     use crate::output::{
@@ -152,6 +154,11 @@ mod tests {
             let mut tcp = TcpOutput::new(host, port);
             tcp.compress = compress;
             Output::from(tcp)
+        };
+        let acknowledged = |path: &str| {
+            let mut unix = UnixOutput::new(path);
+            unix.ack = true;
+            Output::from(unix)
         };
         let log = |bundle_size| {
             let controls = Controls::Escaped;
@@ -182,8 +189,53 @@ mod tests {
             ("tcp:localhost:99", tcp("localhost", 99, PLAIN)),
             ("tcp:[::1]:99,compress=zlib", tcp("::1", 99, ZLIB)),
             ("tcp:10.0.0.1:65535", tcp("10.0.0.1", 65535, PLAIN)),
+            ("unix:/s,ack=yes", acknowledged("/s")),
+            ("unix:/s,ack=no", unix("/s", PLAIN)),
+            ("tcp:h:1,tls=no", tcp("h", 1, PLAIN)),
         ] {
             assert_eq!(spec.parse::<Output>().unwrap(), output, "{spec}");
+        }
+    }
+
+    #[cfg(feature = "tls")]
+    #[test]
+    fn encrypted_outputs() {
+        let parse = |spec: &str| match spec.parse() {
+            Ok(Output::Tcp(tcp)) => (tcp.ack, tcp.tls.unwrap()),
+            other => panic!("{spec}: {other:?}"),
+        };
+        assert_eq!(parse("tcp:h:1,tls=yes"), (false, Tls::default()));
+        let (ack, tls) = parse("tcp:h:1,ack=yes,tls=yes,ca=/c,cert=/a,key=/b,server-name=n");
+        assert!(ack);
+        let expected = Tls {
+            ca: Some("/c".into()),
+            certificate: Some(("/a".into(), "/b".into())),
+            server_name: Some("n".into()),
+        };
+        assert_eq!(tls, expected);
+        for (keys, says) in [
+            (
+                "tls=yes,cert=/a",
+                "cert=/a is not allowed: it goes with key=FILE",
+            ),
+            (
+                "tls=yes,key=/b",
+                "key=/b is not allowed: it goes with cert=FILE",
+            ),
+            ("tls=yes,ca=", "ca= is not allowed: it is empty"),
+            (
+                "tls=yes,server-name=",
+                "server-name= is not allowed: it is empty",
+            ),
+            (
+                "tls=maybe",
+                "tls=maybe is not allowed: it must be yes or no",
+            ),
+            ("tls=no,ca=/c", "ca=/c is not allowed: it goes with tls=yes"),
+        ] {
+            let spec = format!("tcp:h:1,{keys}");
+            let error = Chain(&spec.parse::<Output>().unwrap_err()).to_string();
+            assert!(error.contains(says), "{spec}: {error}");
         }
     }
 
@@ -281,8 +333,16 @@ mod tests {
             (&long, "has 105 bytes, more than 104"),
             (
                 "unix:/x,path=y",
-                "unknown key \"path\"; allowed keys: compress, level",
+                "unknown key \"path\"; allowed keys: compress, level, ack",
             ),
+            (
+                "unix:/x,ack=maybe",
+                "ack=maybe is not allowed: it must be yes or no",
+            ),
+            ("unix:/x,ack", "the key ack has no value"),
+            ("unix:/x,tls=yes", "unknown key \"tls\""),
+            #[cfg(not(feature = "tls"))]
+            ("tcp:h:1,tls=yes", "built without the feature tls"),
             ("unix", "there is no output \"unix\""),
             ("tcp:localhost", "\"localhost\" is no address"),
             ("tcp:localhost:", "wanted is tcp:HOST:PORT"),

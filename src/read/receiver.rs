@@ -17,7 +17,8 @@ use crate::wire::reader::MessageReader;
 /// over the next one, with the same bytes: so the same message may come twice, and
 /// the one that the end of a connection cuts is to be thrown away.
 ///
-/// It holds a message and a read, 10.4 MiB at most.
+/// It holds a message and a read, 10.4 MiB at most. `examples/receive.rs` is a
+/// program of it.
 #[derive(Debug, Default)]
 pub struct Receiver {
     reader: MessageReader,

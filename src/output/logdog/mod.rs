@@ -7,7 +7,7 @@
 //! coordinator              the prefix's secret and topic
 //! pubsub, publishing       messages, up to 16 at once
 //! net                      connections and single HTTP calls
-//! secrets, peer_text       what is never shown, and how others are quoted
+//! secrets                  what is never shown, also of what others say
 //! ```
 //!
 //! All of it runs on the butler's thread. Only to look up the name of a host,
@@ -17,10 +17,9 @@ mod auth;
 mod coordinator;
 mod luci_context;
 mod net;
-mod peer_text;
 mod publishing;
 mod pubsub;
-mod secrets;
+pub(in crate::output) mod secrets;
 mod settings;
 
 use std::error::Error;

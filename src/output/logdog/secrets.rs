@@ -3,7 +3,7 @@
 //! A peer can send back whatever it got from us, and a proxy's error page does:
 //! the authorization of a call, the secret of a prefix. So a secret is held as
 //! a [`HeldSecret`], and from then on [`mask`] takes it out of the text of any
-//! peer, which can't be shown but as a [`PeerText`](super::peer_text::PeerText).
+//! peer, which can't be shown but as a [`PeerText`](crate::output::peer_text::PeerText).
 
 use std::fmt;
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError, Weak};

@@ -16,8 +16,8 @@ use crate::output::logdog::net::dial::Dialer;
 use crate::output::logdog::net::http::call;
 use crate::output::logdog::net::origin::Origin;
 use crate::output::logdog::net::tls::Protocol;
-use crate::output::logdog::peer_text::PeerText;
 use crate::output::logdog::secrets::HeldSecret;
+use crate::output::peer_text::PeerText;
 
 const PATH: &str = "/rpc/LuciLocalAuthService.GetOAuthToken";
 

@@ -11,8 +11,8 @@ use super::AuthError;
 use crate::chain::Chain;
 use crate::limits::{TOKEN_MARGIN, TOKEN_MAX};
 use crate::output::logdog::net::http::{Answer, CallError};
-use crate::output::logdog::peer_text::PeerText;
 use crate::output::logdog::secrets::HeldSecret;
+use crate::output::peer_text::PeerText;
 
 /// An access token. It is not printed.
 #[derive(Clone, PartialEq, Eq)]

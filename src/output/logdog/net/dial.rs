@@ -17,9 +17,10 @@ use tokio_rustls::TlsConnector;
 
 use super::origin::Origin;
 use super::resolve::resolve;
-use super::tls::{self, CertificateError, Protocol};
+use super::tls::{self, Protocol};
 use crate::limits::{CONNECT_TIMEOUT, TCP_KEEPALIVE_IDLE};
-use crate::output::logdog::peer_text::PeerText;
+use crate::output::peer_text::PeerText;
+use crate::output::tls::CertificateError;
 
 /// A connection, with or without TLS.
 pub trait Io: AsyncRead + AsyncWrite + Send + Unpin {}

@@ -11,7 +11,7 @@ use hyper_util::rt::TokioIo;
 
 use super::dial::{DialError, Dialer};
 use crate::limits::HTTP_ANSWER_MAX;
-use crate::output::logdog::peer_text::PeerText;
+use crate::output::peer_text::PeerText;
 
 /// A whole answer.
 pub struct Answer {

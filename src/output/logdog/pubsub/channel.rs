@@ -16,7 +16,7 @@ use crate::output::logdog::RegistrationError;
 use crate::output::logdog::net::dial::{DialError, Dialer, Io};
 use crate::output::logdog::net::origin::Origin;
 use crate::output::logdog::net::tls::Protocol;
-use crate::output::logdog::peer_text::PeerText;
+use crate::output::peer_text::PeerText;
 
 /// Which Pub/Sub.
 #[derive(Debug, Clone, PartialEq, Eq)]

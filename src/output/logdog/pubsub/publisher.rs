@@ -18,8 +18,8 @@ use crate::limits::{CALL_BACKOFF_FIRST, CALL_TIMEOUT, PUBLISH_MESSAGE_MAX};
 use crate::output::backoff::Backoff;
 use crate::output::health::Health;
 use crate::output::logdog::auth::{AuthError, Token, Tokens};
-use crate::output::logdog::peer_text::PeerText;
 use crate::output::logdog::secrets::HeldSecret;
+use crate::output::peer_text::PeerText;
 use crate::proto::pubsub::{PublishRequest, PublishResponse, PubsubMessage};
 
 const PUBLISH: &str = "/google.pubsub.v1.Publisher/Publish";

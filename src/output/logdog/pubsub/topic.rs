@@ -3,7 +3,7 @@
 use std::fmt;
 use std::str::FromStr;
 
-use crate::output::logdog::peer_text::PeerText;
+use crate::output::peer_text::PeerText;
 
 /// `projects/PROJECT/topics/TOPIC`.
 #[derive(Debug, Clone, PartialEq, Eq)]

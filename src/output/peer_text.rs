@@ -1,8 +1,10 @@
 //! What a peer says, for people.
 
+use std::borrow::Cow;
 use std::fmt;
 
-use super::secrets::{self, RUN};
+#[cfg(feature = "logdog")]
+use super::logdog::secrets;
 use crate::escape::Escaped;
 use crate::limits::PEER_TEXT_MAX;
 
@@ -14,9 +16,7 @@ pub struct PeerText(String);
 impl PeerText {
     pub fn new(said: impl AsRef<[u8]>) -> Self {
         let said = said.as_ref().trim_ascii();
-        // A secret that begins just before the end must be known as one.
-        let beginning = &said[..said.len().min(PEER_TEXT_MAX + RUN)];
-        let mut shown = Escaped(&secrets::mask(beginning)).to_string();
+        let mut shown = Escaped(&masked(said)).to_string();
         if said.len() > PEER_TEXT_MAX || shown.len() > PEER_TEXT_MAX {
             shown.truncate(shown.floor_char_boundary(PEER_TEXT_MAX));
             shown.push('…');
@@ -25,13 +25,29 @@ impl PeerText {
     }
 
     /// Of an error in whose words a peer may have a part.
+    #[cfg(feature = "tls")]
     pub fn of(error: &(impl fmt::Display + ?Sized)) -> Self {
         Self::new(error.to_string())
     }
 
+    #[cfg_attr(not(feature = "logdog"), allow(dead_code))]
     pub fn is_empty(&self) -> bool {
         self.0.is_empty()
     }
+}
+
+/// The beginning, without our secrets. One that begins just before the end must be
+/// known as one.
+#[cfg(feature = "logdog")]
+fn masked(said: &[u8]) -> Cow<'_, [u8]> {
+    secrets::mask(&said[..said.len().min(PEER_TEXT_MAX + secrets::RUN)]).into()
+}
+
+/// The beginning: without the logdog output we hold no secrets.
+#[cfg(not(feature = "logdog"))]
+fn masked(said: &[u8]) -> Cow<'_, [u8]> {
+    // One byte more shows that something is left out.
+    said[..said.len().min(PEER_TEXT_MAX + 1)].into()
 }
 
 impl fmt::Display for PeerText {
@@ -42,7 +58,6 @@ impl fmt::Display for PeerText {
 
 #[cfg(test)]
 mod tests {
-    use super::super::secrets::HeldSecret;
     use super::*;
 
     fn shown(said: impl AsRef<[u8]>) -> String {
@@ -61,8 +76,10 @@ mod tests {
         assert!(PeerText::new(" \n").is_empty());
     }
 
+    #[cfg(feature = "logdog")]
     #[test]
     fn no_part_of_a_secret_stands_at_its_end() {
+        use secrets::HeldSecret;
         let secret = HeldSecret::new("Zk4#0fq8Lm2@wB7^");
         for before in 150..=200 {
             let said = [&b"-".repeat(before)[..], secret.expose()].concat();

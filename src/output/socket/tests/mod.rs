@@ -1,3 +1,5 @@
+mod acks;
+
 use std::io::{Read, Write};
 use std::net::TcpListener;
 use std::os::fd::OwnedFd;
@@ -26,7 +28,7 @@ fn decoded(bundles: &[Arc<Message>]) -> Vec<ButlerLogBundle> {
 }
 
 fn to_unix(path: &Path, compress: Compress) -> Bench<Socket<OwnedFd>> {
-    Bench::new(|_| Socket::new(Address::Unix(path.to_owned()), compress))
+    Bench::new(|_| Socket::new(Address::Unix(path.to_owned()), compress, false))
 }
 
 fn to_tcp(host: &str, listener: &TcpListener) -> Bench<Socket<OwnedFd>> {
@@ -34,7 +36,7 @@ fn to_tcp(host: &str, listener: &TcpListener) -> Bench<Socket<OwnedFd>> {
         host: host.into(),
         port: listener.local_addr().unwrap().port(),
     };
-    Bench::new(|_| Socket::new(address, Compress::None))
+    Bench::new(|_| Socket::new(address, Compress::None, false))
 }
 
 fn deliver_all(bench: &mut Bench<Socket<OwnedFd>>, bundles: &[Arc<Message>]) -> u64 {
