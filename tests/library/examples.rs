@@ -10,15 +10,23 @@ mod job;
 #[path = "../../examples/listen.rs"]
 mod listen;
 #[allow(dead_code)]
+#[path = "../../examples/receive.rs"]
+mod receive;
+#[allow(dead_code)]
 #[path = "../../examples/watch.rs"]
 mod watch;
 
+use std::io::Write;
+use std::os::unix::net::UnixListener;
 use std::process::Command;
+use std::time::Duration;
 
-use butler::output::MemoryOutput;
+use butler::Butler;
+use butler::output::{MemoryOutput, Output};
+use butler::wire::reader::{Tail, scan};
 
 /// What one that tells on a writer has told.
-fn told<E: std::fmt::Debug>(run: impl FnOnce(&mut dyn std::io::Write) -> Result<(), E>) -> String {
+fn told<E: std::fmt::Debug>(run: impl FnOnce(&mut dyn Write) -> Result<(), E>) -> String {
     let mut out = Vec::new();
     run(&mut out).unwrap();
     String::from_utf8(out).unwrap()
@@ -77,4 +85,42 @@ fn in_a_tokio_program() {
     assert_eq!(memory.streams().len(), 4);
     let log = memory.stream_bytes("tasks/3");
     assert!(log.ends_with(b"task 3, step 2\n"));
+}
+
+/// What the far end says is safe is in its file, also when it was cut before.
+#[test]
+fn a_receiver() {
+    let directory = tempfile::tempdir().unwrap();
+    let (socket, path) = (
+        directory.path().join("socket"),
+        directory.path().join("file"),
+    );
+    let listener = UnixListener::bind(&socket).unwrap();
+    let spec = format!("unix:{},ack=yes", socket.display());
+    for run in 1..=2 {
+        let handle = Butler::builder(spec.parse::<Output>().unwrap())
+            .start()
+            .unwrap();
+        let mut log = handle.stream("log").open().unwrap();
+        writeln!(log, "run {run}").unwrap();
+        drop(log);
+        let ended = handle.shutdown(Duration::from_secs(5));
+        receive::receive(listener.accept().unwrap().0, &path).unwrap();
+        assert!(ended.wait().unwrap().is_complete());
+        let mut file = std::fs::OpenOptions::new()
+            .append(true)
+            .read(true)
+            .open(&path)
+            .unwrap();
+        assert_eq!(scan(&mut file).unwrap().tail, Tail::Nothing);
+        file.write_all(b"\x05\x08").unwrap();
+    }
+    let content = std::fs::read(&path).unwrap();
+    let has = |text: &[u8]| content.windows(text.len()).any(|it| it == text);
+    assert!(has(b"run 1") && has(b"run 2"));
+
+    // What no butler wrote stays as it is.
+    std::fs::write(&path, "my thesis").unwrap();
+    assert!(receive::receive(std::io::empty(), &path).is_err());
+    assert_eq!(std::fs::read(&path).unwrap(), b"my thesis");
 }
