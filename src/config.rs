@@ -3,6 +3,7 @@
 use std::time::Duration;
 
 use crate::limits;
+use crate::output::spool::SpoolSettings;
 use crate::output::{Output, UnfitOutput};
 use crate::random;
 use crate::wire::descriptor::Tags;
@@ -13,6 +14,9 @@ use crate::wire::name::{ProjectName, StreamName};
 pub struct Config {
     /// Where the bundles go.
     pub output: Output,
+    /// Where what the output does not take in time is kept, if anywhere; only of an
+    /// output that sends messages elsewhere.
+    pub spool: Option<SpoolSettings>,
     /// The project that bundles carry; `local` by default.
     pub project: ProjectName,
     /// The prefix that bundles carry: unique to a job. By default it is
@@ -51,6 +55,9 @@ pub enum ConfigError {
     /// The output's settings are not ones that it can be opened with.
     #[error(transparent)]
     Output(UnfitOutput),
+    /// An output on this machine has no spool: it is where a spool would be.
+    #[error("the output has no spool; those have one that send messages elsewhere")]
+    Spool,
 }
 
 impl Config {
@@ -58,6 +65,7 @@ impl Config {
     pub fn new(output: impl Into<Output>) -> Self {
         Self {
             output: output.into(),
+            spool: None,
             project: ProjectName::new("local").expect("it is a valid name"),
             prefix: StreamName::new(format!("butler/{}", random::segment()))
                 .expect("it is a valid name"),
@@ -77,6 +85,9 @@ impl Config {
         }
         if self.max_stream_size == 0 {
             return Err(ConfigError::MaxStreamSize);
+        }
+        if self.spool.is_some() && !self.output.is_remote() {
+            return Err(ConfigError::Spool);
         }
         self.output.check().map_err(ConfigError::Output)
     }

@@ -150,6 +150,10 @@ pub const LAST_OFFER_STEP: Duration = Duration::from_millis(100);
 /// [`DEADLINE_MARGIN`].
 pub const LAST_OFFER_MAX: Duration = Duration::from_millis(300);
 
+/// A message that its output has not taken for so long goes to the spool: longer
+/// than one that works needs, and short, as who has only memory may die.
+pub const SPOOL_PATIENCE: Duration = Duration::from_secs(1);
+
 /// After that a disk may take what is left at the end: far longer than any that
 /// works needs for all that memory may hold.
 pub const RETREAT_MAX: Duration = Duration::from_secs(10);

@@ -2,6 +2,7 @@
 
 mod engine;
 mod hooks;
+mod opening;
 mod report;
 mod snapshot;
 
@@ -11,27 +12,22 @@ use std::io;
 use std::os::fd::OwnedFd;
 use std::rc::Rc;
 use std::sync::Arc;
-use std::time::{Duration, SystemTime};
+use std::time::Duration;
 
 use tokio::task::spawn_local;
 
-use crate::config::{Config, ConfigError};
-use crate::core::{Core, CoreConfig, MachineConfig, OpenError};
-use crate::delivery::message::Identity;
+use crate::config::ConfigError;
+use crate::core::{Core, OpenError};
 use crate::edge::clock;
 use crate::edge::driver::{Driver, Onlooker};
 use crate::edge::listener::StreamServer;
-use crate::edge::runtime::{self, IoMode, Kind, StartError};
+use crate::edge::runtime::{self, IoMode, StartError};
 use crate::edge::source::{self, UnfitSource};
 use crate::edge::system::System;
 use crate::edge::tee::{Screen, Tee};
-use crate::edge::transport::Transport;
-use crate::output;
 #[cfg(feature = "logdog")]
-use crate::output::Output;
-#[cfg(feature = "logdog")]
-use crate::output::logdog::{self, RegistrationError};
-use crate::secret::Secret;
+use crate::output::logdog::RegistrationError;
+use crate::output::spool::SpoolError;
 use crate::watch::queue::{Receiver, queue};
 use crate::wire::descriptor::StreamProperties;
 use crate::wire::name::{Namespace, StreamName};
@@ -50,6 +46,9 @@ pub enum Error {
     /// The output can't be opened.
     #[error("the output")]
     Output(#[source] io::Error),
+    /// The spool can't be had.
+    #[error("the spool")]
+    Spool(#[source] SpoolError),
     /// The prefix is not registered, and won't be.
     #[cfg(feature = "logdog")]
     #[error("the logdog output")]
@@ -137,29 +136,6 @@ pub fn start_with<F: Future>(mode: IoMode, future: F) -> Result<F::Output, Error
     })
 }
 
-/// What drives a butler on this thread.
-fn driver(
-    config: &Config,
-    secret: Secret,
-    (system, transport): (System, Box<dyn Transport<System>>),
-    deadline: Option<SystemTime>,
-) -> Driver<System> {
-    let config = MachineConfig {
-        core: core(config, secret),
-        flush_timeout: config.flush_timeout,
-        deadline: deadline.map(Into::into),
-    };
-    Driver::new(system, config, transport)
-}
-
-/// What asks the kernel on this thread.
-fn system() -> Result<System, Error> {
-    runtime::system().map_err(|error| match runtime::kind() {
-        Kind::Uring => Error::IoUring(error),
-        Kind::Epoll => Error::Epoll(error),
-    })
-}
-
 /// Takes streams and delivers them to its output.
 ///
 /// It lives on the thread that made it, inside [`start`]. Clones are handles
@@ -177,75 +153,7 @@ struct Shared {
     awaited: std::cell::Cell<bool>,
 }
 
-fn core(config: &Config, secret: Secret) -> CoreConfig {
-    let age = match config.buffer_logs {
-        true => config.max_buffer_age,
-        false => Duration::ZERO,
-    };
-    CoreConfig {
-        bundle_limits: config.output.bundle_limits(),
-        text_in_lines: config.output.wants_lines(),
-        identity: Identity {
-            project: config.project.as_str().into(),
-            prefix: config.prefix.as_str().into(),
-            secret,
-        },
-        global_tags: config.global_tags.clone(),
-        age_max_ns: u64::try_from(age.as_nanos()).unwrap_or(u64::MAX),
-        buffered_max: config.max_buffered,
-        stream_size_max: config.max_stream_size,
-    }
-}
-
 impl Butler {
-    /// Opens the output and begins to work.
-    ///
-    /// # Errors
-    ///
-    /// If the configuration is not valid, the output can't be opened (one
-    /// that must register a prefix first can't: see [`open`](Self::open)), or
-    /// the kernel has no ring or epoll set for us.
-    ///
-    /// # Panics
-    ///
-    /// Outside of [`start`] and [`start_with`].
-    pub fn new(config: Config) -> Result<Self, Error> {
-        config.validate().map_err(Error::Config)?;
-        let mut system = system()?;
-        let transport = output::open(&mut system, &config.output).map_err(Error::Output)?;
-        let driver = driver(&config, Secret::default(), (system, transport), None);
-        Ok(Self::begin(driver))
-    }
-
-    /// The same for any output: one that must register a prefix does that
-    /// first. It tries again what may work later, for up to 5 minutes;
-    /// dropping the future ends it.
-    ///
-    /// # Errors
-    ///
-    /// Those of [`new`](Self::new), and if the prefix can't be registered.
-    ///
-    /// # Panics
-    ///
-    /// Outside of [`start`] and [`start_with`].
-    pub async fn open(config: Config) -> Result<Self, Error> {
-        #[cfg(feature = "logdog")]
-        if let Output::Logdog(settings) = &config.output {
-            config.validate().map_err(Error::Config)?;
-            let names = (&config.project, &config.prefix);
-            let logdog::Session {
-                output,
-                secret,
-                deadline,
-            } = logdog::connect(settings, names, config.max_buffered)
-                .await
-                .map_err(Error::Registration)?;
-            let output = (system()?, Box::new(output) as _);
-            return Ok(Self::begin(driver(&config, secret, output, deadline)));
-        }
-        Self::new(config)
-    }
-
     fn begin(driver: Driver<System>) -> Self {
         let engine = Engine::new(driver);
         let driver = spawn_local(Rc::clone(&engine).run_driver());

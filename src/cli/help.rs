@@ -100,6 +100,12 @@ Options:
   --output-no-buffer    send at once
   --max-buffered SIZE   how much is kept in memory; when it is full, writers
                         wait and nothing is dropped (default 64MiB, least 4MiB)
+  --spool DIR[,max=SIZE][,sync=always|DUR|never][,when=always|overflow]
+          [,full=wait|drop-newest]
+                        keep in DIR what unix, tcp or logdog does not take in
+                        time, or (when=always) all until it is delivered; what
+                        is left at the end the next butler sends, or butler send
+                        (default max=1GiB, sync=100ms, when=overflow, full=wait)
   --max-stream-size SIZE
                         what a stream may carry; the rest of it is discarded
                         with a notice (default 4831838208)

@@ -229,6 +229,7 @@ fn config_option(error: &ConfigError) -> &'static str {
         ConfigError::MaxStreamSize => "max-stream-size",
         ConfigError::Output(UnfitOutput::CoordinatorHost(_)) => "coordinator-host",
         ConfigError::Output(_) => "output",
+        ConfigError::Spool => "spool",
     }
 }
 

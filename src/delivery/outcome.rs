@@ -82,7 +82,6 @@ pub(crate) enum Fate {
     /// They were held, and are lost.
     Dropped(DropReason),
     /// They were stored, and are delivered now, or (`Some`) lost.
-    #[allow(dead_code, reason = "the spool's")]
     Fetched(Option<DropReason>),
     /// They were delivered, and somebody has removed them while their stream
     /// was still written.
@@ -134,7 +133,6 @@ impl Outcome {
     }
 
     /// All of it is kept where it outlives the butler, and may be delivered yet.
-    #[allow(dead_code, reason = "the spool's")]
     pub(crate) fn stored(ticket: Ticket) -> Self {
         Self::new(ticket, 0, Rest::Stored)
     }

@@ -103,10 +103,12 @@ impl fmt::Display for Left {
             bytes,
             ..
         } = self;
-        let path = path.display();
         let s = if *streams == 1 { "" } else { "s" };
-        let wait = if *streams == 1 { "waits" } else { "wait" };
-        write!(f, "{streams} stream{s}, {bytes} bytes {wait} in {path}")
+        write!(
+            f,
+            "{streams} stream{s}, {bytes} bytes wait in {}",
+            path.display()
+        )
     }
 }
 

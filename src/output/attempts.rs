@@ -47,7 +47,6 @@ impl Attempts {
     }
 
     /// The next attempt may be made at once.
-    #[allow(dead_code, reason = "the spool's")]
     pub fn try_now(&mut self) {
         self.next_ns = None;
     }

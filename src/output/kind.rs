@@ -50,7 +50,6 @@ pub(crate) trait Settings {
 
     /// The same, of one that can send what was stored too, so that it can have a
     /// spool; `None`: it delivers on this machine.
-    #[allow(dead_code, reason = "the spool's")]
     fn carrier<I: Io + 'static>(&self, io: &mut I) -> io::Result<Option<Box<dyn Carrier<I>>>> {
         let _ = io;
         Ok(None)
@@ -124,6 +123,8 @@ pub(crate) struct Given<'a> {
 pub(crate) enum Need {
     /// To make that directory, and what is in it, whoever removes it.
     Tree(PathBuf),
+    /// All that can be done with files in that directory, and one in it.
+    Directory(PathBuf),
     /// To open that file again, to write to it.
     Reopen(PathBuf),
     /// To read what is there.

@@ -21,6 +21,7 @@ pub(crate) mod peer_text;
 pub(crate) mod socket;
 pub mod spec;
 pub mod spool;
+mod spooled;
 #[cfg(test)]
 pub(crate) mod testing;
 #[cfg(feature = "tls")]
@@ -34,10 +35,13 @@ pub use self::kind::UnfitOutput;
 use self::kind::{Finds, Kind, Need, Settings};
 pub use self::log_text::Controls;
 pub use self::socket::Tls;
+use self::spool::{SpoolError, SpoolSettings, Store};
+use self::spooled::Spooled;
 pub use crate::delivery::encode::{Compress, ZlibLevel};
 use crate::delivery::message::BundleLimits;
+use crate::delivery::stored::Run;
 use crate::edge::io::Io;
-use crate::edge::transport::Transport;
+use crate::edge::transport::{Carrier, Transport};
 
 /// Makes [`Output`], with a variant for each line, and asks its settings.
 macro_rules! outputs {
@@ -163,4 +167,36 @@ where
     I: Io + 'static,
 {
     ask!(output, it => it.open(io))
+}
+
+/// The same of an output that can have a spool, to be put behind one.
+///
+/// # Errors
+///
+/// If it can't be opened, has no spool, or must register first.
+pub fn carrier<I>(io: &mut I, output: &Output) -> io::Result<Box<dyn Carrier<I>>>
+where
+    I: Io + 'static,
+{
+    let carrier = ask!(output, it => it.carrier(io))?;
+    carrier.ok_or_else(|| io::ErrorKind::Unsupported.into())
+}
+
+/// Puts a spool before `carrier`, for the messages of `run` and of those that ran
+/// before.
+///
+/// # Errors
+///
+/// If the spool can't be had.
+pub fn spooled<I>(
+    io: &mut I,
+    carrier: Box<dyn Carrier<I>>,
+    settings: &SpoolSettings,
+    run: Run,
+) -> Result<Box<dyn Transport<I>>, SpoolError>
+where
+    I: Io + 'static,
+{
+    let store = Store::open(io, settings, run)?;
+    Ok(Box::new(Spooled::new(carrier, store)))
 }

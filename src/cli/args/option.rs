@@ -6,11 +6,13 @@ use std::os::unix::ffi::OsStrExt;
 use std::str::FromStr;
 
 use super::{CommandLine, Stop};
+use crate::chain::Chain;
 use crate::cli::options::StreamFlags;
 use crate::cli::table::Subcommand::{self, Cat, Run, Serve, Stream};
 use crate::cli::usage::Problem;
 use crate::cli::{help, values};
 use crate::output::Output;
+use crate::output::spool::SpoolSettings;
 use crate::wire::name::StreamName;
 use crate::{IoMode, pairs, units};
 
@@ -117,12 +119,17 @@ const STREAM: &[Subcommand] = &[Stream];
 const CAT: &[Subcommand] = &[Cat];
 
 /// Every option, an alias as one of its own.
-pub(in crate::cli) static OPTIONS: [Opt; 39] = [
+pub(in crate::cli) static OPTIONS: [Opt; 40] = [
     answer("help", |line| Stop::Help(help::text(line.subcommand))),
     answer("version", |_| Stop::Version),
     value!("stream-server", COMMON, |line, it| listen_at(line, it)?),
     value!("streamserver-uri", COMMON, |line, it| listen_at(line, it)?),
     value!("output", COMMON, |line, it| deliver_to(line, it)?),
+    value!("spool", COMMON, |line, it| {
+        let spool =
+            SpoolSettings::from_spec(&it.value).map_err(|error| it.refused(Chain(&error)))?;
+        line.common.config.spool = Some(spool);
+    }),
     value!("project", COMMON, |line, it| {
         line.common.config.project = it.parsed(values::project)?;
         line.project_given = true;

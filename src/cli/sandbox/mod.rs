@@ -30,7 +30,7 @@ const ABI_KNOWN: ABI = ABI::V6;
 impl Access {
     fn rights(self) -> BitFlags<AccessFs> {
         use AccessFs::{
-            MakeDir, MakeReg, ReadDir, ReadFile, RemoveDir, RemoveFile, Truncate, WriteFile,
+            MakeDir, MakeReg, ReadDir, ReadFile, Refer, RemoveDir, RemoveFile, Truncate, WriteFile,
         };
         match self {
             Self::Read => ReadFile | ReadDir,
@@ -38,6 +38,7 @@ impl Access {
             Self::Write => WriteFile.into(),
             Self::Replace => MakeReg | WriteFile | Truncate | RemoveFile,
             Self::Tree => MakeDir | MakeReg | WriteFile | Truncate | RemoveFile,
+            Self::All => Self::Tree.rights() | Self::Read.rights() | Refer,
         }
     }
 }

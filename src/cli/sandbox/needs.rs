@@ -22,6 +22,8 @@ pub(super) enum Access {
     /// Files and directories are made, files are written to, emptied and
     /// removed.
     Tree,
+    /// The same, and files are read and moved.
+    All,
 }
 
 /// Where TCP connections may go.
@@ -84,7 +86,9 @@ impl Needs {
     pub fn of(common: &Common) -> Self {
         let output = &common.config.output;
         let mut needs = Self::nothing(common);
-        for need in output.needs() {
+        let spool = common.config.spool.as_ref();
+        let spool = spool.map(|spool| Need::Directory(spool.path.clone()));
+        for need in output.needs().into_iter().chain(spool) {
             needs.need(need);
         }
         needs
@@ -104,6 +108,8 @@ impl Needs {
                     .find(|directory| directory != Path::new("/"));
                 self.add(directory, Access::Tree);
             }
+            // It is made when the output is opened.
+            Need::Directory(path) => self.add(std::path::absolute(path).ok(), Access::All),
             Need::Reopen(path) => self.add(holder(&path), Access::Write),
             Need::Read(path) => self.add(Some(path), Access::Read),
             Need::Hosts => {

@@ -72,7 +72,12 @@ impl<C, L> Machine<C, L> {
                 }
                 Due::Output(time) => {
                     self.changes += 1;
-                    log::error!("the output did not take everything within {time:?}");
+                    match self.core.capacity().overflows {
+                        true => log::warn!(
+                            "the output did not take everything within {time:?}; the rest is kept"
+                        ),
+                        false => log::error!("the output did not take everything within {time:?}"),
+                    }
                     self.core.stop_buffering(now);
                     if self.life.abort(now) && !self.life.is_flushing() {
                         self.end_all();

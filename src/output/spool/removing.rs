@@ -42,7 +42,7 @@ impl<D: 'static> Store<D> {
 
     /// Nothing follows. What is done is removed, and what is not stays for the next
     /// butler.
-    pub fn close<I: Io<Fd = D>>(mut self, io: &mut I) {
+    pub fn close<I: Io<Fd = D>>(&mut self, io: &mut I) {
         for segment in &mut self.own.segments {
             segment.is_open = false;
         }

@@ -1,0 +1,111 @@
+//! What goes to the disk, and when.
+
+use std::sync::Arc;
+
+use super::carried::What;
+use super::{Spooled, Waiting};
+use crate::delivery::message::{Message, Ticket};
+use crate::delivery::outcome::Outcome;
+use crate::edge::io::Io;
+use crate::edge::transport::Now;
+use crate::ledger::DropReason;
+use crate::limits::SPOOL_PATIENCE;
+use crate::output::spool::{AppendError, Full, When, manifest_of};
+
+impl<I: Io> Spooled<I> {
+    /// Brings to the disk what is to be there.
+    pub(super) fn store(&mut self, now: &mut Now<'_, I>) {
+        if !self.is_to_store(now.ns) || !self.disk.may_try(now.ns) {
+            return;
+        }
+        match self.store_all(now) {
+            Ok(()) => self.disk.worked(),
+            Err(error) => {
+                if matches!(error, AppendError::Full) && self.drops_newest() {
+                    self.drop_newest(now);
+                }
+                self.disk.failed(now.ns, &error);
+            }
+        }
+    }
+
+    fn store_all(&mut self, now: &mut Now<'_, I>) -> Result<(), AppendError> {
+        // What the carrier has is older than all that waits. When all of that is
+        // stored at once, it is already.
+        while let Some(message) = self.carried.first_in_memory() {
+            let message = Arc::clone(message);
+            let record = self.store.append(now.io, now.ns, &message, true)?;
+            let ticket = message.ticket();
+            self.carried.stored(ticket, record, manifest_of(&message));
+            drop(message);
+            now.outcomes.settle(Outcome::stored(ticket));
+        }
+        while let Some(Waiting { message, .. }) = self.waiting.front() {
+            let goes_on = self.is_registered()
+                && !self.retreats
+                && !self.store.has_own()
+                && self.carried.has_room();
+            let record = self.store.append(now.io, now.ns, message, goes_on)?;
+            let Some(Waiting { message, since_ns }) = self.waiting.pop_front() else {
+                break;
+            };
+            match goes_on {
+                true => self.give(now, message, since_ns, Some(record)),
+                false => settle(now, message, Outcome::stored),
+            }
+        }
+        Ok(())
+    }
+
+    /// Is what the disk has no room for lost at once?
+    fn drops_newest(&self) -> bool {
+        self.retreats || self.full == Full::DropNewest
+    }
+
+    /// Makes room in memory.
+    fn drop_newest(&mut self, now: &mut Now<'_, I>) {
+        let keeps = usize::from(!self.retreats);
+        while self.waiting.len() > keeps
+            && let Some(Waiting { message, .. }) = self.waiting.pop_back()
+        {
+            settle(now, message, |it| Outcome::lost(it, DropReason::SpoolFull));
+        }
+    }
+
+    /// Is there something in memory that should be on disk?
+    pub(super) fn is_to_store(&self, now_ns: u64) -> bool {
+        match self.waiting.front() {
+            // More than one are only given when memory fills up.
+            Some(_) if self.waiting.len() > 1 || self.stores_all() => true,
+            _ => self.patience_ns().is_some_and(|until| until <= now_ns),
+        }
+    }
+
+    pub(super) fn stores_all(&self) -> bool {
+        // What has no secret yet gets it when it comes from disk.
+        let needs_disk = self.when == When::Always || !self.is_registered();
+        needs_disk || self.retreats || self.store.has_own()
+    }
+
+    /// Until when what is in memory alone may stay there.
+    pub(super) fn patience_ns(&self) -> Option<u64> {
+        let carried = self.carried.oldest_in_memory_ns();
+        let waiting = self.waiting.front().map(|it| it.since_ns);
+        let since = carried.into_iter().chain(waiting).min()?;
+        Some(since + SPOOL_PATIENCE.as_nanos() as u64)
+    }
+}
+
+/// Lets go of a message, and tells what became of it.
+fn settle<I>(now: &mut Now<'_, I>, message: Arc<Message>, outcome: impl Fn(Ticket) -> Outcome) {
+    let ticket = message.ticket();
+    drop(message);
+    now.outcomes.settle(outcome(ticket));
+}
+
+/// The carrier has let go of a message that the disk has.
+pub(super) fn keep<I>(now: &mut Now<'_, I>, what: What) {
+    if let What::Fresh { message, .. } = what {
+        settle(now, message, Outcome::stored);
+    }
+}
