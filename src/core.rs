@@ -73,7 +73,7 @@ pub struct CoreConfig {
 /// Why a stream is not opened.
 #[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
 #[non_exhaustive]
-pub enum OpenError {
+pub enum StreamRefused {
     /// The name was used before, perhaps by a stream that has ended.
     #[error("the stream name {0} was used before")]
     NameUsed(StreamName),
@@ -183,17 +183,17 @@ impl Core {
         &mut self,
         now: &Moment,
         properties: &StreamProperties,
-    ) -> Result<StreamKey, OpenError> {
+    ) -> Result<StreamKey, StreamRefused> {
         let name = &properties.name;
         let refused = if self.registry.contains(name) {
-            Some(OpenError::NameUsed(name.clone()))
+            Some(StreamRefused::NameUsed(name.clone()))
         } else {
             self.drained
                 .iter()
                 .find(|namespace| name.is_in(namespace))
                 .map(|namespace| match namespace.as_str() {
-                    "" => OpenError::Ending(name.clone()),
-                    _ => OpenError::Drained(name.clone(), namespace.clone()),
+                    "" => StreamRefused::Ending(name.clone()),
+                    _ => StreamRefused::Drained(name.clone(), namespace.clone()),
                 })
         };
         if let Some(error) = refused {

@@ -12,7 +12,7 @@ use tokio::io::Interest;
 use tokio::sync::Notify;
 
 use super::hooks::Hooks;
-use crate::core::{Core, Life, Machine, OpenError};
+use crate::core::{Core, Life, Machine, StreamRefused};
 use crate::delivery::stored::Left;
 use crate::edge::driver::{Connection, Driver, Onlooker, Tell};
 use crate::edge::io::{Io, ReadBy};
@@ -118,7 +118,7 @@ impl Engine {
         &self,
         now: &Moment,
         properties: &StreamProperties,
-    ) -> Result<StreamKey, OpenError> {
+    ) -> Result<StreamKey, StreamRefused> {
         let mut driver = self.driver.borrow_mut();
         let key = driver.machine_mut().core_mut().open(now, properties)?;
         driver.registered(&properties.name);

@@ -17,7 +17,7 @@ use std::time::Duration;
 use tokio::task::spawn_local;
 
 use crate::config::ConfigError;
-use crate::core::{Core, OpenError};
+use crate::core::{Core, StreamRefused};
 use crate::edge::clock;
 use crate::edge::driver::{Driver, Onlooker};
 use crate::edge::listener::StreamServer;
@@ -92,7 +92,7 @@ pub struct AddStreamError {
 pub enum AddStreamReason {
     /// Its name can't be used, or not any more.
     #[error(transparent)]
-    Refused(OpenError),
+    Refused(StreamRefused),
     /// Nobody can read a stream of bytes from the descriptor.
     #[error("it can't be a stream")]
     Unfit(#[source] UnfitSource),

@@ -8,7 +8,7 @@ use crate::core::{CoreConfig, MachineConfig};
 use crate::delivery::message::Identity;
 use crate::delivery::stored::Run;
 use crate::edge::driver::Driver;
-use crate::edge::runtime::{self, Kind};
+use crate::edge::runtime::{self, Backend};
 use crate::edge::system::System;
 use crate::edge::transport::{Carrier, Transport};
 use crate::output;
@@ -107,8 +107,8 @@ fn driver(
 /// What asks the kernel on this thread.
 fn system() -> Result<System, Error> {
     runtime::system().map_err(|error| match runtime::kind() {
-        Kind::Uring => Error::IoUring(error),
-        Kind::Epoll => Error::Epoll(error),
+        Backend::Uring => Error::IoUring(error),
+        Backend::Epoll => Error::Epoll(error),
     })
 }
 

@@ -3,7 +3,7 @@
 use std::ffi::OsStr;
 use std::path::Path;
 
-use super::options::{Outlet, StreamFlags};
+use super::options::{StreamFlags, Wiring};
 use super::values;
 use crate::output::Output;
 use crate::pairs::{PairError, Pairs};
@@ -53,20 +53,20 @@ pub fn outlets(
     stderr: Option<StreamFlags>,
     tee: Option<bool>,
     output: &Output,
-) -> [Outlet; 2] {
+) -> [Wiring; 2] {
     if stdout.is_none() && stderr.is_none() {
-        return ["stdout", "stderr"].map(|name| Outlet::Captured {
+        return ["stdout", "stderr"].map(|name| Wiring::Captured {
             flags: named(name),
             // What is printed there already must not be mixed up.
             shown: tee.unwrap_or_else(|| !is_taken(name, output)),
         });
     }
     [stdout, stderr].map(|flags| match flags {
-        Some(flags) if flags.name.is_some() => Outlet::Captured {
+        Some(flags) if flags.name.is_some() => Wiring::Captured {
             flags,
             shown: tee.unwrap_or(false),
         },
-        _ => Outlet::Inherited,
+        _ => Wiring::Inherited,
     })
 }
 
@@ -155,7 +155,7 @@ mod tests {
     fn what_is_captured_and_shown() {
         let named = |name| flags(&[&format!("name={name}")]).unwrap();
         let nameless = || flags(&["type=binary"]).unwrap();
-        let captured = |name, shown| Outlet::Captured {
+        let captured = |name, shown| Wiring::Captured {
             flags: named(name),
             shown,
         };
@@ -178,29 +178,29 @@ mod tests {
             (
                 Some(named("a")),
                 None,
-                [captured("a", false), Outlet::Inherited],
+                [captured("a", false), Wiring::Inherited],
             ),
             (
                 None,
                 Some(named("a")),
-                [Outlet::Inherited, captured("a", false)],
+                [Wiring::Inherited, captured("a", false)],
             ),
             (
                 Some(nameless()),
                 None,
-                [Outlet::Inherited, Outlet::Inherited],
+                [Wiring::Inherited, Wiring::Inherited],
             ),
             (
                 Some(nameless()),
                 Some(named("a")),
-                [Outlet::Inherited, captured("a", false)],
+                [Wiring::Inherited, captured("a", false)],
             ),
         ] {
             assert_eq!(outlets(stdout, stderr, None, null), expected);
         }
         assert_eq!(
             outlets(Some(named("a")), None, Some(true), null),
-            [captured("a", true), Outlet::Inherited]
+            [captured("a", true), Wiring::Inherited]
         );
     }
 }

@@ -113,7 +113,7 @@ impl StreamFlags {
 
 /// What becomes of what a command writes to its stdout, or to its stderr.
 #[derive(Debug, Clone, PartialEq, Eq)]
-pub enum Outlet {
+pub enum Wiring {
     /// It is a stream.
     Captured {
         /// What is said of the stream.
@@ -127,7 +127,7 @@ pub enum Outlet {
     Discarded,
 }
 
-impl Outlet {
+impl Wiring {
     /// The stream's name, if it is one.
     pub fn name(&self) -> Option<&StreamName> {
         match self {
@@ -141,9 +141,9 @@ impl Outlet {
 #[derive(Debug)]
 pub struct RunOptions {
     /// The command's stdout.
-    pub stdout: Outlet,
+    pub stdout: Wiring,
     /// The command's stderr.
-    pub stderr: Outlet,
+    pub stderr: Wiring,
     /// Give the child our stdin.
     pub forward_stdin: bool,
     /// The child's working directory.

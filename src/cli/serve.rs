@@ -8,7 +8,7 @@ use super::notify::Notifier;
 use super::options::Common;
 use super::passed::Passed;
 use super::sandbox::Needs;
-use super::session::{self, Failure, Signals};
+use super::session::{self, SessionError, Signals};
 use crate::process::signals::Caught;
 use crate::{Butler, StreamServer};
 
@@ -72,7 +72,7 @@ async fn begin(
     common: &Common,
     passed: Passed,
     signals: &mut Signals,
-) -> Result<(Butler, StreamServer), Failure> {
+) -> Result<(Butler, StreamServer), SessionError> {
     if common.config.output.must_register() {
         // That may take a while, and launchers wait for the socket: whoever
         // connects meanwhile waits to be accepted.

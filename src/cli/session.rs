@@ -73,7 +73,7 @@ pub(super) fn prepare_report(
 
 /// Why a subcommand could not do its work.
 #[derive(Debug)]
-pub(super) enum Failure {
+pub(super) enum SessionError {
     /// The butler could not be opened.
     Butler(crate::Error),
     /// A signal came before it was.
@@ -82,19 +82,19 @@ pub(super) enum Failure {
     Other(String),
 }
 
-impl From<crate::Error> for Failure {
+impl From<crate::Error> for SessionError {
     fn from(error: crate::Error) -> Self {
         Self::Butler(error)
     }
 }
 
-impl From<String> for Failure {
+impl From<String> for SessionError {
     fn from(what: String) -> Self {
         Self::Other(what)
     }
 }
 
-impl fmt::Display for Failure {
+impl fmt::Display for SessionError {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         match self {
             #[cfg(feature = "logdog")]
@@ -108,7 +108,7 @@ impl fmt::Display for Failure {
     }
 }
 
-impl Failure {
+impl SessionError {
     /// What the exit status is.
     pub fn exit_code(&self) -> u8 {
         match self {
@@ -130,7 +130,7 @@ impl Failure {
 /// Opens the butler. Clients may be waiting to be accepted by then, so a
 /// signal that asks for the end leaves it the time that open streams have, and
 /// [`wait`] goes on from there. The second one ends it at once.
-pub(super) async fn open(common: &Common, signals: &mut Signals) -> Result<Butler, Failure> {
+pub(super) async fn open(common: &Common, signals: &mut Signals) -> Result<Butler, SessionError> {
     keep_secrets(common);
     let mut opening = std::pin::pin!(Butler::open(common.config.clone()));
     loop {
@@ -149,10 +149,10 @@ pub(super) async fn open(common: &Common, signals: &mut Signals) -> Result<Butle
             opened = &mut opening => return Ok(opened?),
             asked = signals.next() => {
                 if asked == Asked::EndNow {
-                    return Err(Failure::Interrupted);
+                    return Err(SessionError::Interrupted);
                 }
             }
-            () = &mut late => return Err(Failure::Interrupted),
+            () = &mut late => return Err(SessionError::Interrupted),
         }
     }
 }

@@ -51,7 +51,7 @@ impl FromStr for IoMode {
 
 /// What [`IoMode`] has come to.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub(crate) enum Kind {
+pub(crate) enum Backend {
     Uring,
     Epoll,
 }
@@ -65,7 +65,7 @@ pub(crate) enum StartError {
 
 thread_local! {
     /// What runs on this thread.
-    static RUNNING: Cell<Option<Kind>> = const { Cell::new(None) };
+    static RUNNING: Cell<Option<Backend>> = const { Cell::new(None) };
     /// The ring that showed that there can be rings: for the first who needs
     /// one.
     static FIRST_RING: RefCell<Option<Box<Ring>>> = const { RefCell::new(None) };
@@ -76,15 +76,15 @@ thread_local! {
 /// # Panics
 ///
 /// Outside of [`run`].
-pub(crate) fn kind() -> Kind {
+pub(crate) fn kind() -> Backend {
     RUNNING.get().expect("a butler lives inside butler::start")
 }
 
 /// The I/O of an edge on this thread.
 pub(crate) fn system() -> io::Result<System> {
     Ok(System::new(match kind() {
-        Kind::Epoll => Kernel::Epoll(Epoll::new()?),
-        Kind::Uring => match FIRST_RING.take() {
+        Backend::Epoll => Kernel::Epoll(Epoll::new()?),
+        Backend::Uring => match FIRST_RING.take() {
             Some(ring) => Kernel::Ring(ring),
             None => Kernel::Ring(Box::new(Ring::new()?)),
         },
@@ -113,7 +113,7 @@ pub(crate) fn run<F: Future>(mode: IoMode, future: F) -> Result<F::Output, Start
     };
     match rings {
         Some((runtime, ring)) => {
-            let _running = Running::new(Kind::Uring);
+            let _running = Running::new(Backend::Uring);
             FIRST_RING.set(Some(Box::new(ring)));
             Ok(runtime.block_on(future))
         }
@@ -147,7 +147,7 @@ fn run_without_ring<F: Future>(future: F) -> io::Result<F::Output> {
     let runtime = tokio::runtime::Builder::new_current_thread()
         .enable_all()
         .build()?;
-    let _running = Running::new(Kind::Epoll);
+    let _running = Running::new(Backend::Epoll);
     let tasks = LocalSet::new();
     let output = tasks.block_on(&runtime, future);
     drop(tasks);
@@ -160,7 +160,7 @@ fn run_without_ring<F: Future>(future: F) -> io::Result<F::Output> {
 struct Running;
 
 impl Running {
-    fn new(kind: Kind) -> Self {
+    fn new(kind: Backend) -> Self {
         RUNNING.set(Some(kind));
         Self
     }

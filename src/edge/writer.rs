@@ -14,7 +14,7 @@ use tokio::io::Interest;
 use tokio::io::unix::AsyncFd;
 use tokio_uring::BufResult;
 
-use super::runtime::{self, Kind};
+use super::runtime::{self, Backend};
 use super::wake;
 
 /// The offset that stands for the file's own position, or for none.
@@ -40,7 +40,7 @@ impl Writer {
         let file = own_terminal(file);
         // The ring would write to a terminal at once, and if that stands still
         // it would wait with all the thread has to do.
-        if runtime::kind() == Kind::Uring && !rustix::termios::isatty(&file) {
+        if runtime::kind() == Backend::Uring && !rustix::termios::isatty(&file) {
             return Ok(Self::Ring(tokio_uring::fs::File::from_std(file)));
         }
         match wake::watch(file.into(), Interest::WRITABLE) {

@@ -6,7 +6,7 @@ use log::Level;
 
 use super::option::Given;
 use super::{CommandLine, Problem};
-use crate::cli::options::{CatOptions, Invocation, Outlet, Remark, RunOptions, StreamOptions};
+use crate::cli::options::{CatOptions, Invocation, Remark, RunOptions, StreamOptions, Wiring};
 use crate::cli::table::Subcommand;
 use crate::cli::{flags, help, values};
 #[cfg(feature = "logdog")]
@@ -161,7 +161,7 @@ impl CommandLine {
         let output = &self.common.config.output;
         let [stdout, stderr] = match self.attach {
             true => flags::outlets(self.stdout, self.stderr, self.tee, output),
-            false => [Outlet::Discarded, Outlet::Discarded],
+            false => [Wiring::Discarded, Wiring::Discarded],
         };
         if let (Some(name), true) = (stdout.name(), stdout.name() == stderr.name()) {
             return Err(Problem::SameName(name.to_string()));

@@ -6,7 +6,7 @@ use std::time::Duration;
 
 use super::*;
 use crate::cli::help;
-use crate::cli::options::{CatOptions, Outlet, Remark, RunOptions, StreamOptions};
+use crate::cli::options::{CatOptions, Remark, RunOptions, StreamOptions, Wiring};
 use crate::output::{Controls, LogOutput, Output};
 use crate::wire::descriptor::StreamType;
 
@@ -261,7 +261,7 @@ fn paths_need_not_be_utf8() {
 fn run_options() {
     let (_, options) = run(&["run", "x"]);
     assert_eq!(names(&options), [Some("stdout"), Some("stderr")]);
-    let shown = |outlet: &Outlet| matches!(outlet, Outlet::Captured { shown: true, .. });
+    let shown = |outlet: &Wiring| matches!(outlet, Wiring::Captured { shown: true, .. });
     assert!(shown(&options.stdout) && shown(&options.stderr) && !options.forward_stdin);
     assert_eq!((options.chdir, options.result_path), (None, None));
 
@@ -278,7 +278,7 @@ fn run_options() {
         "x",
     ]);
     assert_eq!(names(&options), [Some("out"), Some("err")]);
-    let Outlet::Captured { flags, shown } = &options.stdout else {
+    let Wiring::Captured { flags, shown } = &options.stdout else {
         panic!("{options:?}");
     };
     assert_eq!((flags.stream_type, *shown), (StreamType::Binary, true));

@@ -4,7 +4,7 @@
 use std::collections::BTreeMap;
 use std::io;
 
-use super::screen::Screen;
+use super::screen::TextSink;
 use crate::escape::Escaped;
 use crate::limits::{READER_HELD_MAX, READER_LINE_MAX};
 use crate::read::{Catalog, StreamId};
@@ -58,14 +58,14 @@ struct Datagram {
 
 /// Where something is shown: behind the name of that stream, and its time.
 pub struct Spot<'s, 'a> {
-    pub screen: &'s mut Screen<'a>,
+    pub screen: &'s mut TextSink<'a>,
     pub catalog: &'s Catalog,
     pub id: StreamId,
     pub time: Option<&'s str>,
 }
 
 impl<'s, 'a> Spot<'s, 'a> {
-    pub fn new(screen: &'s mut Screen<'a>, catalog: &'s Catalog, id: StreamId) -> Self {
+    pub fn new(screen: &'s mut TextSink<'a>, catalog: &'s Catalog, id: StreamId) -> Self {
         let time = None;
         Self {
             screen,
@@ -174,7 +174,7 @@ impl Labelled {
     }
 
     /// Shows all that will never be complete.
-    pub fn finish(&mut self, screen: &mut Screen<'_>, catalog: &Catalog) -> io::Result<()> {
+    pub fn finish(&mut self, screen: &mut TextSink<'_>, catalog: &Catalog) -> io::Result<()> {
         while let Some((&id, _)) = self.unfinished.first_key_value() {
             self.ended(&mut Spot::new(screen, catalog, id))?;
         }

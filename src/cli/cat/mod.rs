@@ -39,9 +39,9 @@ use std::path::{Path, PathBuf};
 
 use self::json::Json;
 use self::list::{Format, List};
-use self::report::Report;
-use self::screen::Screen;
-use self::selector::Selector;
+use self::report::Diagnostics;
+use self::screen::TextSink;
+use self::selector::NamePattern;
 use self::show::Show;
 use crate::chain::Chain;
 use crate::cli::options::CatOptions;
@@ -122,8 +122,8 @@ fn cat(
     terminal: Terminal,
     wait: impl FnMut() -> bool,
 ) -> io::Result<Completeness> {
-    let mut report = Report::new(err);
-    let selector = match Selector::new(options.stream.as_deref()) {
+    let mut report = Diagnostics::new(err);
+    let selector = match NamePattern::new(options.stream.as_deref()) {
         Ok(selector) => selector,
         Err(sentence) => {
             report.error(sentence);
@@ -153,14 +153,14 @@ fn cat(
     }
 }
 
-fn show(mut reader: Reader, report: &mut Report<'_>, sink: &mut dyn Sink) -> io::Result<()> {
+fn show(mut reader: Reader, report: &mut Diagnostics<'_>, sink: &mut dyn Sink) -> io::Result<()> {
     reader.read(&mut |catalog, event| take(report, sink, catalog, event))?;
     sink.finish(reader.catalog())
 }
 
 fn follow(
     mut reader: Reader,
-    report: &mut Report<'_>,
+    report: &mut Diagnostics<'_>,
     sink: &mut dyn Sink,
     mut wait: impl FnMut() -> bool,
 ) -> io::Result<()> {
@@ -176,7 +176,7 @@ fn follow(
 }
 
 fn take(
-    report: &mut Report<'_>,
+    report: &mut Diagnostics<'_>,
     sink: &mut dyn Sink,
     catalog: &Catalog,
     event: Event<'_>,
@@ -193,9 +193,9 @@ fn take(
 /// Opens what can be opened, and sees what streams there are.
 fn open(
     options: &CatOptions,
-    selector: Selector,
+    selector: NamePattern,
     follows: bool,
-    report: &mut Report<'_>,
+    report: &mut Diagnostics<'_>,
 ) -> io::Result<Reader> {
     let earlier = match (options.list, &options.stream) {
         (true, _) => EarlierRuns::Read,
@@ -242,7 +242,7 @@ fn open(
     Ok(reader)
 }
 
-fn tell(report: &mut Report<'_>, event: Event<'_>) -> io::Result<()> {
+fn tell(report: &mut Diagnostics<'_>, event: Event<'_>) -> io::Result<()> {
     if let Event::Finding(finding) = event {
         report.finding(&finding);
     }
@@ -295,7 +295,7 @@ fn sink<'a>(
         (true, false) => Box::new(List::new(out, Format::Table)),
         (false, true) => Box::new(Json::new(out)),
         (false, false) => {
-            let screen = Screen::new(out, terminal.is_terminal && !options.raw);
+            let screen = TextSink::new(out, terminal.is_terminal && !options.raw);
             Box::new(Show::new(screen, terminal.color, options.timestamps))
         }
     }

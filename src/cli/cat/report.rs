@@ -9,12 +9,12 @@ use crate::escape::Escaped;
 use crate::read::Finding;
 
 /// Says things on stderr and remembers whether one was an error.
-pub struct Report<'a> {
+pub struct Diagnostics<'a> {
     err: &'a mut dyn Write,
     completeness: Completeness,
 }
 
-impl<'a> Report<'a> {
+impl<'a> Diagnostics<'a> {
     pub fn new(err: &'a mut dyn Write) -> Self {
         Self {
             err,

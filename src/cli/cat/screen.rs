@@ -6,7 +6,7 @@ use crate::escape::EscapedText;
 use crate::utf8::unfinished_tail;
 
 /// Where text goes.
-pub struct Screen<'a> {
+pub struct TextSink<'a> {
     out: BufWriter<&'a mut dyn Write>,
     escapes: bool,
     /// What [`exact`](Self::exact) can't tell yet how to show.
@@ -15,7 +15,7 @@ pub struct Screen<'a> {
 
 const BUFFER: usize = 64 * 1024;
 
-impl<'a> Screen<'a> {
+impl<'a> TextSink<'a> {
     /// With `escapes` control characters are made visible.
     pub fn new(out: &'a mut dyn Write, escapes: bool) -> Self {
         Self {

@@ -7,7 +7,7 @@ use crate::wire::name::StreamName;
 
 /// Which streams are wanted.
 #[derive(Debug)]
-pub enum Selector {
+pub enum NamePattern {
     /// All.
     All,
     /// Those of that name, or of that path (`PREFIX/+/NAME`).
@@ -16,7 +16,7 @@ pub enum Selector {
     Glob(GlobMatcher),
 }
 
-impl Selector {
+impl NamePattern {
     /// No name is also a glob with special characters, so that which of the
     /// two is meant does not depend on what streams there are.
     pub fn new(wanted: Option<&str>) -> Result<Self, String> {
@@ -79,13 +79,13 @@ mod tests {
             ("p/1/+/stdout", &[]),
             ("p/*/+/std*", &["stdout"]),
         ] {
-            let selector = Selector::new(Some(wanted)).unwrap();
+            let selector = NamePattern::new(Some(wanted)).unwrap();
             let origin = Origin::Prefix("p/2".into(), 0);
             let mut names = vec!["stdout", "step/1/log", "step/2/log", "step/log"];
             names.retain(|name| selector.matches(&origin, name));
             assert_eq!(names, expected, "{wanted}");
         }
-        let error = Selector::new(Some("a[")).unwrap_err();
+        let error = NamePattern::new(Some("a[")).unwrap_err();
         assert!(error.contains("a["), "{error}");
     }
 }

@@ -9,13 +9,13 @@ use std::io;
 
 use super::Sink;
 use super::labelled::{Labelled, Spot};
-use super::screen::Screen;
+use super::screen::TextSink;
 use crate::read::{Body, Catalog, Entry, Event, StreamId};
 use crate::wire::descriptor::StreamType;
 
 /// Shows streams as text.
 pub struct Show<'a> {
-    screen: Screen<'a>,
+    screen: TextSink<'a>,
     timestamps: bool,
     /// The stream whose line was shown exactly and is not complete.
     in_line: Option<StreamId>,
@@ -23,7 +23,7 @@ pub struct Show<'a> {
 }
 
 impl<'a> Show<'a> {
-    pub fn new(screen: Screen<'a>, color: bool, timestamps: bool) -> Self {
+    pub fn new(screen: TextSink<'a>, color: bool, timestamps: bool) -> Self {
         Self {
             screen,
             timestamps,

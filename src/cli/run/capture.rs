@@ -12,7 +12,7 @@ use tokio::task::{JoinHandle, spawn_local};
 
 use crate::Butler;
 use crate::cli::advice::told;
-use crate::cli::options::{Outlet, RunOptions};
+use crate::cli::options::{RunOptions, Wiring};
 use crate::edge::tee::Screen;
 
 /// What a pipe from the child holds: large writes wait less often.
@@ -67,15 +67,15 @@ impl ChildIo {
 }
 
 fn open(
-    outlet: &Outlet,
+    outlet: &Wiring,
     ours: impl AsFd,
     butler: &Butler,
     screen: &Rc<Screen>,
 ) -> Result<Option<OwnedFd>, String> {
     let (flags, shown) = match outlet {
-        Outlet::Inherited => return Ok(None),
-        Outlet::Discarded => return null().map(Some),
-        Outlet::Captured { flags, shown } => (flags, shown),
+        Wiring::Inherited => return Ok(None),
+        Wiring::Discarded => return null().map(Some),
+        Wiring::Captured { flags, shown } => (flags, shown),
     };
     let properties = flags.properties().ok_or("a captured stream has no name")?;
     let tee = match shown {

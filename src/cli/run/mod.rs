@@ -26,7 +26,7 @@ use super::passed::Passed;
 use super::report_file::ReportFile;
 use super::runs::RunDirectory;
 use super::sandbox::Needs;
-use super::session::{self, Delivery, EXIT_FAILED, Failure};
+use super::session::{self, Delivery, EXIT_FAILED, SessionError};
 use crate::process::passed::Inherited;
 use crate::{Butler, Report};
 use capture::{ChildIo, Shown};
@@ -98,7 +98,7 @@ struct Running {
 }
 
 impl Run<'_> {
-    async fn run(&mut self, passed: Passed, prepared: Prepared) -> Result<Ending, Failure> {
+    async fn run(&mut self, passed: Passed, prepared: Prepared) -> Result<Ending, SessionError> {
         let options = self.options;
         let mut signals =
             ChildSignals::new(prepared).map_err(|error| format!("signals: {error}"))?;
@@ -156,7 +156,7 @@ impl Run<'_> {
     }
 
     /// Waits for the command's end, and then for the butler's.
-    async fn wait(&mut self, running: Running) -> Result<Ending, Failure> {
+    async fn wait(&mut self, running: Running) -> Result<Ending, SessionError> {
         let Running {
             butler,
             mut signals,

@@ -7,7 +7,7 @@ use std::process::ExitStatus;
 use serde_json::{Value, json};
 
 use crate::cli::options::RunOptions;
-use crate::cli::session::{Delivery, EXIT_FAILED, Failure};
+use crate::cli::session::{Delivery, EXIT_FAILED, SessionError};
 
 /// How a run ended.
 #[derive(Debug)]
@@ -24,7 +24,7 @@ pub(super) struct Ending {
 
 impl Ending {
     /// Butler failed before it could end as it should.
-    pub fn failed(failure: &Failure) -> Self {
+    pub fn failed(failure: &SessionError) -> Self {
         Self {
             exit_code: failure.exit_code(),
             return_code: failure.exit_code(),

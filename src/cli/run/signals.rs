@@ -10,7 +10,7 @@ use tokio::process::{Child, Command};
 use super::capture::Shown;
 use super::relay::{Act, HANDED_ON, Relay};
 use crate::cli::options::Common;
-use crate::cli::session::{self, Failure};
+use crate::cli::session::{self, SessionError};
 use crate::limits::LAST_OFFER_STEP;
 use crate::process::ignored::Ignored;
 use crate::process::signals::{Arrival, Arrivals, Caught};
@@ -100,14 +100,14 @@ impl ChildSignals {
     }
 
     /// Opens the butler, unless a signal comes that asks for the end.
-    pub async fn open(&mut self, common: &Common) -> Result<Butler, Failure> {
+    pub async fn open(&mut self, common: &Common) -> Result<Butler, SessionError> {
         session::keep_secrets(common);
         let mut opening = std::pin::pin!(Butler::open(common.config.clone()));
         loop {
             tokio::select! {
-                opened = &mut opening => return opened.map_err(Failure::from),
+                opened = &mut opening => return opened.map_err(SessionError::from),
                 act = self.next() => if act == Some(Act::EndNow) {
-                    return Err(Failure::Interrupted);
+                    return Err(SessionError::Interrupted);
                 }
             }
         }
@@ -120,10 +120,10 @@ impl ChildSignals {
 
     /// The command is about to begin, unless a signal has come that asks for
     /// the end.
-    pub fn begin(&mut self) -> Result<(), Failure> {
+    pub fn begin(&mut self) -> Result<(), SessionError> {
         while let Some(arrival) = self.arrivals.take() {
             if self.take(arrival) == Some(Act::EndNow) {
-                return Err(Failure::Interrupted);
+                return Err(SessionError::Interrupted);
             }
         }
         self.relay.begins(clock::mono_ns());

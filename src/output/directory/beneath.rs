@@ -32,12 +32,12 @@ impl From<Errno> for Obstacle {
 
 /// Tells a file from one that took its name.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub(super) struct Identity {
+pub(super) struct FileIdentity {
     device: u64,
     inode: u64,
 }
 
-impl Identity {
+impl FileIdentity {
     pub fn of<F: Files>(io: &mut F, file: &F::Fd) -> Result<(Self, Stat), Errno> {
         let stat = io.stat(file)?;
         Ok((Self::of_stat(&stat), stat))
@@ -133,7 +133,7 @@ impl<D: 'static> Root<D> {
     }
 
     fn is<F: Files<Fd = D>>(&self, io: &mut F, directory: &D) -> Result<bool, Errno> {
-        Ok(Identity::of(io, &self.directory)?.0 == Identity::of(io, directory)?.0)
+        Ok(FileIdentity::of(io, &self.directory)?.0 == FileIdentity::of(io, directory)?.0)
     }
 
     /// Marks the stream at that path as one of this run.
@@ -233,10 +233,10 @@ impl<D: 'static> Directory<'_, D> {
         &self,
         io: &mut F,
         name: &str,
-        known: Identity,
+        known: FileIdentity,
     ) -> Result<bool, Errno> {
         match io.stat_in(self.fd(), name.as_ref()) {
-            Ok(stat) => Ok(Identity::of_stat(&stat) == known),
+            Ok(stat) => Ok(FileIdentity::of_stat(&stat) == known),
             Err(Errno::NOENT) => Ok(false),
             Err(errno) => Err(errno),
         }
@@ -299,7 +299,7 @@ impl<D: 'static> Directory<'_, D> {
         &self,
         io: &mut F,
         name: &str,
-        known: Identity,
+        known: FileIdentity,
         written: u64,
     ) -> Result<Option<D>, Errno> {
         let file = match io.open_in(self.fd(), name.as_ref(), FILE, Mode::empty()) {
@@ -310,7 +310,7 @@ impl<D: 'static> Directory<'_, D> {
         };
         // Inode numbers are used again: a new file may have that of a removed
         // one, but hardly its size.
-        let (found, stat) = Identity::of(io, &file)?;
+        let (found, stat) = FileIdentity::of(io, &file)?;
         let size = u64::try_from(stat.st_size).unwrap_or(0);
         Ok((found == known && size >= written).then_some(file))
     }

@@ -5,7 +5,7 @@ use rustix::io::Errno;
 
 use super::beneath::{self, Root};
 use super::contents::{Done, Piece};
-use super::open_files::{Handle, OpenFiles};
+use super::open_files::{FileKey, OpenFiles};
 use super::stream_files::StreamFiles;
 use crate::delivery::outcome::{Fate, Later};
 use crate::edge::files::Files;
@@ -167,7 +167,7 @@ impl<D: 'static> Disk<D> {
     fn write<F: Files<Fd = D>>(
         &mut self,
         io: &mut F,
-        handle: Handle,
+        handle: FileKey,
         data: &[u8],
     ) -> Result<usize, Errno> {
         // An empty datagram has a file too.

@@ -7,7 +7,7 @@ use rustix::fs::FileType;
 use rustix::io::Errno;
 use serde_json::{Value, json};
 
-use super::beneath::{Directory, Identity, Obstacle};
+use super::beneath::{Directory, FileIdentity, Obstacle};
 use crate::edge::files::Files;
 use crate::layout::MARK;
 
@@ -88,7 +88,7 @@ impl<D: 'static> Mark<D> {
                 }
                 opened => opened?,
             };
-            let (identity, stat) = Identity::of(io, &file)?;
+            let (identity, stat) = FileIdentity::of(io, &file)?;
             if FileType::from_raw_mode(stat.st_mode) != FileType::RegularFile {
                 remove(io, directory)?;
                 continue;
@@ -135,7 +135,7 @@ impl<D: 'static> Mark<D> {
 
     /// Has somebody removed it?
     pub fn is_gone<F: Files<Fd = D>>(&self, io: &mut F) -> bool {
-        Identity::of(io, &self.file).is_ok_and(|(_, stat)| stat.st_nlink == 0)
+        FileIdentity::of(io, &self.file).is_ok_and(|(_, stat)| stat.st_nlink == 0)
     }
 
     /// From now on the stream at that path is one of this run.

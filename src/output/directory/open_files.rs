@@ -7,7 +7,7 @@ use crate::limits::{OPEN_FILES_MAX, OPEN_FILES_MIN};
 
 /// A file that was opened, and is perhaps closed by now.
 #[derive(Debug, Clone, Copy)]
-pub(super) struct Handle {
+pub(super) struct FileKey {
     slot: usize,
     /// Tells it from a file that took its place.
     number: u64,
@@ -47,7 +47,7 @@ impl<D> OpenFiles<D> {
     }
 
     /// The file, if it is still open.
-    pub fn get(&mut self, handle: Handle) -> Option<&D> {
+    pub fn get(&mut self, handle: FileKey) -> Option<&D> {
         let slot = self.slots.get_mut(handle.slot)?;
         if slot.number != handle.number {
             return None;
@@ -57,7 +57,7 @@ impl<D> OpenFiles<D> {
     }
 
     /// Keeps the file open, and closes another one for it if need be.
-    pub fn put(&mut self, file: D) -> Handle {
+    pub fn put(&mut self, file: D) -> FileKey {
         let number = self.next_number;
         self.next_number += 1;
         let new = Slot {
@@ -70,16 +70,16 @@ impl<D> OpenFiles<D> {
             None if self.slots.len() < self.bound => {
                 self.slots.push(new);
                 let slot = self.slots.len() - 1;
-                return Handle { slot, number };
+                return FileKey { slot, number };
             }
             None => self.unused_slot(),
         };
         self.slots[slot] = new;
-        Handle { slot, number }
+        FileKey { slot, number }
     }
 
     /// Takes the file out, if it is still open.
-    pub fn take(&mut self, handle: Handle) -> Option<D> {
+    pub fn take(&mut self, handle: FileKey) -> Option<D> {
         let slot = self.slots.get_mut(handle.slot)?;
         if slot.number != handle.number {
             return None;

@@ -2,7 +2,7 @@
 
 use rustix::io::Errno;
 
-use super::beneath::{Directory, Identity, Obstacle};
+use super::beneath::{Directory, FileIdentity, Obstacle};
 use super::disk::Disk;
 use super::meta;
 use super::stream_files::{Current, Place, StreamFiles};
@@ -36,7 +36,7 @@ impl<D: 'static> Disk<D> {
                 StreamType::Text | StreamType::Binary => (0, self.make_file(io, stream)?),
                 StreamType::Datagram => self.make_datagram(io, stream)?,
             };
-            let (identity, _) = Identity::of(io, &file)?;
+            let (identity, _) = FileIdentity::of(io, &file)?;
             stream.current = Some(Current {
                 displaced,
                 identity,

@@ -2,8 +2,8 @@
 
 use std::sync::Arc;
 
-use super::beneath::Identity;
-use super::open_files::Handle;
+use super::beneath::FileIdentity;
+use super::open_files::FileKey;
 use crate::delivery::message::StreamInfo;
 use crate::layout;
 use crate::wire::descriptor::StreamType;
@@ -30,15 +30,15 @@ pub(super) struct Place {
     /// How many `~` each component of its path has; none where this ends.
     pub displaced: Box<[u8]>,
     /// Its directory, if it is to be used again.
-    pub directory: Option<Handle>,
+    pub directory: Option<FileKey>,
 }
 
 #[derive(Debug)]
 pub(super) struct Current {
     /// Of a datagram: how many `~` its number has.
     pub displaced: u8,
-    pub identity: Identity,
-    pub handle: Handle,
+    pub identity: FileIdentity,
+    pub handle: FileKey,
     /// Bytes in it.
     pub written: u64,
     /// Bytes of the client among them.

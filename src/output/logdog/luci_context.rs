@@ -32,7 +32,7 @@ pub struct LocalAuth {
 
 /// `PROJECT:REALM`.
 #[derive(Debug, Clone, PartialEq, Eq)]
-pub struct Realm {
+pub struct ContextRealm {
     pub project: String,
     pub name: String,
 }
@@ -68,7 +68,7 @@ impl LuciContext {
     }
 
     /// What is wrong with the realm is only told to who asks for it.
-    pub fn realm(&self) -> Result<Option<Realm>, String> {
+    pub fn realm(&self) -> Result<Option<ContextRealm>, String> {
         match &self.realm {
             None | Some(Value::Null) => Ok(None),
             Some(name) => realm(name),
@@ -103,7 +103,7 @@ fn local_auth(section: &Value) -> Result<LocalAuth, String> {
     })
 }
 
-fn realm(name: &Value) -> Result<Option<Realm>, String> {
+fn realm(name: &Value) -> Result<Option<ContextRealm>, String> {
     let name = name.as_str().ok_or("realm.name is no string")?;
     if name.is_empty() {
         return Ok(None);
@@ -112,7 +112,7 @@ fn realm(name: &Value) -> Result<Option<Realm>, String> {
         .split_once(':')
         .filter(|(project, name)| !project.is_empty() && !name.is_empty())
         .ok_or_else(|| format!("realm.name is {name:?}; wanted is PROJECT:REALM"))?;
-    Ok(Some(Realm {
+    Ok(Some(ContextRealm {
         project: project.to_owned(),
         name: name.to_owned(),
     }))

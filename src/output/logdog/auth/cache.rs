@@ -2,7 +2,7 @@
 
 use tokio::sync::Mutex;
 
-use super::{AuthError, Source, Token};
+use super::{AccessToken, AuthError, Source};
 
 /// Hands out the token of one account, and renews it: before it expires, or
 /// when somebody found that it is not accepted. Whoever comes while that is
@@ -17,9 +17,9 @@ pub struct Tokens {
 
 #[derive(Debug, Default)]
 struct State {
-    token: Option<Token>,
+    token: Option<AccessToken>,
     /// The one before, for as long as a peer may quote it.
-    previous: Option<Token>,
+    previous: Option<AccessToken>,
     /// Why the last renewal failed.
     failed: Option<AuthError>,
 }
@@ -34,7 +34,7 @@ impl Tokens {
     }
 
     /// With a token that has been got already.
-    pub(super) fn with_token(source: Source, token: Token) -> Self {
+    pub(super) fn with_token(source: Source, token: AccessToken) -> Self {
         Self {
             state: Mutex::new(State {
                 token: Some(token),
@@ -54,7 +54,7 @@ impl Tokens {
     /// # Errors
     ///
     /// If there is none to be had. All who waited for it get the same error.
-    pub async fn get(&self) -> Result<Token, AuthError> {
+    pub async fn get(&self) -> Result<AccessToken, AuthError> {
         let before = self.renewals.get();
         let mut state = self.state.lock().await;
         if let Some(token) = state.token.as_ref().filter(|token| token.is_fresh()) {
@@ -95,7 +95,7 @@ impl Tokens {
     }
 
     /// `token` was not accepted: the next who asks gets another.
-    pub async fn reject(&self, token: &Token) {
+    pub async fn reject(&self, token: &AccessToken) {
         let mut state = self.state.lock().await;
         // Of many who find it out only the first is to be heard.
         if state.token.as_ref() == Some(token) {

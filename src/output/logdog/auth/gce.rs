@@ -6,7 +6,7 @@ use std::time::Duration;
 use bytes::Bytes;
 use http::Request;
 
-use super::{AuthError, SCOPES, Token, token};
+use super::{AccessToken, AuthError, SCOPES, token};
 use crate::limits::CALL_TIMEOUT;
 use crate::output::logdog::RegistrationError;
 use crate::output::logdog::net::dial::Dialer;
@@ -46,7 +46,7 @@ impl Metadata {
         Ok(Self { dialer })
     }
 
-    pub async fn fetch(&self) -> Result<Token, AuthError> {
+    pub async fn fetch(&self) -> Result<AccessToken, AuthError> {
         match self.fetch_within(CALL_TIMEOUT).await {
             Ok(result) => result,
             Err(error) => Err(error.into()),
@@ -57,7 +57,7 @@ impl Metadata {
     pub async fn fetch_within(
         &self,
         timeout: Duration,
-    ) -> Result<Result<Token, AuthError>, CallError> {
+    ) -> Result<Result<AccessToken, AuthError>, CallError> {
         let path = format!(
             "/computeMetadata/v1/instance/service-accounts/default/token?scopes={}",
             SCOPES.join(",")
@@ -69,7 +69,7 @@ impl Metadata {
             .insert("metadata-flavor", http::HeaderValue::from_static("Google"));
         let answer = call(&self.dialer, request, timeout).await?;
         Ok(match answer.status.as_u16() {
-            200 => Token::of_oauth(&answer),
+            200 => AccessToken::of_oauth(&answer),
             _ => Err(token::refusal(&answer)),
         })
     }

@@ -9,7 +9,7 @@ use http::header::CONTENT_TYPE;
 use http::{HeaderValue, Method, Request};
 use serde_json::{Value, json};
 
-use super::{AuthError, SCOPES, Token, token};
+use super::{AccessToken, AuthError, SCOPES, token};
 use crate::limits::CALL_TIMEOUT;
 use crate::output::logdog::luci_context::LocalAuth;
 use crate::output::logdog::net::dial::Dialer;
@@ -54,7 +54,7 @@ impl LuciAccount {
         })
     }
 
-    pub async fn fetch(&self) -> Result<Token, AuthError> {
+    pub async fn fetch(&self) -> Result<AccessToken, AuthError> {
         let body = json!({
             "scopes": SCOPES,
             "secret": String::from_utf8_lossy(self.secret.expose()),
@@ -74,7 +74,7 @@ impl LuciAccount {
         let code = json.get("error_code").and_then(Value::as_i64).unwrap_or(0);
         let message = json.get("error_message").and_then(Value::as_str);
         match (code, message.unwrap_or("")) {
-            (0, "") => Token::of_luci(&json),
+            (0, "") => AccessToken::of_luci(&json),
             (code, message) => Err(AuthError::Final(format!(
                 "error {code}: {}",
                 PeerText::new(message)

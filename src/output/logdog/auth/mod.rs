@@ -14,7 +14,7 @@ use std::fmt;
 
 pub use cache::Tokens;
 pub use choose::{Accounts, Wanted, choose};
-pub use token::Token;
+pub use token::AccessToken;
 
 /// What tokens are asked for.
 pub(super) const SCOPES: [&str; 2] = [
@@ -43,7 +43,7 @@ pub(super) enum Source {
 
 impl Source {
     /// Gets a new token. No secret is in an error.
-    async fn fetch(&self) -> Result<Token, AuthError> {
+    async fn fetch(&self) -> Result<AccessToken, AuthError> {
         match self {
             Self::ServiceAccount(account) => account.fetch().await,
             Self::Luci(account) => account.fetch().await,

@@ -16,7 +16,7 @@ use rustls::pki_types::PrivateKeyDer;
 use rustls::pki_types::pem::PemObject;
 use serde_json::{Value, json};
 
-use super::{AuthError, SCOPES, Token, token};
+use super::{AccessToken, AuthError, SCOPES, token};
 use crate::limits::CALL_TIMEOUT;
 use crate::output::logdog::RegistrationError;
 use crate::output::logdog::net::dial::Dialer;
@@ -107,7 +107,7 @@ impl ServiceAccount {
         })
     }
 
-    pub async fn fetch(&self) -> Result<Token, AuthError> {
+    pub async fn fetch(&self) -> Result<AccessToken, AuthError> {
         let now = SystemTime::now()
             .duration_since(SystemTime::UNIX_EPOCH)
             .map_err(|_| AuthError::Final("the clock stands before 1970".into()))?;
@@ -126,7 +126,7 @@ impl ServiceAccount {
         );
         let answer = call(&self.dialer, request, CALL_TIMEOUT).await?;
         match answer.status.as_u16() {
-            200 => Token::of_oauth(&answer),
+            200 => AccessToken::of_oauth(&answer),
             _ => Err(token::refusal(&answer)),
         }
     }

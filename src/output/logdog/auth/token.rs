@@ -16,7 +16,7 @@ use crate::output::peer_text::PeerText;
 
 /// An access token. It is not printed.
 #[derive(Clone, PartialEq, Eq)]
-pub struct Token {
+pub struct AccessToken {
     /// `Bearer …`, marked as sensitive.
     header: HeaderValue,
     /// Its text, so that nobody quotes it.
@@ -26,13 +26,13 @@ pub struct Token {
     renew: Instant,
 }
 
-impl fmt::Debug for Token {
+impl fmt::Debug for AccessToken {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.write_str("Token")
+        f.write_str("AccessToken")
     }
 }
 
-impl Token {
+impl AccessToken {
     fn new(text: &str, lifetime: Duration) -> Result<Self, AuthError> {
         let header = match text.len() {
             1..=TOKEN_MAX => HeaderValue::try_from(format!("Bearer {text}")).ok(),
@@ -151,7 +151,7 @@ mod tests {
 
     #[test]
     fn tokens_are_renewed_before_they_expire() {
-        let token = Token::of_oauth(&answer(
+        let token = AccessToken::of_oauth(&answer(
             200,
             r#"{"access_token":"hunter2","expires_in":3600}"#,
         ));
@@ -160,10 +160,10 @@ mod tests {
         assert!(!format!("{token:?} {:?}", token.header()).contains("hunter2"));
         assert_eq!(token.header(), "Bearer hunter2");
         assert_eq!(token.expires - token.renew, TOKEN_MARGIN);
-        let short = Token::new("x", Duration::from_secs(10)).unwrap();
+        let short = AccessToken::new("x", Duration::from_secs(10)).unwrap();
         assert_eq!(short.expires - short.renew, Duration::from_secs(5));
         let old = serde_json::json!({"access_token": "x", "expiry": 1000});
-        let old = Token::of_luci(&old).unwrap();
+        let old = AccessToken::of_luci(&old).unwrap();
         assert!(!old.is_fresh() && !old.is_valid());
     }
 
@@ -179,7 +179,7 @@ mod tests {
             r#"{"expires_in":1}"#,
             "hunter2",
         ] {
-            let error = Token::of_oauth(&answer(200, body)).unwrap_err();
+            let error = AccessToken::of_oauth(&answer(200, body)).unwrap_err();
             assert!(!error.to_string().contains("hunter2"));
         }
     }

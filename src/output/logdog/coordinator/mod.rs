@@ -11,7 +11,7 @@ use ring::rand::{SecureRandom, SystemRandom};
 use tokio::time::Instant;
 
 pub(super) use host::CoordinatorHost;
-use prpc::{Client, Code, Refusal};
+use prpc::{Code, RpcClient, RpcRefusal};
 
 use super::RegistrationError;
 use super::auth::{AuthError, Tokens};
@@ -35,7 +35,7 @@ pub struct Registration {
 
 /// The registration of one prefix: the same over all attempts.
 pub struct Registrar {
-    client: Client,
+    client: RpcClient,
     request: RegisterPrefixRequest,
     /// Whoever knows it can register as us, and gets our secret.
     _nonce: HeldSecret,
@@ -68,7 +68,7 @@ impl Registrar {
             realm: realm.into(),
             expiration: settings.prefix_expiration.map(duration),
         };
-        let client = Client::new(host)?;
+        let client = RpcClient::new(host)?;
         Ok(Self {
             client,
             request,
@@ -158,7 +158,7 @@ impl Registrar {
         Ok(Registration { secret, topic })
     }
 
-    fn explain(&self, refusal: Refusal, tokens: Option<&Tokens>) -> RegistrationError {
+    fn explain(&self, refusal: RpcRefusal, tokens: Option<&Tokens>) -> RegistrationError {
         let RegisterPrefixRequest {
             project,
             prefix,

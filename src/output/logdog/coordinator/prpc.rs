@@ -11,7 +11,7 @@ use super::CoordinatorHost;
 use crate::chain::Chain;
 use crate::limits::CALL_TIMEOUT;
 use crate::output::logdog::RegistrationError;
-use crate::output::logdog::auth::Token;
+use crate::output::logdog::auth::AccessToken;
 use crate::output::logdog::net::dial::Dialer;
 use crate::output::logdog::net::http::{Answer, call};
 use crate::output::logdog::net::tls::Protocol;
@@ -60,12 +60,12 @@ impl Code {
 
 /// A call that did not succeed.
 #[derive(Debug)]
-pub struct Refusal {
+pub struct RpcRefusal {
     pub code: Code,
     text: String,
 }
 
-impl fmt::Display for Refusal {
+impl fmt::Display for RpcRefusal {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         match self.code {
             Code::Transient(code) | Code::Final(code) => write!(f, "{code:?}: {}", self.text),
@@ -75,16 +75,16 @@ impl fmt::Display for Refusal {
     }
 }
 
-impl std::error::Error for Refusal {}
+impl std::error::Error for RpcRefusal {}
 
 #[derive(Debug)]
-pub struct Client {
+pub struct RpcClient {
     dialer: Dialer,
     host: String,
     host_header: HeaderValue,
 }
 
-impl Client {
+impl RpcClient {
     pub fn new(host: &CoordinatorHost) -> Result<Self, RegistrationError> {
         Ok(Self {
             dialer: Dialer::new(host.origin.clone(), Protocol::Http1)?,
@@ -101,9 +101,9 @@ impl Client {
     /// Returns the response, encoded as the request is.
     pub async fn register_prefix(
         &self,
-        token: Option<&Token>,
+        token: Option<&AccessToken>,
         body: Bytes,
-    ) -> Result<Bytes, Refusal> {
+    ) -> Result<Bytes, RpcRefusal> {
         let mut request = Request::new(body);
         *request.method_mut() = Method::POST;
         *request.uri_mut() = Uri::from_static(REGISTER_PREFIX);
@@ -125,7 +125,7 @@ impl Client {
         let answer = match call(&self.dialer, request, CALL_TIMEOUT).await {
             Ok(answer) => answer,
             Err(error) => {
-                return Err(Refusal {
+                return Err(RpcRefusal {
                     code: match error.is_final() {
                         true => Code::Impossible,
                         false => Code::Broken,
@@ -136,7 +136,7 @@ impl Client {
         };
         match code(&answer.headers, answer.status) {
             GrpcCode::Ok => Ok(answer.body),
-            code => Err(Refusal {
+            code => Err(RpcRefusal {
                 code: code.into(),
                 text: text(&answer),
             }),

@@ -23,9 +23,9 @@ use crate::output::peer_text::PeerText;
 use crate::output::tls::CertificateError;
 
 /// A connection, with or without TLS.
-pub trait Io: AsyncRead + AsyncWrite + Send + Unpin {}
+pub trait Duplex: AsyncRead + AsyncWrite + Send + Unpin {}
 
-impl<T: AsyncRead + AsyncWrite + Send + Unpin> Io for T {}
+impl<T: AsyncRead + AsyncWrite + Send + Unpin> Duplex for T {}
 
 /// Why there is no connection.
 #[derive(Debug)]
@@ -110,14 +110,14 @@ impl Dialer {
     }
 
     /// Makes a connection.
-    pub async fn dial(&self) -> Result<Box<dyn Io>, DialError> {
+    pub async fn dial(&self) -> Result<Box<dyn Duplex>, DialError> {
         self.try_dial().await.map_err(|problem| DialError {
             to: self.origin.authority(),
             problem,
         })
     }
 
-    async fn try_dial(&self) -> Result<Box<dyn Io>, Problem> {
+    async fn try_dial(&self) -> Result<Box<dyn Duplex>, Problem> {
         let socket = self.connect().await?;
         let Some((connector, name)) = &self.tls else {
             return Ok(Box::new(socket));

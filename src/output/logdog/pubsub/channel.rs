@@ -13,7 +13,7 @@ use tower_service::Service;
 use crate::chain::Chain;
 use crate::limits::{CALL_TIMEOUT, PUBSUB_PING_INTERVAL, PUBSUB_PING_TIMEOUT};
 use crate::output::logdog::RegistrationError;
-use crate::output::logdog::net::dial::{DialError, Dialer, Io};
+use crate::output::logdog::net::dial::{DialError, Dialer, Duplex};
 use crate::output::logdog::net::origin::Origin;
 use crate::output::logdog::net::tls::Protocol;
 use crate::output::peer_text::PeerText;
@@ -98,7 +98,7 @@ pub(super) fn reason(error: &(dyn std::error::Error + 'static)) -> PeerText {
 struct Connector(Dialer);
 
 impl Service<Uri> for Connector {
-    type Response = TokioIo<Box<dyn Io>>;
+    type Response = TokioIo<Box<dyn Duplex>>;
     type Error = DialError;
     type Future = Pin<Box<dyn Future<Output = Result<Self::Response, DialError>> + Send>>;
 

@@ -17,7 +17,7 @@ use crate::ledger::DropReason;
 use crate::limits::{CALL_BACKOFF_FIRST, CALL_TIMEOUT, PUBLISH_MESSAGE_MAX};
 use crate::output::backoff::Backoff;
 use crate::output::health::Health;
-use crate::output::logdog::auth::{AuthError, Token, Tokens};
+use crate::output::logdog::auth::{AccessToken, AuthError, Tokens};
 use crate::output::logdog::secrets::HeldSecret;
 use crate::output::peer_text::PeerText;
 use crate::proto::pubsub::{PublishRequest, PublishResponse, PubsubMessage};
@@ -43,7 +43,7 @@ enum Failure {
     /// It is made again.
     Transient(String),
     /// It is made again, with another token.
-    Unauthenticated(Token, String),
+    Unauthenticated(AccessToken, String),
     /// It is not.
     Final(String),
 }
@@ -161,7 +161,7 @@ impl Publisher {
     }
 }
 
-fn failure(status: &Status, used: Option<Token>) -> Failure {
+fn failure(status: &Status, used: Option<AccessToken>) -> Failure {
     let text = match std::error::Error::source(status) {
         // No answer: the connection broke, or there is none.
         Some(source) => channel::reason(source),
