@@ -48,10 +48,12 @@ pub enum Broken {
     ForgetsLoss,
     /// A file has less than was said to be written to it.
     LiesAboutWrite,
+    /// A far end loses a message that it has said to be safe.
+    ForgetsSafe,
 }
 
 impl Broken {
-    pub const ALL: [Self; 22] = [
+    pub const ALL: [Self; 23] = [
         Self::LosesRead,
         Self::RepeatsRead,
         Self::SwapsHalves,
@@ -74,5 +76,6 @@ impl Broken {
         Self::SpoilsMessage,
         Self::ForgetsLoss,
         Self::LiesAboutWrite,
+        Self::ForgetsSafe,
     ];
 }

@@ -39,6 +39,8 @@ pub enum Fault {
     Cuts,
     /// The output refuses to be connected to.
     Refusals,
+    /// The far end says of messages what it must not.
+    WrongAnswers,
     /// The output refuses a bundle for good.
     Losses,
     /// From some time on the output takes nothing at all.
@@ -46,7 +48,7 @@ pub enum Fault {
 }
 
 impl Fault {
-    pub const ALL: [Self; 15] = [
+    pub const ALL: [Self; 16] = [
         Self::ShortReads,
         Self::LateReads,
         Self::ReadErrors,
@@ -60,6 +62,7 @@ impl Fault {
         Self::Stalls,
         Self::Cuts,
         Self::Refusals,
+        Self::WrongAnswers,
         Self::Losses,
         Self::Hangs,
     ];
@@ -117,6 +120,10 @@ impl How {
 pub enum Destination {
     Unix,
     Tcp,
+    /// A Unix socket whose far end says which messages are safe.
+    UnixAcknowledged,
+    /// The same over TCP.
+    TcpAcknowledged,
     File,
     Directory,
     /// An output that takes so many at once, and tells of them in any order.
@@ -275,10 +282,19 @@ impl Plan {
     }
 }
 
-const DESTINATIONS: [Destination; 7] = [
+impl Destination {
+    pub fn is_acknowledged(self) -> bool {
+        matches!(self, Self::UnixAcknowledged | Self::TcpAcknowledged)
+    }
+}
+
+const DESTINATIONS: [Destination; 10] = [
     Destination::Unix,
     Destination::Unix,
     Destination::Tcp,
+    Destination::UnixAcknowledged,
+    Destination::UnixAcknowledged,
+    Destination::TcpAcknowledged,
     Destination::File,
     Destination::Directory,
     Destination::Window(1),

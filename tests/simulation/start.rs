@@ -74,6 +74,16 @@ fn output(
         Destination::Window(capacity) => return Box::new(Window::new(capacity, kernel)),
         Destination::Unix => UnixOutput::new(path).into(),
         Destination::Tcp => TcpOutput::new("host", 7).into(),
+        Destination::UnixAcknowledged => {
+            let mut unix = UnixOutput::new(path);
+            unix.ack = true;
+            unix.into()
+        }
+        Destination::TcpAcknowledged => {
+            let mut tcp = TcpOutput::new("host", 7);
+            tcp.ack = true;
+            tcp.into()
+        }
         Destination::File => FileOutput::new(path).into(),
         Destination::Directory => DirectoryOutput::new(path).into(),
     };

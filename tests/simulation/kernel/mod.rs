@@ -5,6 +5,7 @@
 //! The driver has it as its [`Io`](butler::edge::io::Io), the world has its
 //! [`State`].
 
+mod answers;
 mod files;
 mod io;
 mod operations;
@@ -150,7 +151,7 @@ impl State {
             chance: Chance::new(plan, broken),
             trace: Trace::new(traced),
             sockets: sockets.map(|it| Socket::new(it, plan)).collect(),
-            peer: Peer::default(),
+            peer: Peer::new(plan.destination.is_acknowledged()),
             exhausted_until_ns: 0,
             keeps_spare: plan.descriptors >= SPARE_FROM,
             wanted_ns: None,

@@ -122,7 +122,7 @@ impl State {
     /// When something completes that can't now.
     pub fn due(&self) -> Option<u64> {
         let due = self.operations.iter().filter_map(|it| match it {
-            Operation::Wait(_, connection, _) => self.peer.due_ns(connection),
+            Operation::Wait(_, connection, _) => self.peer.due_ns(connection, self.now_ns),
             Operation::Resolve(_, due_ns) | Operation::Sync(_, due_ns) => Some(*due_ns),
             _ => None,
         });

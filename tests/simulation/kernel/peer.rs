@@ -9,6 +9,7 @@ use butler::edge::io::{Endpoint, Wait};
 use butler::wire::message::MessageView;
 use rustix::io::Errno;
 
+use super::answers::Answers;
 use super::{Fd, State, What};
 use crate::broken::Broken;
 use crate::plan::Fault;
@@ -19,6 +20,8 @@ pub struct Received {
     pub bytes: Vec<u8>,
     /// It broke, perhaps inside a message.
     pub cut: bool,
+    /// What was said of it, if that is done.
+    pub answers: Answers,
 }
 
 /// One of them, as both ends see it.
@@ -44,6 +47,8 @@ enum Stands {
 #[derive(Debug, Default)]
 pub struct Peer {
     pub received: Vec<Received>,
+    /// It says which messages are safe.
+    acknowledges: bool,
     /// Which of these were refused.
     pub refused: Vec<usize>,
     /// It takes nothing before.
@@ -56,25 +61,44 @@ pub struct Peer {
 }
 
 impl Peer {
+    /// One that says which messages are safe, or not.
+    pub fn new(acknowledges: bool) -> Self {
+        Self {
+            acknowledges,
+            ..Self::default()
+        }
+    }
+
     pub(super) fn is_ready(&self, connection: &Connection, wait: Wait, now_ns: u64) -> bool {
-        let due = match (connection.stands.get(), wait) {
-            (Stands::Broken, _) => 0,
-            (Stands::Made(at, _), _) => at,
-            (_, Wait::Writable) if self.hung => u64::MAX,
-            (_, Wait::Writable) => self.stalled_until_ns,
-            (Stands::Closing(at), Wait::Readable) => at,
-            (Stands::Open, Wait::Readable) => u64::MAX,
-            (_, Wait::Either) => unreachable!("nothing is acknowledged"),
+        let written = match connection.stands.get() {
+            Stands::Made(at, _) => at,
+            Stands::Broken => 0,
+            _ if self.hung => u64::MAX,
+            _ => self.stalled_until_ns,
+        };
+        let read = match connection.stands.get() {
+            Stands::Made(at, _) | Stands::Closing(at) => at,
+            Stands::Broken => 0,
+            Stands::Open => self.received[connection.received].answers.due_ns(),
+        };
+        let due = match wait {
+            Wait::Writable => written,
+            Wait::Readable => read,
+            Wait::Either => written.min(read),
         };
         due <= now_ns
     }
 
-    pub(super) fn due_ns(&self, connection: &Connection) -> Option<u64> {
-        match connection.stands.get() {
-            Stands::Made(at, _) | Stands::Closing(at) => Some(at),
-            Stands::Open if !self.hung => Some(self.stalled_until_ns),
-            Stands::Open | Stands::Broken => None,
-        }
+    /// When something of it changes.
+    pub(super) fn due_ns(&self, connection: &Connection, now_ns: u64) -> Option<u64> {
+        let answered = self.received[connection.received].answers.due_ns();
+        let due = match connection.stands.get() {
+            Stands::Made(at, _) | Stands::Closing(at) => [at, u64::MAX],
+            Stands::Open if !self.hung => [self.stalled_until_ns, answered],
+            Stands::Open => [answered, u64::MAX],
+            Stands::Broken => [u64::MAX; 2],
+        };
+        due.into_iter().filter(|due| *due > now_ns).min()
     }
 
     /// Bytes of a message that is not complete.
@@ -185,6 +209,10 @@ impl State {
         peer.swallows -= swallowed;
         let received = &mut peer.received[connection.received];
         received.bytes.extend_from_slice(&data[swallowed..]);
+        if peer.acknowledges {
+            let Received { bytes, answers, .. } = received;
+            answers.take(bytes, self.now_ns, peer.hung, &mut self.chance);
+        }
     }
 
     fn cut(&mut self, connection: &Connection) {
@@ -192,7 +220,15 @@ impl State {
         if self.peer.torn() > 0 && self.chance.breaks(Broken::ResumesMessage) {
             self.peer.swallows = self.peer.torn();
         }
-        self.peer.received[connection.received].cut = true;
+        let received = &mut self.peer.received[connection.received];
+        received.cut = true;
+        if self.peer.acknowledges {
+            let forgets = received.answers.heard > 0 && self.chance.breaks(Broken::ForgetsSafe);
+            let kept = received
+                .answers
+                .kept(&received.bytes, forgets, &mut self.chance);
+            received.bytes.truncate(kept);
+        }
         connection.stands.set(Stands::Broken);
     }
 
@@ -207,11 +243,24 @@ impl State {
         }
     }
 
-    pub(super) fn receive(&mut self, connection: &Connection, _: &mut [u8]) -> io::Result<usize> {
-        match self.drain(connection)? {
-            true => Ok(0),
-            false => Err(Errno::AGAIN.into()),
+    pub(super) fn receive(
+        &mut self,
+        connection: &Connection,
+        into: &mut [u8],
+    ) -> io::Result<usize> {
+        self.calls += 1;
+        if let Stands::Broken = connection.stands.get() {
+            return match self.chance.random.one_in(2) {
+                true => Ok(0),
+                false => Err(Errno::CONNRESET.into()),
+            };
         }
+        let answers = &mut self.peer.received[connection.received].answers;
+        let heard = answers.hear(into, self.now_ns, &mut self.chance);
+        if let Ok(len) = heard {
+            self.trace.note(|| format!("output hears {len} bytes"));
+        }
+        heard
     }
 
     pub(super) fn finish_sending(&mut self, connection: &Connection) -> io::Result<()> {
