@@ -2,6 +2,8 @@
 //! bundles, with every rule of the protocol checked on the way.
 #![allow(dead_code, missing_docs, clippy::unwrap_used)]
 
+#[cfg(feature = "tls")]
+pub mod authority;
 pub mod content;
 pub mod pattern;
 pub mod process;

@@ -375,6 +375,19 @@ impl Read for Connection {
     }
 }
 
+impl Write for Connection {
+    fn write(&mut self, bytes: &[u8]) -> std::io::Result<usize> {
+        match self {
+            Self::Unix(stream) => stream.write(bytes),
+            Self::Tcp(stream) => stream.write(bytes),
+        }
+    }
+
+    fn flush(&mut self) -> std::io::Result<()> {
+        Ok(())
+    }
+}
+
 impl Connection {
     /// Reads one whole message.
     pub fn read_message(&mut self) -> Vec<u8> {

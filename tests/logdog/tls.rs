@@ -3,71 +3,14 @@
 use std::process::Output;
 use std::sync::Arc;
 
-use rcgen::{BasicConstraints, CertificateParams, DnType, IsCa, Issuer, KeyPair};
-use rustls::ServerConfig;
-use rustls::pki_types::PrivateKeyDer;
-
 use crate::accounts::key_file;
+use crate::common::authority::{Authority, Flaw};
 use crate::common::content::{check_all, every_kind, send_all};
 use crate::common::process::Serve;
 use crate::common::reassemble;
 use crate::fakes::World;
 use crate::fakes::http::{self, Reply};
 use crate::fakes::publisher::Publisher;
-
-/// An authority, and what it issues.
-struct Authority {
-    pem: String,
-    issuer: Issuer<'static, KeyPair>,
-}
-
-/// What is wrong with a certificate.
-#[derive(Clone, Copy, PartialEq)]
-enum Flaw {
-    None,
-    Name,
-    Expired,
-}
-
-impl Authority {
-    fn new(name: &str) -> Self {
-        let key = KeyPair::generate().unwrap();
-        let mut params = CertificateParams::new(Vec::new()).unwrap();
-        params.distinguished_name.push(DnType::CommonName, name);
-        params.is_ca = IsCa::Ca(BasicConstraints::Unconstrained);
-        let pem = params.self_signed(&key).unwrap().pem();
-        Self {
-            pem,
-            issuer: Issuer::new(params, key),
-        }
-    }
-
-    fn server(&self, flaw: Flaw, protocol: &str) -> ServerConfig {
-        let name = match flaw {
-            Flaw::Name => "elsewhere.example",
-            _ => "localhost",
-        };
-        let mut params = CertificateParams::new(vec![name.to_owned()]).unwrap();
-        if flaw == Flaw::Expired {
-            params.not_before = rcgen::date_time_ymd(2000, 1, 1);
-            params.not_after = rcgen::date_time_ymd(2001, 1, 1);
-        }
-        let key = KeyPair::generate().unwrap();
-        let certificate = params.signed_by(&key, &self.issuer).unwrap();
-        let provider = Arc::new(rustls::crypto::ring::default_provider());
-        let mut config = ServerConfig::builder_with_provider(provider)
-            .with_safe_default_protocol_versions()
-            .unwrap()
-            .with_no_client_auth()
-            .with_single_cert(
-                vec![certificate.der().clone()],
-                PrivateKeyDer::try_from(key.serialize_der()).unwrap(),
-            )
-            .unwrap();
-        config.alpn_protocols = vec![protocol.into()];
-        config
-    }
-}
 
 /// Publishes to a server with such a certificate, trusting `authority`.
 fn world(authority: &Authority, flaw: Flaw) -> World {
