@@ -313,6 +313,12 @@ pub const CALL_BACKOFF_FIRST: Duration = Duration::from_millis(500);
 /// How long the Coordinator is asked again when it fails: a job whose logs
 /// have nowhere to go does not wait for ever to begin.
 pub const REGISTRATION_TIMEOUT: Duration = Duration::from_secs(300);
+/// With a spool, how long the Coordinator and Pub/Sub are waited for at the
+/// start: what takes longer has time while the job runs, which is not kept from
+/// its work by what is away. One that works answers in less than a second.
+pub const START_WAIT: Duration = Duration::from_secs(10);
+/// For how long a Coordinator may say that it is to be left alone.
+pub const RETRY_AFTER_MAX: Duration = Duration::from_secs(600);
 /// How long the metadata server may take to answer when it is not known that
 /// there is one.
 pub const METADATA_TIMEOUT: Duration = Duration::from_secs(3);

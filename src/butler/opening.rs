@@ -1,5 +1,6 @@
 //! How a butler begins: its kernel, its output, and a spool before that.
 
+use std::sync::Arc;
 use std::time::{Duration, SystemTime};
 
 use super::{Butler, Error};
@@ -60,16 +61,26 @@ impl Butler {
         #[cfg(feature = "logdog")]
         if let Output::Logdog(settings) = &config.output {
             config.validate().map_err(Error::Config)?;
-            let names = (&config.project, &config.prefix);
-            let logdog::Session {
-                output,
-                secret,
-                deadline,
-            } = logdog::connect(settings, names, config.max_buffered)
+            let start = logdog::Start {
+                project: &config.project,
+                prefix: &config.prefix,
+                buffered_max: config.max_buffered,
+                has_spool: config.spool.is_some(),
+            };
+            let session = logdog::connect(settings, start)
                 .await
                 .map_err(Error::Registration)?;
-            let output = (system()?, Box::new(output) as _);
-            return Ok(Self::begin(driver(&config, secret, output, deadline)));
+            let secret = session.run.identity.secret.clone();
+            let mut system = system()?;
+            let output = Box::new(session.output);
+            let output = spooled(&mut system, &config, output, session.run)?;
+            let output = (system, output);
+            return Ok(Self::begin(driver(
+                &config,
+                secret,
+                output,
+                session.deadline,
+            )));
         }
         Self::new(config)
     }
@@ -80,7 +91,7 @@ fn spooled(
     system: &mut System,
     config: &Config,
     carrier: Box<dyn Carrier<System>>,
-    run: Run,
+    run: impl Into<Arc<Run>>,
 ) -> Result<Box<dyn Transport<System>>, Error> {
     let Some(spool) = &config.spool else {
         return Ok(carrier);

@@ -192,7 +192,7 @@ pub fn spooled<I>(
     io: &mut I,
     carrier: Box<dyn Carrier<I>>,
     settings: &SpoolSettings,
-    run: Run,
+    run: impl Into<Arc<Run>>,
 ) -> Result<Box<dyn Transport<I>>, SpoolError>
 where
     I: Io + 'static,

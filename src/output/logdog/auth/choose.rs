@@ -1,5 +1,6 @@
 //! Which account is used.
 
+use std::cell::RefCell;
 use std::io;
 use std::rc::Rc;
 
@@ -23,8 +24,7 @@ pub struct Accounts {
     pub registers: Rc<Tokens>,
     /// Registers it if the first one may not.
     pub second: Option<Rc<Tokens>>,
-    /// Publishes.
-    pub publishes: Rc<Tokens>,
+    publishes: RefCell<Rc<Tokens>>,
 }
 
 impl Accounts {
@@ -37,8 +37,18 @@ impl Accounts {
         Self {
             registers: Rc::clone(&tokens),
             second: None,
-            publishes: tokens,
+            publishes: RefCell::new(tokens),
         }
+    }
+
+    /// That which publishes.
+    pub fn publishes(&self) -> Rc<Tokens> {
+        Rc::clone(&self.publishes.borrow())
+    }
+
+    /// From now on this one publishes.
+    pub fn publish_with(&self, tokens: &Rc<Tokens>) {
+        self.publishes.replace(Rc::clone(tokens));
     }
 }
 
@@ -114,7 +124,7 @@ fn of_luci(context: &LuciContext, in_realm: bool) -> io::Result<Option<Accounts>
         let system = Rc::new(tokens(SYSTEM_ACCOUNT)?);
         accounts.second = Some(Rc::clone(&system));
         if has_system {
-            accounts.publishes = system;
+            accounts.publish_with(&system);
         }
     }
     Ok(Some(accounts))

@@ -1,9 +1,10 @@
 //! pRPC: a protobuf message over an HTTP POST.
 
 use std::fmt;
+use std::time::Duration;
 
 use bytes::Bytes;
-use http::header::{ACCEPT, AUTHORIZATION, CONTENT_TYPE, HOST, USER_AGENT};
+use http::header::{ACCEPT, AUTHORIZATION, CONTENT_TYPE, HOST, RETRY_AFTER, USER_AGENT};
 use http::{HeaderMap, HeaderValue, Method, Request, StatusCode, Uri};
 use tonic::Code as GrpcCode;
 
@@ -56,12 +57,23 @@ impl Code {
     pub fn is_transient(self) -> bool {
         matches!(self, Self::Transient(_) | Self::Broken)
     }
+
+    /// Although it is final for who waits for it, another answer may follow
+    /// later.
+    pub fn may_change(self) -> bool {
+        matches!(
+            self,
+            Self::Final(GrpcCode::ResourceExhausted | GrpcCode::Aborted | GrpcCode::Cancelled)
+        )
+    }
 }
 
 /// A call that did not succeed.
 #[derive(Debug)]
 pub struct RpcRefusal {
     pub code: Code,
+    /// The server wants to be left alone for so long.
+    pub retry_after: Duration,
     text: String,
 }
 
@@ -130,6 +142,7 @@ impl RpcClient {
                         true => Code::Impossible,
                         false => Code::Broken,
                     },
+                    retry_after: Duration::ZERO,
                     text: Chain(&error).to_string(),
                 });
             }
@@ -138,10 +151,18 @@ impl RpcClient {
             GrpcCode::Ok => Ok(answer.body),
             code => Err(RpcRefusal {
                 code: code.into(),
+                retry_after: retry_after(&answer.headers),
                 text: text(&answer),
             }),
         }
     }
+}
+
+/// In whole seconds; a date is none that we follow.
+fn retry_after(headers: &HeaderMap) -> Duration {
+    let value = headers.get(RETRY_AFTER).and_then(|it| it.to_str().ok());
+    let seconds = value.and_then(|value| value.trim().parse().ok());
+    Duration::from_secs(seconds.unwrap_or(0))
 }
 
 fn text(answer: &Answer) -> String {

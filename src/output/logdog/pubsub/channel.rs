@@ -4,6 +4,7 @@
 use std::future::Future;
 use std::pin::Pin;
 use std::task::{Context, Poll};
+use std::time::Duration;
 
 use http::Uri;
 use hyper_util::rt::TokioIo;
@@ -11,7 +12,7 @@ use tonic::transport::{Channel, Endpoint as Settings};
 use tower_service::Service;
 
 use crate::chain::Chain;
-use crate::limits::{CALL_TIMEOUT, PUBSUB_PING_INTERVAL, PUBSUB_PING_TIMEOUT};
+use crate::limits::{PUBSUB_PING_INTERVAL, PUBSUB_PING_TIMEOUT};
 use crate::output::logdog::RegistrationError;
 use crate::output::logdog::net::dial::{DialError, Dialer, Duplex};
 use crate::output::logdog::net::origin::Origin;
@@ -44,9 +45,9 @@ impl Endpoint {
     }
 }
 
-/// Connects, and fails only when it is no use to try again: whoever is not
-/// there yet is sought again with each publish.
-pub async fn open(endpoint: &Endpoint) -> Result<Channel, RegistrationError> {
+/// Connects within `wait`, and fails only when it is no use to try again: whoever is
+/// not there yet is sought again with each publish.
+pub async fn open(endpoint: &Endpoint, wait: Duration) -> Result<Channel, RegistrationError> {
     let origin = endpoint.origin();
     let settings = Settings::from_shared(origin.to_string())
         .and_then(|settings| settings.user_agent(concat!("butler/", env!("CARGO_PKG_VERSION"))))
@@ -56,8 +57,11 @@ pub async fn open(endpoint: &Endpoint) -> Result<Channel, RegistrationError> {
         .keep_alive_while_idle(true);
     let dialer = Dialer::new(origin.clone(), Protocol::Http2)?;
     let connector = Connector(dialer);
+    if wait.is_zero() {
+        return Ok(settings.connect_with_connector_lazy(connector));
+    }
     let connecting = settings.connect_with_connector(connector.clone());
-    match tokio::time::timeout(CALL_TIMEOUT, connecting).await {
+    match tokio::time::timeout(wait, connecting).await {
         Ok(Ok(channel)) => return Ok(channel),
         Ok(Err(error)) => match dial_error(&error) {
             Some(error) if error.is_final() => {
@@ -65,7 +69,7 @@ pub async fn open(endpoint: &Endpoint) -> Result<Channel, RegistrationError> {
             }
             _ => log::warn!("Pub/Sub: {}; it is tried again", reason(&error)),
         },
-        Err(_) => log::warn!("Pub/Sub: no connection within {CALL_TIMEOUT:?}; it is tried again"),
+        Err(_) => log::warn!("Pub/Sub: no connection within {wait:?}; it is tried again"),
     }
     Ok(settings.connect_with_connector_lazy(connector))
 }

@@ -5,4 +5,4 @@ mod publisher;
 pub(super) mod topic;
 
 pub(super) use channel::{Endpoint, open};
-pub(super) use publisher::Publisher;
+pub(super) use publisher::{Destination, Publisher, Unsent};

@@ -1,6 +1,5 @@
-//! One message after another, or several at once, to one topic.
+//! One message after another, or several at once.
 
-use std::fmt;
 use std::rc::Rc;
 
 use bytes::Bytes;
@@ -13,28 +12,43 @@ use tonic_prost::ProstCodec;
 use super::channel;
 use super::topic::Topic;
 use crate::edge::clock;
-use crate::ledger::DropReason;
 use crate::limits::{CALL_BACKOFF_FIRST, CALL_TIMEOUT, PUBLISH_MESSAGE_MAX};
 use crate::output::backoff::Backoff;
 use crate::output::health::Health;
-use crate::output::logdog::auth::{AccessToken, AuthError, Tokens};
+use crate::output::logdog::auth::{AccessToken, Accounts, AuthError, Tokens};
 use crate::output::logdog::secrets::HeldSecret;
 use crate::output::peer_text::PeerText;
 use crate::proto::pubsub::{PublishRequest, PublishResponse, PubsubMessage};
 
 const PUBLISH: &str = "/google.pubsub.v1.Publisher/Publish";
 
-/// Publishes to one topic.
+/// Where the messages of one run go.
 #[derive(Debug)]
-pub struct Publisher {
+pub struct Destination {
     topic: Topic,
     /// `topic=…`, by which Google routes the call.
     params: MetadataValue<Ascii>,
-    channel: Channel,
-    /// `None`: an emulator, which wants none.
-    tokens: Option<Rc<Tokens>>,
     /// Of the prefix: it is in every message, and nobody quotes it.
     _secret: HeldSecret,
+}
+
+impl Destination {
+    pub fn new(topic: Topic, secret: HeldSecret) -> Self {
+        let params = format!("topic={}", topic.escaped());
+        Self {
+            params: MetadataValue::try_from(params).expect("a topic is ASCII"),
+            topic,
+            _secret: secret,
+        }
+    }
+}
+
+/// Publishes, to any topic.
+#[derive(Debug)]
+pub struct Publisher {
+    channel: Channel,
+    /// `None`: an emulator, which wants none.
+    accounts: Option<Rc<Accounts>>,
     health: Health,
 }
 
@@ -43,26 +57,36 @@ enum Failure {
     /// It is made again.
     Transient(String),
     /// It is made again, with another token.
-    Unauthenticated(AccessToken, String),
+    Unauthenticated(Rc<Tokens>, AccessToken, String),
     /// It is not.
-    Final(String),
+    Final(Unsent),
+}
+
+/// Why a message is not published, and won't be.
+#[derive(Debug)]
+pub struct Unsent {
+    pub why: String,
+    /// It is the message's own fault, which nobody can send.
+    pub is_its_own: bool,
+}
+
+impl Unsent {
+    /// It would have been the same with any other.
+    fn any(why: impl Into<String>) -> Failure {
+        Failure::Final(Self {
+            why: why.into(),
+            is_its_own: false,
+        })
+    }
 }
 
 impl Publisher {
-    pub fn new(
-        topic: Topic,
-        channel: Channel,
-        tokens: Option<Rc<Tokens>>,
-        secret: HeldSecret,
-    ) -> Self {
-        let params = format!("topic={}", topic.escaped());
+    /// `what` names it in messages.
+    pub fn new(channel: Channel, accounts: Option<Rc<Accounts>>, what: String) -> Self {
         Self {
-            params: MetadataValue::try_from(params).expect("a topic is ASCII"),
-            health: Health::new(format!("output logdog ({})", topic.shown())),
-            topic,
             channel,
-            tokens,
-            _secret: secret,
+            accounts,
+            health: Health::new(what),
         }
     }
 
@@ -70,27 +94,21 @@ impl Publisher {
         &self.health
     }
 
-    /// Publishes `message`, which has the entries of the streams that `what`
-    /// names. What may work later is tried for ever, with the same bytes. An
-    /// error is final.
-    pub async fn publish(
-        &self,
-        message: Bytes,
-        what: &impl fmt::Display,
-    ) -> Result<u64, DropReason> {
+    /// Publishes `message`, and returns its bytes. What may work later is tried
+    /// for ever, with the same bytes. An error is final.
+    pub async fn publish(&self, to: &Destination, message: Bytes) -> Result<u64, Unsent> {
         let len = message.len();
         if len > PUBLISH_MESSAGE_MAX {
-            let why = format_args!(
-                "a message of {len} bytes, more than {PUBLISH_MESSAGE_MAX}, is not sent ({what})"
-            );
-            self.health.failed_for_good(&why);
-            return Err(DropReason::Refused);
+            return Err(Unsent {
+                why: format!("it is larger than {PUBLISH_MESSAGE_MAX} bytes"),
+                is_its_own: true,
+            });
         }
         let mut backoff = Backoff::starting_with(CALL_BACKOFF_FIRST);
         // The last answer was that the token is not accepted.
         let mut rejected = false;
         loop {
-            match self.attempt(message.clone()).await {
+            match self.attempt(to, message.clone()).await {
                 Ok(()) => {
                     self.health.worked();
                     return Ok(len as u64);
@@ -100,44 +118,45 @@ impl Publisher {
                     self.health.failed(&why);
                     tokio::time::sleep(backoff.wait(clock::mono_ns())).await;
                 }
-                Err(Failure::Unauthenticated(token, why)) if !rejected => {
+                Err(Failure::Unauthenticated(tokens, token, why)) if !rejected => {
                     rejected = true;
                     log::debug!("a token is not accepted, another is sought: {why}");
-                    if let Some(tokens) = &self.tokens {
-                        tokens.reject(&token).await;
-                    }
+                    tokens.reject(&token).await;
                 }
-                Err(Failure::Unauthenticated(_, why) | Failure::Final(why)) => {
-                    let why = format_args!("{why}; a message of {len} bytes is dropped ({what})");
-                    self.health.failed_for_good(&why);
-                    return Err(DropReason::Refused);
+                Err(Failure::Unauthenticated(.., why)) => {
+                    return Err(Unsent {
+                        why,
+                        is_its_own: false,
+                    });
                 }
+                Err(Failure::Final(unsent)) => return Err(unsent),
             }
         }
     }
 
-    async fn attempt(&self, data: Bytes) -> Result<(), Failure> {
+    async fn attempt(&self, to: &Destination, data: Bytes) -> Result<(), Failure> {
         let mut request = Request::new(PublishRequest {
-            topic: self.topic.as_str().to_owned(),
+            topic: to.topic.as_str().to_owned(),
             messages: vec![PubsubMessage { data }],
         });
         request.set_timeout(CALL_TIMEOUT);
         let metadata = request.metadata_mut();
-        metadata.insert("x-goog-request-params", self.params.clone());
+        metadata.insert("x-goog-request-params", to.params.clone());
         let mut used = None;
-        if let Some(tokens) = &self.tokens {
+        if let Some(accounts) = &self.accounts {
+            let tokens = accounts.publishes();
             let token = match tokens.get().await {
                 Ok(token) => token,
                 Err(AuthError::Transient(why)) => return Err(Failure::Transient(why)),
-                Err(AuthError::Final(why)) => return Err(Failure::Final(why)),
+                Err(AuthError::Final(why)) => return Err(Unsent::any(why)),
             };
             let value = token.header().to_str().ok();
             let mut value = value
                 .and_then(|value| MetadataValue::try_from(value).ok())
-                .ok_or_else(|| Failure::Final("the token is malformed".into()))?;
+                .ok_or_else(|| Unsent::any("the token is malformed"))?;
             value.set_sensitive(true);
             metadata.insert("authorization", value);
-            used = Some(token);
+            used = Some((tokens, token));
         }
         match tokio::time::timeout(CALL_TIMEOUT, self.call(request)).await {
             Ok(Ok(())) => Ok(()),
@@ -161,7 +180,7 @@ impl Publisher {
     }
 }
 
-fn failure(status: &Status, used: Option<AccessToken>) -> Failure {
+fn failure(status: &Status, used: Option<(Rc<Tokens>, AccessToken)>) -> Failure {
     let text = match std::error::Error::source(status) {
         // No answer: the connection broke, or there is none.
         Some(source) => channel::reason(source),
@@ -179,7 +198,12 @@ fn failure(status: &Status, used: Option<AccessToken>) -> Failure {
             | Code::Cancelled,
             _,
         ) => Failure::Transient(why),
-        (Code::Unauthenticated, Some(token)) => Failure::Unauthenticated(token, why),
-        _ => Failure::Final(why),
+        (Code::Unauthenticated, Some((tokens, token))) => {
+            Failure::Unauthenticated(tokens, token, why)
+        }
+        (code, _) => Failure::Final(Unsent {
+            why,
+            is_its_own: matches!(code, Code::InvalidArgument | Code::OutOfRange),
+        }),
     }
 }
