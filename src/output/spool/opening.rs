@@ -20,7 +20,7 @@ use crate::spool::{Fact, HeaderError};
 
 impl Owner {
     /// This butler.
-    fn own(run: Run) -> Self {
+    fn own(run: Arc<Run>) -> Self {
         let random = RandomState::new();
         let id = [random.hash_one(0), random.hash_one(1)].map(u64::to_le_bytes);
         let header = SpoolRun {
@@ -33,7 +33,7 @@ impl Owner {
         };
         Self {
             held: header.registration.is_some(),
-            run: Arc::new(run),
+            run,
             header,
         }
     }
@@ -114,12 +114,12 @@ impl<D: 'static> Store<D> {
     pub fn open<I: Io<Fd = D>>(
         io: &mut I,
         settings: &SpoolSettings,
-        own: Run,
+        own: impl Into<Arc<Run>>,
     ) -> Result<Self, SpoolError> {
         let place = Place::open(io, &settings.path)?;
         let mut earlier = Earlier {
             segments: VecDeque::new(),
-            runs: vec![Owner::own(own)],
+            runs: vec![Owner::own(own.into())],
             used: 0,
             last: place.last_put_away(io),
         };
