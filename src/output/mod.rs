@@ -30,6 +30,7 @@ pub(crate) mod write;
 
 use std::io;
 use std::path::Path;
+use std::sync::Arc;
 
 pub use self::kind::UnfitOutput;
 use self::kind::{Finds, Kind, Need, Settings};
