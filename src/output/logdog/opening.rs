@@ -12,7 +12,7 @@ use tokio::time::Instant;
 use super::RegistrationError;
 use super::auth::{self, Accounts, Wanted};
 use super::coordinator::{self, CoordinatorHost, Grant, Patience};
-use super::luci_context::{self, LuciContext};
+use super::luci_context::{ContextRealm, LuciContext};
 use super::publishing::Publishing;
 use super::pubsub::topic::Topic;
 use super::pubsub::{self, Destination, Endpoint, Publisher};
@@ -268,7 +268,7 @@ fn realm(
     }
 }
 
-fn realm_of(context: &LuciContext) -> Result<Option<luci_context::Realm>, RegistrationError> {
+fn realm_of(context: &LuciContext) -> Result<Option<ContextRealm>, RegistrationError> {
     context
         .realm()
         .map_err(|why| RegistrationError::Realm(why.into()))

@@ -14,7 +14,7 @@ use super::tasks::Tasks;
 use crate::delivery::stored::{Registration, Run};
 
 /// A run, and what came of registering its prefix.
-pub type Answer = (Arc<Run>, Result<Grant, RegistrationError>);
+pub type RunAnswer = (Arc<Run>, Result<Grant, RegistrationError>);
 
 /// See the module.
 #[derive(Debug)]
@@ -70,12 +70,12 @@ impl Registering {
     }
 
     /// The next answer, if there is one.
-    pub fn try_next(&mut self) -> Option<Answer> {
+    pub fn try_next(&mut self) -> Option<RunAnswer> {
         self.tasks.try_next().map(answer)
     }
 
     /// The same, when it comes; `None`: nothing is registered.
-    pub async fn next(&mut self) -> Option<Answer> {
+    pub async fn next(&mut self) -> Option<RunAnswer> {
         self.tasks.next().await.map(answer)
     }
 
@@ -96,7 +96,7 @@ impl Registering {
     }
 }
 
-fn answer((run, result): (Arc<Run>, Option<Result<Grant, RegistrationError>>)) -> Answer {
+fn answer((run, result): (Arc<Run>, Option<Result<Grant, RegistrationError>>)) -> RunAnswer {
     let fault = || Err("a fault of butler's own".to_owned().into());
     (run, result.unwrap_or_else(fault))
 }

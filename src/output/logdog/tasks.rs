@@ -28,7 +28,7 @@ impl<A, R: 'static> Tasks<A, R> {
 
     /// Begins one.
     pub fn begin(&mut self, about: A, task: impl Future<Output = R> + 'static) {
-        let ended = Ended(Arc::clone(&self.ended));
+        let ended = TaskEnded(Arc::clone(&self.ended));
         let task = self.set.spawn_local(async move {
             let _ended = ended;
             task.await
@@ -69,9 +69,9 @@ impl<A, R: 'static> Tasks<A, R> {
 }
 
 /// Tells that a task has ended, however it did.
-struct Ended(Arc<Notify>);
+struct TaskEnded(Arc<Notify>);
 
-impl Drop for Ended {
+impl Drop for TaskEnded {
     fn drop(&mut self) {
         self.0.notify_one();
     }

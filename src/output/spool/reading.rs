@@ -42,6 +42,16 @@ impl<D: 'static> Store<D> {
         segments.any(|segment| segment.has_unsent() && !runs[segment.run].held)
     }
 
+    /// May there be one of this run to be had now?
+    pub fn offers_own(&self) -> bool {
+        self.own.offers(&self.runs)
+    }
+
+    /// The same of earlier ones.
+    pub fn offers_earlier(&self) -> bool {
+        self.earlier.offers(&self.runs)
+    }
+
     /// The next message of this run. `ticket` is that of the message.
     pub fn next_own<I: Io<Fd = D>>(
         &mut self,
@@ -101,6 +111,11 @@ impl<D: 'static> Shelf<D> {
     pub(super) fn due_ns(&self) -> Option<u64> {
         let waits = self.attempts > 0 && self.segments.iter().any(Segment::has_unsent);
         waits.then_some(self.retry_ns)
+    }
+
+    fn offers(&self, runs: &[Owner]) -> bool {
+        let mut segments = self.segments.iter();
+        self.attempts == 0 && segments.any(|it| it.has_unsent() && !runs[it.run].held)
     }
 
     fn step<I: Io<Fd = D>>(

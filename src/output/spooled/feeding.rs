@@ -15,9 +15,10 @@ const AT_ONCE: usize = 16;
 impl<I: Io> Spooled<I> {
     /// Would [`feed`](Self::feed) do something?
     pub(super) fn can_feed(&self) -> bool {
-        let has_earlier = self.stage == Stage::Open && self.store.has_earlier();
-        let has_own = self.store.has_own() || !self.waiting.is_empty();
-        !self.retreats && self.carried.has_room() && (has_own || has_earlier)
+        let has_earlier = self.stage == Stage::Open && self.store.offers_earlier();
+        let has_fresh = !self.lacks_secret && !self.store.has_own() && !self.waiting.is_empty();
+        let has_one = has_earlier || has_fresh || self.store.offers_own();
+        !self.retreats && self.carried.has_room() && has_one
     }
 
     /// Gives the carrier what it takes.
@@ -65,7 +66,7 @@ impl<I: Io> Spooled<I> {
             self.call(now, |carrier, now| carrier.carry(now, read.stored));
             return true;
         }
-        if !self.is_registered() {
+        if self.lacks_secret {
             return false;
         }
         let Some(Waiting { message, since_ns }) = self.waiting.pop_front() else {

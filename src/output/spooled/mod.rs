@@ -78,8 +78,13 @@ pub(crate) struct Spooled<I: Io> {
     retreats: bool,
     /// What an earlier butler has left is next.
     earlier_is_next: bool,
+    /// Our prefix was not registered when we began: fresh messages lack what that
+    /// gives, and get it when they come from disk.
+    lacks_secret: bool,
     /// The carrier knows which runs are not registered.
     has_asked: bool,
+    /// What there is of ours the carrier can't send; others may.
+    own_is_denied: bool,
     /// To write to the disk.
     disk: Attempts,
     /// What the disk has in the end.
@@ -90,6 +95,8 @@ impl<I: Io> Spooled<I> {
     /// In front of `carrier`.
     pub fn new(carrier: Box<dyn Carrier<I>>, store: Store<I::Fd>) -> Self {
         let settings = store.settings();
+        let own = store.runs().next();
+        let lacks_secret = own.is_some_and(|run| run.registration.is_some());
         Self {
             when: settings.when,
             full: settings.full,
@@ -102,7 +109,9 @@ impl<I: Io> Spooled<I> {
             stage: Stage::Open,
             retreats: false,
             earlier_is_next: true,
+            lacks_secret,
             has_asked: false,
+            own_is_denied: false,
             left: None,
         }
     }
@@ -152,14 +161,15 @@ impl<I: Io> Spooled<I> {
             Admission::Registered { secret, topic } => self.store.registered(run, secret, topic),
             // What there is of it is refused, one by one.
             Admission::Refused => self.store.hold(run, false),
-            Admission::Denied => {}
+            Admission::Denied => {
+                self.own_is_denied |= self
+                    .store
+                    .runs()
+                    .next()
+                    .is_some_and(|own| Arc::ptr_eq(own, run));
+                self.store.hold(run, true);
+            }
         }
-    }
-
-    /// Is our own prefix?
-    fn is_registered(&self) -> bool {
-        let own = self.store.runs().next();
-        own.is_none_or(|run| run.registration.is_none())
     }
 
     /// The carrier is done with a message.
@@ -219,7 +229,7 @@ impl<I: Io> Spooled<I> {
 
     /// Is there something that is neither delivered nor kept?
     fn has_more(&self) -> bool {
-        let on_disk = !self.retreats && self.store.has_own();
+        let on_disk = !self.retreats && !self.own_is_denied && self.store.has_own();
         !self.waiting.is_empty() || !self.carried.is_empty() || on_disk
     }
 }

@@ -41,7 +41,7 @@ impl<I: Io> Spooled<I> {
             now.outcomes.settle(Outcome::stored(ticket));
         }
         while let Some(Waiting { message, .. }) = self.waiting.front() {
-            let goes_on = self.is_registered()
+            let goes_on = !self.lacks_secret
                 && !self.retreats
                 && !self.store.has_own()
                 && self.carried.has_room();
@@ -82,8 +82,7 @@ impl<I: Io> Spooled<I> {
     }
 
     pub(super) fn stores_all(&self) -> bool {
-        // What has no secret yet gets it when it comes from disk.
-        let needs_disk = self.when == When::Always || !self.is_registered();
+        let needs_disk = self.when == When::Always || self.lacks_secret;
         needs_disk || self.retreats || self.store.has_own()
     }
 
