@@ -84,9 +84,9 @@ impl<C, L> Machine<C, L> {
     }
 
     /// How long to let arrivals gather before the next round, in microseconds.
-    /// Who is known to have data does not wait for company.
+    /// Who is known to have data, or a header, does not wait for company.
     pub fn pause_us(&self) -> u64 {
-        match self.clients.has_ready() {
+        match self.clients.has_ready() || self.headers.has_queue() {
             true => 0,
             false => self.pace.wait_us(),
         }

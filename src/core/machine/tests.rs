@@ -6,7 +6,10 @@ use super::*;
 use crate::core::{Peer, Users};
 use crate::delivery::message::{BundleLimits, Identity};
 use crate::delivery::outcome::{Outcome, Outcomes};
-use crate::limits::{BUFFERED_MAX, BUFFERED_MIN, BUNDLE_MAX, BUNDLE_TARGET, STREAM_SIZE_MAX};
+use crate::limits::{
+    BUFFERED_MAX, BUFFERED_MIN, BUNDLE_MAX, BUNDLE_TARGET, HEADERS_BUFFERED_MAX, READ_BUFFER_SIZE,
+    STREAM_SIZE_MAX,
+};
 use crate::time::Moment;
 use crate::wire::descriptor::Tags;
 
@@ -297,4 +300,26 @@ fn a_header_has_its_time() {
     world.machine.ended(&world.now, client, Stopped::Cancelled);
     assert_eq!(world.commands(), ["close 0 true"]);
     assert_eq!(world.machine.core().stats().streams_refused, 1);
+}
+
+/// Small writes are let gather, but whose header is there has company enough.
+#[test]
+fn no_pause_while_headers_wait_for_their_turns() {
+    let mut world = World::new();
+    let mut config = config(BUFFERED_MAX);
+    config.core.age_max_ns = MS;
+    world.machine = Machine::new(config);
+    let listener = world.listener();
+    world.stream(listener, 0);
+    world.machine.end_round(&world.now);
+    assert!(world.machine.pause_us() > 0, "its write was small");
+
+    let many = 1 + HEADERS_BUFFERED_MAX / READ_BUFFER_SIZE;
+    for number in 1..=many {
+        let client = world.client(listener, number as Number);
+        world.machine.readable(&world.now, client);
+        world.commands();
+    }
+    world.round(1);
+    assert_eq!(world.machine.pause_us(), 0, "they do not all have room");
 }

@@ -143,19 +143,13 @@ pub(super) fn receive(socket: &OwnedFd, into: &mut [u8]) -> io::Result<usize> {
 }
 
 pub(super) fn check(socket: &OwnedFd) -> io::Result<()> {
-    let is_unix = sockopt::socket_domain(socket)? == AddressFamily::UNIX;
-    let gone = match is_unix {
-        // Only set when the peer takes nothing any more.
-        true => PollFlags::HUP | PollFlags::ERR,
-        // A peer that closes looks like one that closes only its own
-        // direction. That one loses nothing if it gets a new connection.
-        false => PollFlags::HUP | PollFlags::ERR | PollFlags::RDHUP,
-    };
     let mut fds = [PollFd::new(socket, PollFlags::IN | PollFlags::RDHUP)];
     // A signal interrupts it, though it does not wait.
     retry_on_intr(|| poll(&mut fds, Some(&Timespec::default())))?;
     let found = fds[0].revents();
-    if found.intersects(gone) {
+    if found.intersects(PollFlags::HUP | PollFlags::ERR)
+        || found.contains(PollFlags::RDHUP) && !is_unix(socket)?
+    {
         return Err(io::Error::new(
             io::ErrorKind::ConnectionReset,
             "the peer has closed the connection",
@@ -165,6 +159,13 @@ pub(super) fn check(socket: &OwnedFd) -> io::Result<()> {
         drain(socket)?;
     }
     Ok(())
+}
+
+/// A peer that closes looks like one that closes only its own direction, but over a
+/// Unix socket, where more than `RDHUP` is set once it takes nothing any more. One of
+/// TCP loses nothing if it gets a new connection.
+fn is_unix(socket: &OwnedFd) -> io::Result<bool> {
+    Ok(sockopt::socket_domain(socket)? == AddressFamily::UNIX)
 }
 
 /// Does not keep up with a peer that never stops.
