@@ -34,6 +34,7 @@ fn now() -> Moment {
 fn core() -> Core {
     Core::new(CoreConfig {
         bundle_limits: BundleLimits {
+            early: BUNDLE_TARGET,
             target: BUNDLE_TARGET,
             max: BUNDLE_MAX,
         },

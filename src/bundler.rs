@@ -38,6 +38,8 @@ const SPARE_MAX: usize = 16;
 const SPARE_BYTES_MAX: usize = 2 * 1024 * 1024;
 /// A bundle with less room than this part of its target counts as full.
 const NEARLY_FULL: usize = 32;
+/// A bundle is not cut early if more than this part of it is descriptors.
+const DESCRIPTORS_SHARE: usize = 32;
 /// Whatever a descriptor takes of a bundle, an entry gets this much.
 const PAYLOAD_MIN: usize = 1024;
 
@@ -344,6 +346,17 @@ impl Bundler {
             .as_ref()
             .is_some_and(|open| open.size + self.limits.target / NEARLY_FULL > self.limits.target);
         if full {
+            self.seal();
+        }
+    }
+
+    /// Cuts the bundle being filled if it has enough for an output that waits.
+    pub fn seal_if_enough(&mut self) {
+        let enough = self.open.as_ref().is_some_and(|open| {
+            let descriptors = open.size.saturating_sub(open.used);
+            open.size >= self.limits.early && descriptors * DESCRIPTORS_SHARE <= open.size
+        });
+        if enough {
             self.seal();
         }
     }

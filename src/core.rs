@@ -296,6 +296,9 @@ impl Core {
             }
             result
         });
+        if self.window.is_empty() && !self.bundler.has_sealed() {
+            self.bundler.seal_if_enough();
+        }
         self.note_peak();
         result
     }

@@ -117,10 +117,13 @@ pub const BINARY_ENTRY_MIN: usize = 8 * 1024;
 pub const BUNDLE_MAX: usize = 10_485_759;
 /// Pub/Sub takes bundles up to this, before framing.
 pub const BUNDLE_PUBSUB_MAX: usize = 5_000_000;
-/// What a bundle is filled to. Less, and each costs a wake-up of whoever reads
-/// it more often; more, and it does not stay in the cache between encoding and
-/// writing: figures in `perf/README.md`.
+/// What a bundle is filled to while the output is busy with others. Less, and each
+/// costs a wake-up of whoever reads it more often, and where many streams write a
+/// little, more descriptors.
 pub const BUNDLE_TARGET: usize = 1024 * 1024;
+/// What is enough for an output that waits, unless it compresses: with what a read
+/// adds it is still in the cache when it is written. Figures in `perf/README.md`.
+pub const BUNDLE_EARLY: usize = 256 * 1024;
 /// A message framing a bundle is compressed from this size on (protocol).
 pub const COMPRESS_MIN: usize = 860;
 
@@ -199,7 +202,7 @@ pub const FILE_CHECK_INTERVAL: Duration = Duration::from_secs(1);
 /// Read buffers of all streams together: few enough that what was read is
 /// still in the cache when it is parsed. A stream that finds none free waits
 /// for its turn.
-pub const READ_BUFFERS: u16 = 8;
+pub const READ_BUFFERS: u16 = 4;
 /// See [`READ_BUFFERS`].
 pub const READ_BUFFER_SIZE: usize = 128 * 1024;
 

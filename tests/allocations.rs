@@ -55,6 +55,7 @@ fn nothing_is_allocated_once_warm() {
     for stream_type in StreamType::ALL {
         let mut core = Core::new(CoreConfig {
             bundle_limits: BundleLimits {
+                early: 256 * 1024,
                 target: 256 * 1024,
                 max: 10_000_000,
             },

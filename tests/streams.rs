@@ -107,7 +107,11 @@ impl Bench {
 }
 
 fn limits(target: usize, max: usize) -> BundleLimits {
-    BundleLimits { target, max }
+    BundleLimits {
+        early: target / 2,
+        target,
+        max,
+    }
 }
 
 fn some_limits() -> impl Strategy<Value = BundleLimits> {

@@ -22,7 +22,11 @@ impl Bench {
     }
 
     fn with_limits(target: usize, max: usize, memory_max: usize) -> Self {
-        let limits = BundleLimits { target, max };
+        let limits = BundleLimits {
+            early: target,
+            target,
+            max,
+        };
         let identity = Identity {
             project: "project".into(),
             ..Default::default()

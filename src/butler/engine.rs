@@ -261,10 +261,12 @@ impl Engine {
             match tell {
                 Tell::Opened(stream) => self.opened(stream),
                 Tell::Watched => self.dispatch(),
+                // What leaves was read since the round began: the statistics tell how
+                // long before.
+                Tell::Cut => self.driver.borrow_mut().turn_output(&clock::now()),
             }
             driver = self.driver.borrow_mut();
         }
-        // What leaves in it was read since then: the statistics tell how long before.
         driver.end_round(&clock::now())?;
         let machine = driver.machine();
         if machine.changes() != changes {

@@ -27,6 +27,11 @@ impl Core {
         self.has_room() && self.has_message(now)
     }
 
+    /// Is a bundle cut that the output has room for?
+    pub fn has_cut(&self) -> bool {
+        self.bundler.has_sealed() && self.has_room()
+    }
+
     /// May the output have one more message?
     fn has_room(&self) -> bool {
         let overflows = self.window.capacity.overflows && self.is_filling_up();

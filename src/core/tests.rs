@@ -21,6 +21,7 @@ fn at(mono_ns: u64) -> Moment {
 fn config() -> CoreConfig {
     CoreConfig {
         bundle_limits: BundleLimits {
+            early: 10_000,
             target: 10_000,
             max: 100_000,
         },
@@ -425,4 +426,38 @@ fn age_zero_is_eager() {
     let bundle = core.poll_message(&at(5)).unwrap();
     assert_eq!(text_in(&bundle), "unfinished");
     core.delivered(&at(5), bundle.ticket(), 1);
+}
+
+/// While the output waits, what is enough for it leaves before a bundle is full.
+#[test]
+fn a_bundle_is_cut_early_for_an_output_that_waits() {
+    let mut config = config();
+    config.bundle_limits.early = 4_000;
+    let mut core = Core::new(config);
+    core.set_capacity(Capacity::ONE);
+    let key = text(&mut core, "s");
+    let lines = "a line\n".repeat(500);
+    core.data(&at(0), key, lines.as_bytes()).unwrap();
+    assert!(core.has_cut(), "nobody waits for more");
+    let message = core.poll_message(&at(0)).unwrap();
+    core.data(&at(0), key, lines.as_bytes()).unwrap();
+    core.delivered(&at(0), message.ticket(), 0);
+    assert!(!core.has_cut(), "the output was busy");
+    core.data(&at(0), key, b"one more\n").unwrap();
+    assert!(core.has_cut());
+}
+
+/// Descriptors of many streams are worth their bytes only in bundles that are full.
+#[test]
+fn a_bundle_of_many_streams_is_not_cut_early() {
+    let mut config = config();
+    config.bundle_limits.early = 4_000;
+    let mut core = Core::new(config);
+    for number in 0..30 {
+        let key = text(&mut core, &format!("s/{number}"));
+        core.data(&at(0), key, "a line\n".repeat(15).as_bytes())
+            .unwrap();
+        let size = core.bundler.held();
+        assert!(!core.has_cut(), "cut after {number} streams, {size} bytes");
+    }
 }

@@ -29,6 +29,10 @@ use crate::wire::walk::{Fields, Malformed, Value};
 /// How large an output wants its bundles.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct BundleLimits {
+    /// A bundle that has so many bytes is cut already after a read if the output
+    /// waits for one, unless its descriptors take much of it. Without effect from
+    /// `target` on.
+    pub early: usize,
     /// A bundle is cut when it has about this many bytes.
     pub target: usize,
     /// A bundle never has more: only one large entry takes it past `target`.

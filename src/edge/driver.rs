@@ -61,6 +61,9 @@ pub enum Tell {
     Opened(StreamKey),
     /// Entries of watched streams are there, or their ends.
     Watched,
+    /// A bundle is cut: the output has a [turn](Driver::turn_output) while that is in
+    /// the cache.
+    Cut,
 }
 
 /// See the module.
@@ -183,6 +186,9 @@ impl<I: Io> Driver<I> {
             }
             if self.machine.core().has_watched() {
                 return Ok(Some(Tell::Watched));
+            }
+            if self.machine.core().has_cut() {
+                return Ok(Some(Tell::Cut));
             }
             if let Some(stream) = self.take_parked(now)? {
                 return Ok(Some(Tell::Opened(stream)));

@@ -10,10 +10,11 @@ use std::path::{Path, PathBuf};
 
 use super::Output;
 use super::spec::SpecError;
+use crate::delivery::encode::Compress;
 use crate::delivery::message::BundleLimits;
 use crate::edge::io::Io;
 use crate::edge::transport::{Carrier, Transport};
-use crate::limits::{self, BUNDLE_MAX, BUNDLE_TARGET};
+use crate::limits::{self, BUNDLE_EARLY, BUNDLE_MAX, BUNDLE_TARGET};
 use crate::pairs::Pairs;
 
 /// See the module.
@@ -62,10 +63,7 @@ pub(crate) trait Settings {
 
     /// How large bundles for it should be.
     fn bundle_limits(&self) -> BundleLimits {
-        BundleLimits {
-            target: BUNDLE_TARGET,
-            max: BUNDLE_MAX,
-        }
+        bundle_limits(Compress::None)
     }
 
     /// The one file that it writes to.
@@ -87,6 +85,19 @@ pub(crate) trait Settings {
     /// Where the command of `butler run` finds its logs.
     fn finds(&self) -> Finds {
         Finds::Carried
+    }
+}
+
+/// What is compressed becomes smaller the more of it there is, and takes so long
+/// that it does not matter what is in the cache.
+pub(super) fn bundle_limits(compress: Compress) -> BundleLimits {
+    BundleLimits {
+        early: match compress {
+            Compress::None => BUNDLE_EARLY,
+            Compress::Zlib(_) => BUNDLE_TARGET,
+        },
+        target: BUNDLE_TARGET,
+        max: BUNDLE_MAX,
     }
 }
 

@@ -154,6 +154,7 @@ impl<T: Transport<System>> Bench<T> {
 pub(crate) fn bundles(target: usize, streams: &[(&str, StreamType, &[u8])]) -> Vec<Arc<Message>> {
     let mut core = Core::new(CoreConfig {
         bundle_limits: BundleLimits {
+            early: target,
             target,
             max: BUNDLE_MAX,
         },

@@ -29,7 +29,11 @@ pub(super) struct Bench {
 impl Bench {
     /// Bundles of `target` bytes, and at most of `max`.
     pub fn new(stream_type: StreamType, target: usize, max: usize) -> Self {
-        let limits = BundleLimits { target, max };
+        let limits = BundleLimits {
+            early: target,
+            target,
+            max,
+        };
         let descriptor = LogStreamDescriptor::default();
         let name = "s".parse().unwrap();
         Self {

@@ -95,6 +95,7 @@ fn config(plan: &Plan, broken: Option<Broken>) -> MachineConfig {
     MachineConfig {
         core: CoreConfig {
             bundle_limits: BundleLimits {
+                early: plan.bundle_target / 2,
                 target: plan.bundle_target,
                 max: plan.bundle_max,
             },

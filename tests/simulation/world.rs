@@ -238,6 +238,7 @@ impl<'a> World<'a> {
             match tell {
                 Tell::Opened(stream) => self.note_opened(stream),
                 Tell::Watched => unreachable!("nobody watches"),
+                Tell::Cut => self.driver.turn_output(&now),
             }
             self.driver.machine().invariants();
         }

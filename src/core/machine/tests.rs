@@ -31,6 +31,7 @@ fn config(buffered_max: u64) -> MachineConfig {
     MachineConfig {
         core: CoreConfig {
             bundle_limits: BundleLimits {
+                early: BUNDLE_TARGET,
                 target: BUNDLE_TARGET,
                 max: BUNDLE_MAX,
             },

@@ -102,6 +102,7 @@ impl World {
         let mut machine = Machine::new(MachineConfig {
             core: CoreConfig {
                 bundle_limits: BundleLimits {
+                    early: 1000,
                     target: 1000,
                     max: 10_000,
                 },

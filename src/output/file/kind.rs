@@ -4,10 +4,11 @@ use std::io;
 use std::path::{Path, PathBuf};
 
 use super::{Appender, fifo};
+use crate::delivery::message::BundleLimits;
 use crate::edge::io::Io;
 use crate::edge::transport::Transport;
 use crate::output::Compress;
-use crate::output::kind::{Kind, Need, Settings};
+use crate::output::kind::{self, Kind, Need, Settings};
 use crate::output::spec::{compress, of};
 
 /// The settings of the file output.
@@ -47,6 +48,10 @@ impl Settings for FileOutput {
 
     fn open<I: Io + 'static>(&self, io: &mut I) -> io::Result<Box<dyn Transport<I>>> {
         Ok(Box::new(Appender::open(io, &self.path, self.compress)?))
+    }
+
+    fn bundle_limits(&self) -> BundleLimits {
+        kind::bundle_limits(self.compress)
     }
 
     fn file(&self) -> Option<&Path> {

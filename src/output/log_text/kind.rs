@@ -67,6 +67,7 @@ impl Settings for LogOutput {
     fn bundle_limits(&self) -> BundleLimits {
         let size = self.bundle_size.unwrap_or(BUNDLE_TARGET);
         BundleLimits {
+            early: size,
             target: size,
             max: size,
         }

@@ -75,6 +75,7 @@ impl Settings for LogdogOutput {
 
     fn bundle_limits(&self) -> BundleLimits {
         BundleLimits {
+            early: limits::BUNDLE_TARGET,
             target: limits::BUNDLE_TARGET,
             max: limits::BUNDLE_PUBSUB_MAX,
         }

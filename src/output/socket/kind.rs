@@ -6,10 +6,11 @@ use std::os::unix::ffi::OsStrExt;
 use std::path::PathBuf;
 
 use super::{Address, Socket};
+use crate::delivery::message::BundleLimits;
 use crate::edge::io::Io;
 use crate::edge::transport::{Carrier, Transport};
 use crate::limits;
-use crate::output::kind::{Given, Kind, Need, Settings, UnfitOutput};
+use crate::output::kind::{self, Given, Kind, Need, Settings, UnfitOutput};
 use crate::output::spec::{SpecError, compress, of};
 use crate::output::{Compress, Output};
 use crate::pairs::{PairError, Pairs};
@@ -113,6 +114,10 @@ impl Settings for UnixOutput {
         Ok(self.socket())
     }
 
+    fn bundle_limits(&self) -> BundleLimits {
+        kind::bundle_limits(self.compress)
+    }
+
     fn carrier<I: Io + 'static>(&self, _: &mut I) -> io::Result<Option<Box<dyn Carrier<I>>>> {
         Ok(Some(self.socket()))
     }
@@ -153,6 +158,10 @@ impl Settings for TcpOutput {
 
     fn open<I: Io + 'static>(&self, _: &mut I) -> io::Result<Box<dyn Transport<I>>> {
         Ok(self.socket()?)
+    }
+
+    fn bundle_limits(&self) -> BundleLimits {
+        kind::bundle_limits(self.compress)
     }
 
     fn carrier<I: Io + 'static>(&self, _: &mut I) -> io::Result<Option<Box<dyn Carrier<I>>>> {

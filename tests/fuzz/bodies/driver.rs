@@ -36,6 +36,7 @@ impl Driver {
     pub fn new(input: &mut Input<'_>) -> Self {
         let limits = input.pick(&[(4096, 4096), (4096, 1 << 20), (100_000, 1 << 20)]);
         let limits = BundleLimits {
+            early: limits.0 / 2,
             target: limits.0,
             max: limits.1,
         };

@@ -52,6 +52,7 @@ impl Bench {
     fn new(path: &Path, open_files: usize) -> Self {
         let mut core = Core::new(CoreConfig {
             bundle_limits: BundleLimits {
+                early: 256 * 1024,
                 target: 256 * 1024,
                 max: 10_485_759,
             },
