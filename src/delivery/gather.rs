@@ -112,7 +112,7 @@ impl Gather {
     }
 
     /// Gathers the message that was stored, uncompressed.
-    pub(super) fn stored_message(&mut self, stored: &Stored) {
+    pub fn stored_message(&mut self, stored: &Stored) {
         self.clear();
         self.put_frames(stored.len());
         self.end_heads();

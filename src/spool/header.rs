@@ -62,13 +62,13 @@ impl Header {
         bytes
     }
 
-    /// The header at the beginning of a file, and its length.
+    /// The header at the beginning of a file, and all of its bytes.
     ///
     /// # Errors
     ///
     /// If the file can't be read. That it can, but is no segment, is the inner
     /// error.
-    pub fn read(mut file: impl Read + Seek) -> io::Result<Result<(Self, u64), HeaderError>> {
+    pub fn read(mut file: impl Read + Seek) -> io::Result<Result<(Self, Vec<u8>), HeaderError>> {
         let mut bytes = Vec::with_capacity(1024);
         file.seek(SeekFrom::Start(0))?;
         let mut file = file.take((FIXED + RUN_MAX) as u64);
@@ -78,10 +78,10 @@ impl Header {
         }
         let run_len = u64::from(u32_at(&bytes, 12));
         file.take(run_len).read_to_end(&mut bytes)?;
-        Ok(Self::parse(&bytes, run_len))
+        Ok(Self::parse(&bytes, run_len).map(|header| (header, bytes)))
     }
 
-    fn parse(bytes: &[u8], run_len: u64) -> Result<(Self, u64), HeaderError> {
+    fn parse(bytes: &[u8], run_len: u64) -> Result<Self, HeaderError> {
         let run = &bytes[FIXED..];
         let crc = checksum([&bytes[..CRC_AT], run]);
         if run.len() as u64 != run_len || crc != u32_at(bytes, CRC_AT) {
@@ -93,7 +93,7 @@ impl Header {
             _ => {
                 let run = SpoolRun::decode(run).map_err(|_| HeaderError::Damaged)?;
                 let marker = u64_at(bytes, 16);
-                Ok((Self { marker, run }, FIXED as u64 + run_len))
+                Ok(Self { marker, run })
             }
         }
     }

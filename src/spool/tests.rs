@@ -294,7 +294,8 @@ fn versions() {
         bytes[24..28].copy_from_slice(&crc.to_le_bytes());
         Header::read(Cursor::new(bytes)).unwrap()
     };
-    let (header, len) = with_version(VERSION).unwrap();
+    let (header, bytes) = with_version(VERSION).unwrap();
+    let len = bytes.len() as u64;
     assert_eq!((header.marker, len), (segment.marker, segment.header_len));
     assert_eq!(with_version(VERSION + 1), Err(HeaderError::Newer(2)));
     assert_eq!(with_version(0), Err(HeaderError::Damaged));

@@ -54,6 +54,20 @@ pub enum Why {
     Damaged,
 }
 
+impl Lost {
+    /// All of a record whose body is bad.
+    pub fn of(record: Record) -> Self {
+        Self {
+            at: record.at,
+            len: record.end() - record.at,
+            index: record.index,
+            records: Some(1),
+            why: Why::Damaged,
+            streams: record.manifest.streams,
+        }
+    }
+}
+
 impl Walk {
     /// At the first record of the segment with that marker, whose header has
     /// `header_len` bytes.

@@ -16,6 +16,7 @@ mod client;
 #[path = "../common/mod.rs"]
 mod common;
 mod content;
+mod disk;
 mod expected;
 mod followed;
 mod kernel;
@@ -26,6 +27,7 @@ mod random;
 mod shrink;
 mod signals;
 mod start;
+mod store;
 mod tap;
 mod trace;
 mod window;
@@ -111,6 +113,32 @@ fn sigterm_at_every_step() {
         }
         None
     });
+}
+
+/// A spool on a disk on which everything may fail: what was said to be safe is
+/// there, once or again as it was.
+#[test]
+fn what_is_spooled_is_there() {
+    let from = number("BUTLER_SIM_FROM").unwrap_or(0);
+    let seeds = number("BUTLER_SIM_SEEDS").unwrap_or(SEEDS);
+    for seed in from..from + seeds {
+        if let Err(what) = store::run(seed, None) {
+            panic!("seed {seed}: {what}\nseed {seed} again: BUTLER_SIM_FROM={seed}");
+        }
+    }
+}
+
+/// A store that does one thing wrong, or a disk that hides it.
+#[test]
+fn a_wrong_spool_is_caught() {
+    for wrong in store::Wrong::ALL {
+        let caught = (0..SEEDS).find_map(|seed| {
+            let what = store::run(seed, Some(wrong)).err()?;
+            Some(format!("seed {seed}: {what}"))
+        });
+        println!("{wrong:?}: {caught:?}");
+        assert!(caught.is_some(), "{wrong:?} is not caught");
+    }
 }
 
 /// Whatever a kernel, an output or a loop does wrong, the oracle sees it.

@@ -152,8 +152,8 @@ impl<D: 'static> Store<D> {
             }
             self.next_number = number.checked_add(1).ok_or(Errno::OVERFLOW)?;
             self.used += bytes.len() as u64;
-            self.syncing.directory_changed();
-            let begun = Segment::begun(number, header.marker, bytes.len() as u64, file);
+            self.syncing.directory_changed = true;
+            let begun = Segment::begun(number, header.marker, bytes, file);
             self.own.segments.push_back(begun);
             return Ok((header.marker, 0));
         }

@@ -26,10 +26,12 @@
 mod acks;
 mod appending;
 mod left;
+mod losing;
 mod opening;
 mod place;
 mod reading;
 mod removing;
+mod rewriting;
 mod segment;
 mod settings;
 mod syncing;
@@ -44,6 +46,7 @@ use std::sync::Arc;
 
 use self::acks::Acks;
 use self::appending::Appending;
+pub use self::losing::Loss;
 use self::place::Place;
 use self::segment::Segment;
 pub use self::settings::{Full, SpoolSettings, SpoolSpecError, SyncPolicy, When};
@@ -141,23 +144,6 @@ pub struct Read {
     pub stored: Stored,
 }
 
-/// What can't be read back.
-#[derive(Debug)]
-pub struct Loss {
-    /// It is of this run.
-    pub is_own: bool,
-    /// Where it was.
-    pub segment: u32,
-    /// See there.
-    pub offset: u64,
-    /// Bytes in the segment.
-    pub len: u64,
-    /// How many records, if that is known.
-    pub records: Option<u32>,
-    /// What is known of what was in them.
-    pub streams: Vec<Part>,
-}
-
 /// A run whose messages are in the spool.
 #[derive(Debug)]
 struct Owner {
@@ -216,15 +202,6 @@ impl<D> Shelf<D> {
         }
     }
 
-    fn close(&mut self, number: u32)
-    where
-        D: 'static,
-    {
-        if let Some(segment) = self.find(number) {
-            segment.close();
-        }
-    }
-
     fn find(&mut self, number: u32) -> Option<&mut Segment<D>> {
         let at = self
             .segments
@@ -256,19 +233,16 @@ impl<D: 'static> Store<D> {
 
     /// The record need not be kept any longer.
     pub fn done(&mut self, record: RecordId, done: Done) {
-        let shelf = match self.own.find(record.segment).is_some() {
-            true => &mut self.own,
-            false => &mut self.earlier,
-        };
         // One that is not there was removed: it was done before.
-        let Some(segment) = shelf.find(record.segment) else {
+        let Some(segment) = self.find(record.segment) else {
             return;
         };
         if !segment.done.contains(record.index) {
             segment.done.insert(record.index, record.index);
+            let marker = segment.marker;
             self.acks.done(DoneFact {
                 segment: record.segment.into(),
-                marker: segment.marker,
+                marker,
                 first: record.index,
                 last: record.index,
                 refused: done == Done::Refused,
@@ -307,11 +281,6 @@ impl<D: 'static> Store<D> {
     fn owner(&mut self, run: &Arc<Run>) -> Option<&mut Owner> {
         let mut runs = self.runs.iter_mut();
         runs.find(|owner| Arc::ptr_eq(&owner.run, run))
-    }
-
-    /// What could not be read back since this was asked last.
-    pub fn take_losses(&mut self) -> Vec<Loss> {
-        std::mem::take(&mut self.losses)
     }
 }
 

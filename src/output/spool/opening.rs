@@ -135,6 +135,7 @@ impl<D: 'static> Store<D> {
             HeaderError::Damaged => unreachable!("then there are no facts"),
         })?;
         earlier.learn(&facts);
+        let is_clean = earlier.segments.is_empty();
         let health = Health::new(format!("spool {}", place.path().display()));
         let mut store = Self {
             settings: settings.clone(),
@@ -146,7 +147,7 @@ impl<D: 'static> Store<D> {
             next_number: earlier.last.saturating_add(1),
             used: earlier.used,
             appending: Appending::default(),
-            syncing: Syncing::new(settings.sync),
+            syncing: Syncing::new(settings.sync, is_clean),
             losses: Vec::new(),
             health,
         };

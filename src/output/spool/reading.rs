@@ -8,13 +8,13 @@ use rustix::io::Errno;
 
 use super::place::{Place, segment_name};
 use super::segment::Segment;
-use super::{Loss, Owner, Read, Shelf, Store};
+use super::{Owner, Read, Shelf, Store};
 use crate::delivery::message::Ticket;
 use crate::delivery::stored::Stored;
 use crate::edge::files::Reader;
 use crate::edge::io::Io;
 use crate::limits::SPOOL_RETRY;
-use crate::spool::{Found, Lost, Part, Record, RecordId, Why};
+use crate::spool::{Found, Lost, Record, RecordId, Why};
 
 /// How often a place in a segment is read that can't be.
 const READ_ATTEMPTS: u32 = 3;
@@ -26,7 +26,10 @@ enum Step {
     Record(RecordId, usize, Record, Bytes),
     /// It was done before.
     Done,
-    Lost(Loss),
+    /// It is not what was written.
+    Lost(u32, Lost),
+    /// It can't be read, for this butler.
+    Missed(u32, Lost),
 }
 
 impl<D: 'static> Store<D> {
@@ -88,9 +91,8 @@ impl<D: 'static> Store<D> {
             match shelf.step(io, now_ns, &self.place, &self.runs) {
                 Step::Nothing => return None,
                 Step::Done => {}
-                Step::Lost(loss) => {
-                    self.losses.push(Loss { is_own, ..loss });
-                }
+                Step::Lost(number, lost) => self.lose(number, lost),
+                Step::Missed(number, lost) => self.miss(number, lost),
                 Step::Record(id, run, record, body) => {
                     let first = record.manifest.streams[0].name.clone();
                     let others = record.manifest.streams.len() - 1;
@@ -133,8 +135,8 @@ impl<D: 'static> Shelf<D> {
             return Step::Nothing;
         };
         if self.reading != Some(self.segments[at].number) {
-            if let Some(before) = self.reading {
-                self.close(before);
+            if let Some(before) = self.reading.and_then(|number| self.find(number)) {
+                before.close();
             }
             self.window.clear();
             self.reading = Some(self.segments[at].number);
@@ -144,7 +146,9 @@ impl<D: 'static> Shelf<D> {
         let found = segment.next(io, place, &mut walk, &mut self.window);
         let step = match found {
             Ok(None) => Ok(Step::Done),
-            Ok(Some(Found::Lost(lost))) => Ok(Step::Lost(segment.lose(lost))),
+            // It was told when the segment was written anew.
+            Ok(Some(Found::Lost(lost))) if segment.is_done(&lost) => Ok(Step::Done),
+            Ok(Some(Found::Lost(lost))) => Ok(Step::Lost(segment.number, lost)),
             Ok(Some(Found::Record(record))) if segment.done.contains(record.index) => {
                 Ok(Step::Done)
             }
@@ -157,7 +161,7 @@ impl<D: 'static> Shelf<D> {
                     };
                     Ok(Step::Record(id, segment.run, record, body))
                 }
-                Ok(None) => Ok(Step::Lost(segment.lose(lost(record)))),
+                Ok(None) => Ok(Step::Lost(segment.number, Lost::of(record))),
                 Err(error) => Err((error, Some(record))),
             },
             Err(error) => Err((error, None)),
@@ -200,7 +204,7 @@ impl<D: 'static> Shelf<D> {
         let lost = match record {
             Some(record) => {
                 segment.walk.pass(&record);
-                lost(record)
+                Lost::of(record)
             }
             None => {
                 segment.walk.pass_to(segment.end, place.index());
@@ -215,19 +219,7 @@ impl<D: 'static> Shelf<D> {
             }
         };
         log::error!("spool: {name} can't be read: {error}; it is left for the next butler");
-        Step::Lost(segment.tell(&lost))
-    }
-}
-
-/// A record of which only the body is lost.
-fn lost(record: Record) -> Lost {
-    Lost {
-        at: record.at,
-        len: record.end() - record.at,
-        index: record.index,
-        records: Some(1),
-        why: Why::Damaged,
-        streams: record.manifest.streams,
+        Step::Missed(segment.number, lost)
     }
 }
 
@@ -244,64 +236,5 @@ impl<D: 'static> Segment<D> {
         let mut body = BytesMut::zeroed(record.body.len as usize);
         let whole = window.read(&mut Reader::new(io, file), record.body_at, &mut body)?;
         Ok((whole && record.has_body(&body)).then(|| body.freeze()))
-    }
-
-    /// What is lost there nobody sends any more.
-    fn lose(&mut self, lost: Lost) -> Loss {
-        if lost.why == Why::Damaged {
-            self.damaged = true;
-            if let Some(records) = lost.records.filter(|records| *records > 0) {
-                self.done.insert(lost.index, lost.index + (records - 1));
-            }
-        }
-        self.tell(&lost)
-    }
-
-    fn tell(&self, lost: &Lost) -> Loss {
-        let name = segment_name(self.number);
-        let what = match lost.why {
-            Why::Cut => "ends in the middle of a message",
-            Why::Damaged => "is damaged",
-        };
-        log::error!(
-            "spool: {name} {what}: {} bytes at {} are lost{}",
-            lost.len,
-            lost.at,
-            Streams(&lost.streams)
-        );
-        Loss {
-            is_own: false,
-            segment: self.number,
-            offset: lost.at,
-            len: lost.len,
-            records: lost.records,
-            streams: lost.streams.clone(),
-        }
-    }
-}
-
-/// As many as a line has room for.
-const STREAMS_TOLD: usize = 5;
-
-/// The streams that lost bytes, for a message.
-struct Streams<'a>(&'a [Part]);
-
-impl std::fmt::Display for Streams<'_> {
-    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
-        for (at, part) in self.0.iter().take(STREAMS_TOLD).enumerate() {
-            let before = match at {
-                0 => ", of",
-                _ => ",",
-            };
-            write!(
-                f,
-                "{before} {} ({} bytes of its client)",
-                part.name, part.bytes
-            )?;
-        }
-        match self.0.len().checked_sub(STREAMS_TOLD + 1) {
-            Some(more) => write!(f, " and {} streams more", more + 1),
-            None => Ok(()),
-        }
     }
 }

@@ -33,7 +33,7 @@ impl<D: 'static> Store<D> {
         }
     }
 
-    fn shelf(&mut self, is_own: bool) -> &mut Shelf<D> {
+    pub(super) fn shelf(&mut self, is_own: bool) -> &mut Shelf<D> {
         match is_own {
             true => &mut self.own,
             false => &mut self.earlier,

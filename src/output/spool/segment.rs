@@ -1,13 +1,14 @@
 //! A segment of the spool, and how far it is sent.
 
-use std::io;
+use std::io::{self, Read, Seek};
 
 use rustix::io::Errno;
 
 use super::place::{Place, segment_name};
 use crate::edge::files::{Files, Reader};
 use crate::proto::spool::SpoolRun;
-use crate::spool::{Found, Header, HeaderError, Ranges, Walk, Window};
+use crate::secret::Secret;
+use crate::spool::{Found, Header, HeaderError, Ranges, Walk, Why, Window};
 
 /// See the module.
 #[derive(Debug)]
@@ -16,7 +17,8 @@ pub(super) struct Segment<D> {
     /// Whose it is, by its place among the runs.
     pub run: usize,
     pub marker: u64,
-    header_len: u64,
+    /// As it stands in the file: there is a secret in it.
+    pub header: Secret,
     /// Bytes in it. Of one that is appended to, what may stand behind is of a
     /// write that failed.
     pub end: u64,
@@ -52,12 +54,13 @@ pub(super) enum Opened<D> {
 
 impl<D: 'static> Segment<D> {
     /// A new one, whose header is written.
-    pub fn begun(number: u32, marker: u64, header_len: u64, file: D) -> Self {
+    pub fn begun(number: u32, marker: u64, header: Vec<u8>, file: D) -> Self {
+        let header_len = header.len() as u64;
         Self {
             number,
             run: 0,
             marker,
-            header_len,
+            header: Secret::new(header),
             end: header_len,
             is_open: true,
             appended: 0,
@@ -86,13 +89,13 @@ impl<D: 'static> Segment<D> {
             return Ok(Opened::Empty);
         }
         Ok(match Header::read(Reader::new(io, &file))? {
-            Ok((header, header_len)) => {
-                let begun = Self::begun(number, header.marker, header_len, file);
+            Ok((header, bytes)) => {
+                let begun = Self::begun(number, header.marker, bytes, file);
                 let segment = Self {
                     end: len,
                     is_open: false,
                     file: None,
-                    synced: len,
+                    synced: 0,
                     ..begun
                 };
                 Opened::Segment(Box::new((segment, header.run)))
@@ -102,9 +105,14 @@ impl<D: 'static> Segment<D> {
         })
     }
 
+    /// Where its first record begins.
+    fn header_len(&self) -> u64 {
+        self.header.expose().len() as u64
+    }
+
     /// At its first record again.
     pub fn beginning(&self) -> Walk {
-        Walk::new(self.marker, self.header_len)
+        Walk::new(self.marker, self.header_len())
     }
 
     /// Is there something in it that was not looked at?
@@ -133,9 +141,14 @@ impl<D: 'static> Segment<D> {
         }
     }
 
+    /// Would all that is in it outlive the machine?
+    pub fn is_synced(&self) -> bool {
+        !self.is_doubtful && self.synced >= self.end
+    }
+
     /// Closes it, unless it is written to or not synced.
     pub fn close(&mut self) {
-        if !self.is_open && self.synced >= self.end {
+        if !self.is_open && self.is_synced() {
             self.file = None;
         }
     }
@@ -148,8 +161,29 @@ impl<D: 'static> Segment<D> {
         walk: &mut Walk,
         window: &mut Window,
     ) -> io::Result<Option<Found>> {
-        let end = self.end;
-        let file = self.file(io, place)?;
-        walk.next(&mut Reader::new(io, file), end, window)
+        self.file(io, place)?;
+        match &self.file {
+            Some(file) => self.next_in(&mut Reader::new(io, file), walk, window),
+            None => Ok(None),
+        }
+    }
+
+    /// The same in that file.
+    pub fn next_in(
+        &self,
+        file: &mut (impl Read + Seek),
+        walk: &mut Walk,
+        window: &mut Window,
+    ) -> io::Result<Option<Found>> {
+        let mut found = walk.next(file, self.end, window)?;
+        // Of its own records the butler knows how many there were.
+        if let Some(Found::Lost(lost)) = &mut found
+            && lost.why == Why::Cut
+            && lost.index < self.appended
+        {
+            (lost.why, lost.records) = (Why::Damaged, Some(self.appended - lost.index));
+            walk.pass_to(self.end, self.appended);
+        }
+        Ok(found)
     }
 }

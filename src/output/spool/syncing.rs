@@ -2,27 +2,23 @@
 //!
 //! One file is synced at a time, and messages that come meanwhile share the next
 //! sync. A file whose sync has failed is never synced again: the kernel says so
-//! once, and then holds what it could not write for written. What was in it is
-//! written anew beside it, and takes its place.
+//! once, and then holds what it could not write for written. It is
+//! [written anew](super::rewriting). What earlier butlers have left is synced too:
+//! they may have died before they could.
 
 use std::io;
 
-use rustix::io::Errno;
-
-use super::acks::write_all;
-use super::place::{DRAFT, segment_name};
+use super::rewriting::Draft;
+use super::segment::Segment;
 use super::{SPOOL_NUMBERS, Store, SyncPolicy};
 use crate::edge::io::{Io, Sync};
 use crate::edge::transport::Completed;
-use crate::limits::SPOOL_ACKS_SYNC;
+use crate::limits::{SPOOL_ACKS_SYNC, SPOOL_RETRY};
 use crate::output::backoff::Backoff;
-
-/// What is written anew at a time: others have a turn in between.
-const COPIED: usize = 1024 * 1024;
 
 /// What is being synced.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-enum Target {
+pub(super) enum Target {
     /// So many bytes of a segment.
     Segment(u32, u64),
     /// The names in the directory.
@@ -32,48 +28,42 @@ enum Target {
     Draft,
 }
 
-/// A segment that is written anew.
-#[derive(Debug)]
-struct Draft<D> {
-    number: u32,
-    file: D,
-    /// Bytes that are written.
-    end: u64,
-}
-
 /// See the module.
 #[derive(Debug)]
 pub(super) struct Syncing<D> {
     policy: SyncPolicy,
-    under_way: Option<Target>,
+    pub under_way: Option<Target>,
     /// It was removed while it was being synced, and must stay open.
     removed: Option<D>,
     /// When the first message was written that no sync is asked for.
     unsynced_ns: Option<u64>,
     /// All that was written is being synced, one file after the other.
-    is_round: bool,
-    directory_changed: bool,
+    pub is_round: bool,
+    pub directory_changed: bool,
     /// When the first fact was written that is not synced.
     acks_ns: Option<u64>,
-    draft: Option<Draft<D>>,
-    /// What failed is not tried again before.
+    pub draft: Option<Draft<D>>,
+    /// What failed is not tried again before: a sync, and to write facts.
     retry_ns: u64,
+    acks_retry_ns: u64,
     backoff: Backoff,
     is_finishing: bool,
 }
 
 impl<D> Syncing<D> {
-    pub fn new(policy: SyncPolicy) -> Self {
+    /// `is_clean`: no earlier butler has left anything.
+    pub fn new(policy: SyncPolicy, is_clean: bool) -> Self {
         Self {
             policy,
             under_way: None,
             removed: None,
             unsynced_ns: None,
-            is_round: false,
-            directory_changed: false,
+            is_round: !is_clean,
+            directory_changed: !is_clean,
             acks_ns: None,
             draft: None,
             retry_ns: 0,
+            acks_retry_ns: 0,
             backoff: Backoff::new(),
             is_finishing: false,
         }
@@ -82,11 +72,6 @@ impl<D> Syncing<D> {
     /// A record was written.
     pub fn appended(&mut self, now_ns: u64) {
         self.unsynced_ns.get_or_insert(now_ns);
-    }
-
-    /// A segment was made.
-    pub fn directory_changed(&mut self) {
-        self.directory_changed = true;
     }
 
     /// A segment was removed.
@@ -124,17 +109,13 @@ impl<D> Syncing<D> {
 }
 
 impl<D: 'static> Store<D> {
-    /// Would all that was appended outlive the machine? With `sync=never` that is
+    /// Would all that is there outlive the machine? With `sync=never` that is
     /// not asked for, and so is the case at once.
     pub fn is_synced(&self) -> bool {
         self.syncing.policy == SyncPolicy::Never
             || !self.syncing.directory_changed
                 && self.syncing.under_way != Some(Target::Directory)
-                && self
-                    .own
-                    .segments
-                    .iter()
-                    .all(|segment| !segment.is_doubtful && segment.synced >= segment.end)
+                && self.segments().all(Segment::is_synced)
     }
 
     /// No message follows: what was written is synced at once.
@@ -146,41 +127,53 @@ impl<D: 'static> Store<D> {
     /// When it is to be polled for reasons of time; the past: at once.
     pub fn due_ns(&self) -> Option<u64> {
         let syncing = &self.syncing;
-        let waits_for_turn = self.acks.is_pending() || self.has_doubtful();
-        let own = [
-            waits_for_turn.then_some(0),
-            syncing.round_ns(),
-            syncing.acks_due_ns(),
-        ];
-        let own = match syncing.under_way {
+        let syncs = match syncing.under_way {
             // Its completion is what brings it on.
             Some(_) => None,
-            None => own.into_iter().flatten().min(),
+            None => [
+                self.has_doubtful().then_some(0),
+                syncing.round_ns(),
+                syncing.acks_due_ns(),
+            ]
+            .into_iter()
+            .flatten()
+            .min(),
         };
-        let own = own.map(|due| due.max(syncing.retry_ns));
-        let reading = [self.own.due_ns(), self.earlier.due_ns()];
-        own.into_iter().chain(reading.into_iter().flatten()).min()
+        let dues = [
+            syncs.map(|due| due.max(syncing.retry_ns)),
+            self.acks.is_pending().then_some(syncing.acks_retry_ns),
+            self.own.due_ns(),
+            self.earlier.due_ns(),
+        ];
+        dues.into_iter().flatten().min()
     }
 
     /// Goes on as far as it can.
     pub fn poll<I: Io<Fd = D>>(&mut self, io: &mut I, now_ns: u64) {
         self.sweep(io);
-        if now_ns < self.syncing.retry_ns {
-            return;
-        }
-        if self.acks.is_pending() {
-            if let Err(errno) = self.acks.write(io, &self.place) {
-                return self.put_off(now_ns, &errno);
-            }
-            self.syncing.acks_ns.get_or_insert(now_ns);
-            if self.acks.is_large() {
-                self.compact(io);
-            }
+        if self.acks.is_pending() && self.syncing.acks_retry_ns <= now_ns {
+            self.write_acks(io, now_ns);
         }
         if self.syncing.under_way.is_none()
+            && self.syncing.retry_ns <= now_ns
             && let Err(error) = self.sync_next(io, now_ns)
         {
             self.put_off(now_ns, &error);
+        }
+    }
+
+    fn write_acks<I: Io<Fd = D>>(&mut self, io: &mut I, now_ns: u64) {
+        match self.acks.write(io, &self.place) {
+            Ok(()) => {
+                self.syncing.acks_ns.get_or_insert(now_ns);
+                if self.acks.is_large() {
+                    self.compact(io);
+                }
+            }
+            Err(errno) => {
+                self.health.failed(&errno);
+                self.syncing.acks_retry_ns = now_ns + SPOOL_RETRY.as_nanos() as u64;
+            }
         }
     }
 
@@ -190,7 +183,18 @@ impl<D: 'static> Store<D> {
     }
 
     fn has_doubtful(&self) -> bool {
-        self.own.segments.iter().any(|segment| segment.is_doubtful)
+        self.segments().any(|segment| segment.is_doubtful)
+    }
+
+    fn segments(&self) -> impl Iterator<Item = &Segment<D>> {
+        self.earlier.segments.iter().chain(&self.own.segments)
+    }
+
+    pub(super) fn find(&mut self, number: u32) -> Option<&mut Segment<D>> {
+        match self.own.find(number) {
+            None => self.earlier.find(number),
+            found => found,
+        }
     }
 
     /// Begins to sync what is due.
@@ -208,16 +212,12 @@ impl<D: 'static> Store<D> {
                 syncing.under_way = Some(Target::Directory);
                 return Ok(());
             }
-            let mut unsynced = self
-                .own
-                .segments
-                .iter()
-                .filter(|segment| !segment.is_doubtful && segment.synced < segment.end);
+            let segments = self.earlier.segments.iter_mut();
+            let mut unsynced = segments
+                .chain(&mut self.own.segments)
+                .filter(|segment| !segment.is_doubtful && !segment.is_synced());
             if let Some(segment) = unsynced.next() {
-                let file = segment
-                    .file
-                    .as_ref()
-                    .expect("it is open until it is synced");
+                let file = segment.file(io, &self.place)?;
                 io.sync(SPOOL_NUMBERS, file, Sync::Data)?;
                 syncing.under_way = Some(Target::Segment(segment.number, segment.end));
             }
@@ -257,10 +257,11 @@ impl<D: 'static> Store<D> {
         self.syncing.removed = None;
         match (&result, target) {
             (Ok(()), Target::Segment(number, end)) => {
-                if let Some(segment) = self.own.find(number) {
+                let read = [self.own.reading, self.earlier.reading];
+                if let Some(segment) = self.find(number) {
                     segment.synced = end;
-                    if self.own.reading != Some(number) {
-                        self.own.close(number);
+                    if !read.contains(&Some(number)) {
+                        segment.close();
                     }
                 }
             }
@@ -271,7 +272,7 @@ impl<D: 'static> Store<D> {
                 }
             }
             (Err(_), Target::Segment(number, _)) => {
-                if let Some(segment) = self.own.find(number) {
+                if let Some(segment) = self.find(number) {
                     segment.is_doubtful = true;
                     segment.is_open = false;
                 }
@@ -289,74 +290,5 @@ impl<D: 'static> Store<D> {
             Err(error) => self.put_off(now_ns, &error),
         }
         self.poll(io, now_ns);
-    }
-
-    /// Goes on writing the first doubtful segment anew. True: all is written, and
-    /// it is being synced, or there is more to write.
-    fn rewrite<I: Io<Fd = D>>(&mut self, io: &mut I) -> io::Result<bool> {
-        let mut doubtful = self.own.segments.iter_mut();
-        let Some(segment) = doubtful.find(|segment| segment.is_doubtful) else {
-            return Ok(false);
-        };
-        let draft = match &mut self.syncing.draft {
-            Some(draft) if draft.number == segment.number => draft,
-            draft => {
-                let name = segment_name(segment.number) + DRAFT;
-                self.place.remove(io, &name)?;
-                draft.insert(Draft {
-                    number: segment.number,
-                    file: self.place.create(io, &name)?,
-                    end: 0,
-                })
-            }
-        };
-        let left = usize::try_from(segment.end - draft.end).unwrap_or(usize::MAX);
-        if left == 0 {
-            io.sync(SPOOL_NUMBERS, &draft.file, Sync::All)?;
-            self.syncing.under_way = Some(Target::Draft);
-            return Ok(true);
-        }
-        let mut bytes = vec![0; left.min(COPIED)];
-        let file = segment
-            .file
-            .as_ref()
-            .expect("it is open until it is synced");
-        match io.read_at(file, &mut bytes, draft.end) {
-            Ok(0) => {}
-            Ok(read) => bytes.truncate(read),
-            Err(Errno::INTR) => return Ok(true),
-            // Zeros are no record: what was there is told when it is sent.
-            Err(_) => {}
-        }
-        if let Err(errno) = write_all(io, &draft.file, &bytes, draft.end) {
-            self.drop_draft(io);
-            return Err(errno.into());
-        }
-        draft.end += bytes.len() as u64;
-        Ok(true)
-    }
-
-    fn finish_rewrite<I: Io<Fd = D>>(&mut self, io: &mut I) -> Result<(), Errno> {
-        let Some(draft) = self.syncing.draft.take() else {
-            return Ok(());
-        };
-        let name = segment_name(draft.number);
-        let Some(segment) = self.own.find(draft.number) else {
-            return self.place.remove(io, &(name + DRAFT));
-        };
-        self.place.finish_draft(io, &name)?;
-        segment.file = Some(draft.file);
-        segment.synced = draft.end;
-        segment.is_doubtful = false;
-        self.syncing.directory_changed = true;
-        self.syncing.is_round = true;
-        Ok(())
-    }
-
-    fn drop_draft<I: Io<Fd = D>>(&mut self, io: &mut I) {
-        if let Some(draft) = self.syncing.draft.take() {
-            // The next one takes its place, or the next butler removes it.
-            let _ = self.place.remove(io, &(segment_name(draft.number) + DRAFT));
-        }
     }
 }

@@ -66,10 +66,14 @@ impl Io for Kernel {
         Ok(())
     }
 
-    fn sync(&mut self, number: u32, _: &Fd, _: Sync) -> io::Result<()> {
+    fn sync(&mut self, number: u32, fd: &Fd, what: Sync) -> io::Result<()> {
         let mut state = self.0.borrow_mut();
         let due_ns = state.now_ns + state.chance.nanos(20);
-        state.ask(Operation::Sync(number, due_ns));
+        let syncing = match &fd.what {
+            What::Disk(open) => Some((open.begin_sync(), what)),
+            _ => None,
+        };
+        state.ask(Operation::Sync(number, due_ns, syncing));
         Ok(())
     }
 

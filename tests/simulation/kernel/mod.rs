@@ -29,6 +29,7 @@ use self::peer::{Connection, Peer};
 pub use self::socket::{Broken as SocketBroken, Socket};
 use crate::broken::Broken;
 use crate::chance::Chance;
+use crate::disk::{Disk, Open};
 use crate::plan::{Fault, How, Plan, SPARE_FROM};
 use crate::trace::Trace;
 
@@ -52,6 +53,8 @@ enum What {
     Connection(Rc<Connection>),
     /// A real file.
     File(OwnedFd),
+    /// Something on the disk that is none.
+    Disk(Open),
 }
 
 impl AsFd for Fd {
@@ -125,6 +128,10 @@ pub struct State {
     /// How often it was asked for something, or has told something.
     pub calls: u64,
     hows: Vec<How>,
+    /// The disk, if there is one besides the real one.
+    pub disk: Option<Rc<RefCell<Disk>>>,
+    /// How many syncs have failed.
+    pub failed_syncs: u64,
     /// Clients that wait to be accepted.
     pub queue: VecDeque<usize>,
     listening: bool,
@@ -159,6 +166,8 @@ impl State {
             failed: false,
             calls: 0,
             hows: plan.clients.iter().map(|it| it.how).collect(),
+            disk: None,
+            failed_syncs: 0,
             queue: VecDeque::new(),
             listening: true,
             places: Rc::new(Cell::new(plan.descriptors + plan.open_files())),

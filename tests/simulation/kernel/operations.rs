@@ -5,12 +5,13 @@ use std::net::SocketAddr;
 use std::rc::Rc;
 
 use butler::core::{ClientKey, ListenerKey};
-use butler::edge::io::{Completion, Token, Wait};
+use butler::edge::io::{Completion, Sync, Token, Wait};
 use rustix::io::Errno;
 
 use super::peer::Connection;
 use super::{Fd, Filled, State, What};
 use crate::broken::Broken;
+use crate::disk::Syncing;
 use crate::plan::Fault;
 
 /// See the module.
@@ -23,7 +24,7 @@ pub enum Operation {
     /// A host's addresses are known then.
     Resolve(u32, u64),
     /// A file is synced then.
-    Sync(u32, u64),
+    Sync(u32, u64, Option<(Syncing, Sync)>),
 }
 
 impl Operation {
@@ -31,7 +32,7 @@ impl Operation {
         match self {
             Self::Read(client, _) | Self::Readable(client, _) => Token::Client(*client),
             Self::Accept(listener) => Token::Listener(*listener),
-            Self::Wait(number, ..) | Self::Resolve(number, _) | Self::Sync(number, _) => {
+            Self::Wait(number, ..) | Self::Resolve(number, _) | Self::Sync(number, ..) => {
                 Token::Output(*number)
             }
         }
@@ -62,7 +63,7 @@ impl Operation {
                 number,
                 result: Err(error),
             },
-            Self::Sync(number, _) => Completion::Synced {
+            Self::Sync(number, ..) => Completion::Synced {
                 number,
                 result: Err(error),
             },
@@ -115,7 +116,7 @@ impl State {
             Operation::Wait(_, connection, wait) => {
                 self.peer.is_ready(connection, *wait, self.now_ns)
             }
-            Operation::Resolve(_, due_ns) | Operation::Sync(_, due_ns) => *due_ns <= self.now_ns,
+            Operation::Resolve(_, due_ns) | Operation::Sync(_, due_ns, _) => *due_ns <= self.now_ns,
         }
     }
 
@@ -123,7 +124,7 @@ impl State {
     pub fn due(&self) -> Option<u64> {
         let due = self.operations.iter().filter_map(|it| match it {
             Operation::Wait(_, connection, _) => self.peer.due_ns(connection, self.now_ns),
-            Operation::Resolve(_, due_ns) | Operation::Sync(_, due_ns) => Some(*due_ns),
+            Operation::Resolve(_, due_ns) | Operation::Sync(_, due_ns, _) => Some(*due_ns),
             _ => None,
         });
         due.filter(|due| *due > self.now_ns && *due < u64::MAX)
@@ -184,12 +185,29 @@ impl State {
                 number,
                 result: self.resolved(),
             },
-            Operation::Sync(number, _) => Completion::Synced {
+            Operation::Sync(number, _, syncing) => Completion::Synced {
                 number,
-                result: Ok(()),
+                result: self.synced(syncing),
             },
         };
         self.completed.push_back(completion);
+    }
+
+    fn synced(&mut self, syncing: Option<(Syncing, Sync)>) -> io::Result<()> {
+        let fails = self.chance.happens(Fault::FileErrors, 6);
+        self.trace.note(|| format!("a sync; it fails: {fails}"));
+        match syncing {
+            Some((syncing, _)) if fails => {
+                self.failed_syncs += 1;
+                syncing.fail();
+                Err(Errno::IO.into())
+            }
+            Some((syncing, what)) => {
+                syncing.succeed(what == Sync::All);
+                Ok(())
+            }
+            None => Ok(()),
+        }
     }
 
     fn read(&mut self, number: usize) -> io::Result<Option<Filled>> {

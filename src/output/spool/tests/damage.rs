@@ -29,7 +29,6 @@ fn damage_is_told_and_passed_over() {
         .collect();
     let streams = manifest_of(&all[2]).streams;
     assert_eq!(told, [(false, Some(1), &streams[..]), (false, None, &[])]);
-    assert_eq!(losses[1].len, 23);
     for read in read {
         store.done(read.record, Done::Delivered);
     }
