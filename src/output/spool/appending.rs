@@ -52,16 +52,11 @@ impl<D: 'static> Store<D> {
         let appended = self.append_body(io, &manifest, sums);
         self.appending.gather.clear();
         self.appending.pieces.clear();
-        match &appended {
-            Ok(record) => {
-                self.health.worked();
-                self.syncing.appended(now_ns);
-                if under_way {
-                    self.pass_last(*record);
-                }
+        if let Ok(record) = &appended {
+            self.syncing.appended(now_ns);
+            if under_way {
+                self.pass_last(*record);
             }
-            Err(AppendError::Io(error)) => self.health.failed(error),
-            Err(AppendError::Full) => {}
         }
         appended
     }

@@ -93,8 +93,24 @@ impl Carried {
         }
     }
 
+    /// What is taken of fresh messages: one more than the carrier has, which waits;
+    /// and all, when memory fills up.
+    pub fn capacity(&self) -> Capacity {
+        Capacity {
+            messages: self.capacity.messages.saturating_add(1),
+            bytes: self.capacity.bytes,
+            overflows: true,
+        }
+    }
+
     pub fn is_empty(&self) -> bool {
         self.items.is_empty()
+    }
+
+    /// Messages whose outcome the core waits for.
+    pub fn fresh(&self) -> usize {
+        let is_fresh = |item: &&Item| matches!(item.what, What::Fresh { .. });
+        self.items.iter().filter(is_fresh).count()
     }
 
     /// Does the carrier take one more?

@@ -87,6 +87,8 @@ pub(crate) struct Spooled<I: Io> {
     own_is_denied: bool,
     /// To write to the disk.
     disk: Attempts,
+    /// Bytes in the store when it had no room.
+    full_at: Option<u64>,
     /// What the disk has in the end.
     left: Option<Left>,
 }
@@ -112,6 +114,7 @@ impl<I: Io> Spooled<I> {
             lacks_secret,
             has_asked: false,
             own_is_denied: false,
+            full_at: None,
             left: None,
         }
     }
@@ -178,12 +181,22 @@ impl<I: Io> Spooled<I> {
             log::error!("an output tells of a message that it has not");
             return;
         };
-        match (what.record(), outcome.loss()) {
-            // It could not try, but others may.
-            (Some(record), None) => self.store.done(record, Done::Delivered),
-            (Some(record), Some(DropReason::Refused)) => self.store.done(record, Done::Refused),
-            (Some(_), Some(_)) => return keep(now, what),
-            (None, _) => {}
+        let done = match outcome.loss() {
+            None => Done::Delivered,
+            Some(DropReason::Refused) => Done::Refused,
+            // It could not be sent by us, but others may be able to.
+            Some(lost) => {
+                return match what {
+                    What::Fresh {
+                        message,
+                        record: None,
+                    } => self.save(now, message, lost),
+                    what => keep(now, what),
+                };
+            }
+        };
+        if let Some(record) = what.record() {
+            self.store.done(record, done);
         }
         what.tell(now.outcomes, outcome);
     }
@@ -204,7 +217,7 @@ impl<I: Io> Spooled<I> {
                     self.call(now, |carrier, now| carrier.finish(now));
                     Stage::Closing
                 }
-                Stage::Closing if !self.carrier.is_finished() => return,
+                Stage::Closing if !self.retreats && !self.carrier.is_finished() => return,
                 Stage::Closing => self.sync(now),
                 Stage::Syncing if !self.store.is_synced() => return,
                 Stage::Syncing => {
@@ -321,23 +334,18 @@ impl<I: Io> Transport<I> for Spooled<I> {
         self.close(now);
     }
 
-    /// One more than the carrier has, which waits; and all, when memory fills up.
     fn capacity(&self) -> Capacity {
-        let Capacity {
-            messages, bytes, ..
-        } = self.carrier.capacity();
-        Capacity {
-            messages: messages.saturating_add(1),
-            bytes,
-            overflows: true,
-        }
+        self.carried.capacity()
     }
 
     fn errors(&self) -> u64 {
-        self.carrier.errors() + self.disk.health().errors()
+        self.carrier.errors() + self.disk.health().errors() + self.store.errors()
     }
 
     fn left(&self) -> Option<Left> {
         self.left.clone()
     }
 }
+
+#[cfg(test)]
+mod tests;

@@ -4,6 +4,7 @@ use std::sync::Arc;
 
 use super::carried::What;
 use super::{Spooled, Waiting};
+use crate::chain::Chain;
 use crate::delivery::message::{Message, Ticket};
 use crate::delivery::outcome::Outcome;
 use crate::edge::io::Io;
@@ -15,16 +16,21 @@ use crate::output::spool::{AppendError, Full, When, manifest_of};
 impl<I: Io> Spooled<I> {
     /// Brings to the disk what is to be there.
     pub(super) fn store(&mut self, now: &mut Now<'_, I>) {
+        if self.full_at.is_some_and(|full| self.store.used() < full) {
+            self.full_at = None;
+            self.disk.try_now();
+        }
         if !self.is_to_store(now.ns) || !self.disk.may_try(now.ns) {
             return;
         }
         match self.store_all(now) {
             Ok(()) => self.disk.worked(),
             Err(error) => {
-                if matches!(error, AppendError::Full) && self.drops_newest() {
+                if matches!(error, AppendError::Full) {
+                    self.full_at = Some(self.store.used());
                     self.drop_newest(now);
                 }
-                self.disk.failed(now.ns, &error);
+                self.disk.failed(now.ns, &Chain(&error));
             }
         }
     }
@@ -57,28 +63,41 @@ impl<I: Io> Spooled<I> {
         Ok(())
     }
 
-    /// Is what the disk has no room for lost at once?
-    fn drops_newest(&self) -> bool {
-        self.retreats || self.full == Full::DropNewest
-    }
-
-    /// Makes room in memory.
+    /// The disk has no room: what is not to wait is lost.
     fn drop_newest(&mut self, now: &mut Now<'_, I>) {
-        let keeps = usize::from(!self.retreats);
-        while self.waiting.len() > keeps
+        // At the end there is none for them any more.
+        while (self.retreats || self.full == Full::DropNewest && self.is_pressed())
             && let Some(Waiting { message, .. }) = self.waiting.pop_back()
         {
             settle(now, message, |it| Outcome::lost(it, DropReason::SpoolFull));
         }
     }
 
+    /// The carrier can't send a message that is in memory alone; but perhaps the next
+    /// butler can.
+    pub(super) fn save(&mut self, now: &mut Now<'_, I>, message: Arc<Message>, lost: DropReason) {
+        // What is before it on disk would be given before it, and this is not given.
+        let stored = match self.store.has_own() {
+            true => false,
+            false => self.store.append(now.io, now.ns, &message, true).is_ok(),
+        };
+        settle(now, message, |ticket| match stored {
+            true => Outcome::stored(ticket),
+            false => Outcome::lost(ticket, lost),
+        });
+    }
+
     /// Is there something in memory that should be on disk?
     pub(super) fn is_to_store(&self, now_ns: u64) -> bool {
-        match self.waiting.front() {
-            // More than one are only given when memory fills up.
-            Some(_) if self.waiting.len() > 1 || self.stores_all() => true,
-            _ => self.patience_ns().is_some_and(|until| until <= now_ns),
-        }
+        let has_to = !self.waiting.is_empty() && self.stores_all();
+        let is_late = || self.patience_ns().is_some_and(|until| until <= now_ns);
+        has_to || self.is_pressed() || is_late()
+    }
+
+    /// It was given more than it takes, which is when memory fills up.
+    fn is_pressed(&self) -> bool {
+        let here = self.waiting.len() + self.carried.fresh();
+        here > self.carried.capacity().messages
     }
 
     pub(super) fn stores_all(&self) -> bool {
