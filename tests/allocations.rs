@@ -50,22 +50,26 @@ unsafe impl GlobalAlloc for Counting {
 #[global_allocator]
 static COUNTING: Counting = Counting;
 
+fn core() -> Core {
+    Core::new(CoreConfig {
+        bundle_limits: BundleLimits {
+            early: 256 * 1024,
+            target: 256 * 1024,
+            max: 10_000_000,
+        },
+        text_in_lines: true,
+        identity: Identity::default(),
+        global_tags: Tags::default(),
+        age_max_ns: 5_000_000_000,
+        buffered_max: 64 << 20,
+        stream_size_max: u64::MAX,
+    })
+}
+
 #[test]
 fn nothing_is_allocated_once_warm() {
     for stream_type in StreamType::ALL {
-        let mut core = Core::new(CoreConfig {
-            bundle_limits: BundleLimits {
-                early: 256 * 1024,
-                target: 256 * 1024,
-                max: 10_000_000,
-            },
-            text_in_lines: true,
-            identity: Identity::default(),
-            global_tags: Tags::default(),
-            age_max_ns: 5_000_000_000,
-            buffered_max: 64 << 20,
-            stream_size_max: u64::MAX,
-        });
+        let mut core = core();
         let mut now = Moment {
             mono_ns: 0,
             wall: prost_types::Timestamp::default(),
@@ -155,23 +159,11 @@ fn nothing_is_allocated_from_read_to_sent() {
         let counted = butler::start_with(mode, async {
             let butler = Butler::new(Config::new(output)).unwrap();
             butler.add_stream_server(StreamServer::bind(&dir.path().join("streams")).unwrap());
-            let mut writers = Vec::new();
-            for number in 0..STREAMS {
-                let (ours, theirs) = UnixStream::pair().unwrap();
-                let name = format!("s/{number}").parse().unwrap();
-                let properties = StreamProperties::new(name, StreamType::Text);
-                butler.add_stream(ours.into(), &properties).unwrap();
-                writers.push(thread::spawn(move || write_lines(theirs, 6 * WARM / 16)));
+            let writers = (0..STREAMS).map(|number| writer(&butler, number, 6 * WARM / 16));
+            let writers: Vec<_> = writers.collect();
+            while butler.snapshot().bytes_delivered < WARM {
+                tokio::time::sleep(Duration::from_millis(1)).await;
             }
-            let delivered = |bytes| {
-                let butler = butler.clone();
-                async move {
-                    while butler.snapshot().bytes_delivered < bytes {
-                        tokio::time::sleep(Duration::from_millis(1)).await;
-                    }
-                }
-            };
-            delivered(WARM).await;
             // What tells how far it is allocates itself.
             let begun = ALLOCATIONS.get();
             let at = butler.snapshot().bytes_delivered;
@@ -202,6 +194,15 @@ fn nothing_is_allocated_from_read_to_sent() {
         );
         reader.join().unwrap();
     }
+}
+
+/// A stream whose lines are written by another thread.
+fn writer(butler: &Butler, number: usize, bytes: u64) -> thread::JoinHandle<()> {
+    let (ours, theirs) = UnixStream::pair().unwrap();
+    let name = format!("s/{number}").parse().unwrap();
+    let properties = StreamProperties::new(name, StreamType::Text);
+    butler.add_stream(ours.into(), &properties).unwrap();
+    thread::spawn(move || write_lines(theirs, bytes))
 }
 
 /// Reads to the end, and keeps some messages under way, as a far end that has to

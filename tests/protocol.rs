@@ -71,6 +71,7 @@ fn wait_for_close(mut stream: UnixStream) {
 }
 
 #[test]
+#[expect(clippy::too_many_lines, reason = "a table")]
 fn bad_headers_disturb_nobody() {
     let raw = |len: u64, json: &str| {
         let mut bytes = b"BTLR1\x1e".to_vec();

@@ -273,6 +273,7 @@ mod tests {
     }
 
     #[test]
+    #[expect(clippy::too_many_lines, reason = "a table")]
     fn what_is_refused_is_named() {
         let long = format!("unix:/{}", "x".repeat(104));
         for (spec, says) in [

@@ -116,19 +116,7 @@ fn one_at_full_speed_beside_999() {
     let quiet = std::thread::spawn({
         let (lines, enough) = (Arc::clone(&lines), Arc::clone(&enough));
         move || {
-            let begun = Instant::now();
-            let mut written = 0;
-            for number in (0..QUIET).cycle() {
-                let loud = lines.loud.load(Ordering::SeqCst);
-                if begun.elapsed() >= time && loud >= LOUD_MIN {
-                    break;
-                }
-                std::thread::sleep(PAUSE);
-                if lines.writes(number) {
-                    quiet[number].write_all(b"now and then\n").unwrap();
-                    written += 1;
-                }
-            }
+            let written = write_now_and_then(&mut quiet, &lines, time);
             enough.store(true, Ordering::SeqCst);
             written
         }
@@ -153,17 +141,44 @@ fn one_at_full_speed_beside_999() {
     assert_eq!(tracker.stream(0).bytes, goal);
     assert_eq!(tracker.terminals(), written.min(QUIET) + 1);
 
-    let came = lines.came.lock().unwrap();
+    tell(
+        &lines.came.lock().unwrap(),
+        goal as f64 / 1e6 / took.as_secs_f64(),
+    );
+}
+
+/// Writes a line to one after the other, for as long as that is and until the loud
+/// one has been heard. Returns how many.
+fn write_now_and_then(quiet: &mut [impl Write], lines: &Lines, time: Duration) -> usize {
+    let begun = Instant::now();
+    let mut written = 0;
+    for number in (0..QUIET).cycle() {
+        let loud = lines.loud.load(Ordering::SeqCst);
+        if begun.elapsed() >= time && loud >= LOUD_MIN {
+            break;
+        }
+        std::thread::sleep(PAUSE);
+        if lines.writes(number) {
+            quiet[number].write_all(b"now and then\n").unwrap();
+            written += 1;
+        }
+    }
+    written
+}
+
+/// Prints how fair it was, and fails if it was not.
+fn tell(came: &[(Duration, u64)], megabytes: f64) {
     let mut times: Vec<_> = came.iter().map(|(time, _)| *time).collect();
     let mut meanwhile: Vec<_> = came.iter().map(|(_, bytes)| *bytes).collect();
     times.sort_unstable();
     meanwhile.sort_unstable();
+    let written = came.len();
     let (half, most) = (written / 2, written * 99 / 100);
     println!(
         "fairness: {} MB/s of one, {written} lines of {QUIET} others beside it; a line took \
          {:?} (half of them), {:?} (99 %), {:?} (all), and {} KiB, {} KiB, {} KiB of the one \
          came meanwhile",
-        (goal as f64 / 1e6 / took.as_secs_f64()).round(),
+        megabytes.round(),
         times[half],
         times[most],
         times[written - 1],

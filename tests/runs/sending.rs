@@ -128,6 +128,7 @@ fn handles(child: &Child, signal: Signal) -> bool {
 
 /// Never quietly somewhere else.
 #[test]
+#[expect(clippy::too_many_lines, reason = "a table")]
 fn where_it_goes() {
     let live = Live::start(&[]);
     let uri = live.uri();

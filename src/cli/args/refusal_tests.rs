@@ -51,6 +51,7 @@ fn values_that_are_refused() {
 }
 
 #[test]
+#[expect(clippy::too_many_lines, reason = "a table")]
 fn what_does_not_fit_together() {
     use Problem::{Config, NoCommand, SameName};
     for (args, expected) in [
@@ -142,6 +143,7 @@ fn options_of_other_subcommands() {
 
 /// The whole text, with the line that says where to read on.
 #[test]
+#[expect(clippy::too_many_lines, reason = "a table")]
 fn refusals_in_full() {
     for (args, text) in [
         (

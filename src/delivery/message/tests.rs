@@ -64,6 +64,17 @@ struct Staged {
     expected: ButlerLogBundle,
 }
 
+/// What a message without streams says.
+fn empty(identity: &Identity) -> ButlerLogBundle {
+    ButlerLogBundle {
+        timestamp: Some(BEGUN),
+        project: identity.project.clone(),
+        prefix: identity.prefix.clone(),
+        secret: identity.secret.expose().clone(),
+        ..Default::default()
+    }
+}
+
 /// Streams in the order of their first part; they end with these indices.
 fn staged(parts: &[(usize, &[LogEntry])], terminals: &[Option<u64>]) -> Staged {
     let identity = identity();
@@ -78,13 +89,7 @@ fn staged(parts: &[(usize, &[LogEntry])], terminals: &[Option<u64>]) -> Staged {
         identity: identity.encode(),
         entries: 0,
     };
-    let mut expected = ButlerLogBundle {
-        timestamp: Some(BEGUN),
-        project: identity.project.clone(),
-        prefix: identity.prefix.clone(),
-        secret: identity.secret.expose().clone(),
-        ..Default::default()
-    };
+    let mut expected = empty(&identity);
     for (at, terminal) in terminals.iter().enumerate() {
         let name = format!("s/{at}");
         bundle.streams.push(MessageStream {

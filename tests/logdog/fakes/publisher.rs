@@ -204,12 +204,8 @@ async fn serve(io: impl AsyncRead + AsyncWrite + Unpin, shared: Arc<Mutex<Shared
     }
 }
 
-async fn answer(
-    request: http::Request<h2::RecvStream>,
-    mut respond: SendResponse<Bytes>,
-    shared: Arc<Mutex<Shared>>,
-    end: UnboundedSender<End>,
-) {
+/// The call, as it is before its fate is known, of a request that is whole.
+async fn call(request: http::Request<h2::RecvStream>) -> Option<Call> {
     let header = |name: &str| {
         let value = request.headers().get(name)?;
         Some(value.to_str().unwrap().to_owned())
@@ -223,7 +219,7 @@ async fn answer(
     let mut body = request.into_body();
     let mut frame = BytesMut::new();
     while let Some(piece) = body.data().await {
-        let Ok(piece) = piece else { return };
+        let piece = piece.ok()?;
         let _ = body.flow_control().release_capacity(piece.len());
         frame.extend_from_slice(&piece);
     }
@@ -232,20 +228,31 @@ async fn answer(
     assert_eq!(len as usize, frame.len() - 5);
     let request = PublishRequest::decode(&frame[5..]).unwrap();
     assert_eq!(request.messages.len(), 1);
-    let message = request.messages[0].data.to_vec();
+    Some(Call {
+        number: 0,
+        earlier: 0,
+        token: token.map(|token| token.strip_prefix("Bearer ").unwrap().to_owned()),
+        params,
+        topic: request.topic,
+        message: request.messages[0].data.to_vec(),
+        at: Instant::now(),
+    })
+}
 
+async fn answer(
+    request: http::Request<h2::RecvStream>,
+    mut respond: SendResponse<Bytes>,
+    shared: Arc<Mutex<Shared>>,
+    end: UnboundedSender<End>,
+) {
+    let Some(mut call) = call(request).await else {
+        return;
+    };
     let fate = {
         let mut shared = shared.lock().unwrap();
-        let earlier = shared.calls.iter().filter(|call| call.message == message);
-        let call = Call {
-            number: shared.calls.len(),
-            earlier: earlier.count(),
-            token: token.map(|token| token.strip_prefix("Bearer ").unwrap().to_owned()),
-            params,
-            topic: request.topic,
-            message: message.clone(),
-            at: Instant::now(),
-        };
+        let same = |earlier: &&Call| earlier.message == call.message;
+        call.earlier = shared.calls.iter().filter(same).count();
+        call.number = shared.calls.len();
         shared.calls.push(call.clone());
         shared.under_way += 1;
         shared.under_way_max = shared.under_way_max.max(shared.under_way);
@@ -267,7 +274,7 @@ async fn answer(
                 | Fate::AcceptAndGoAway
                 | Fate::Slow(_)
         ) {
-            shared.accepted.push(message);
+            shared.accepted.push(call.message);
         }
     }
     match fate {
@@ -281,13 +288,7 @@ async fn answer(
                 Fate::RefuseSaying(_, says) => says,
                 _ => "as the test wants it",
             };
-            let response = http::Response::builder()
-                .header("content-type", "application/grpc")
-                .header("grpc-status", code.to_string())
-                .header("grpc-message", says)
-                .body(())
-                .unwrap();
-            let _ = respond.send_response(response, true);
+            refuse(respond, code, says);
         }
         Fate::Stall => {
             tokio::time::sleep(Duration::from_secs(3600)).await;
@@ -300,6 +301,16 @@ async fn answer(
         }
         Fate::Reset => respond.send_reset(h2::Reason::INTERNAL_ERROR),
     }
+}
+
+fn refuse(mut respond: SendResponse<Bytes>, code: u32, says: &str) {
+    let response = http::Response::builder()
+        .header("content-type", "application/grpc")
+        .header("grpc-status", code.to_string())
+        .header("grpc-message", says)
+        .body(())
+        .unwrap();
+    let _ = respond.send_response(response, true);
 }
 
 fn accept(mut respond: SendResponse<Bytes>) {
