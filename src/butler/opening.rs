@@ -96,7 +96,7 @@ fn spooled(
     let Some(spool) = &config.spool else {
         return Ok(carrier);
     };
-    let spooled = output::spooled(system, carrier, spool, run);
+    let spooled = output::spooled(system, carrier, spool, run, config.max_buffered);
     spooled.map_err(Error::Spool)
 }
 

@@ -194,10 +194,11 @@ pub fn spooled<I>(
     carrier: Box<dyn Carrier<I>>,
     settings: &SpoolSettings,
     run: impl Into<Arc<Run>>,
+    buffered_max: u64,
 ) -> Result<Box<dyn Transport<I>>, SpoolError>
 where
     I: Io + 'static,
 {
     let store = Store::open(io, settings, run)?;
-    Ok(Box::new(Spooled::new(carrier, store)))
+    Ok(Box::new(Spooled::new(carrier, store, buffered_max)))
 }

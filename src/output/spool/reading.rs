@@ -45,6 +45,12 @@ impl<D: 'static> Store<D> {
         segments.any(|segment| segment.has_unsent() && !runs[segment.run].held)
     }
 
+    /// When something is to be read again that could not be.
+    pub fn reads_again_ns(&self) -> Option<u64> {
+        let shelves = [self.own.due_ns(), self.earlier.due_ns()];
+        shelves.into_iter().flatten().min()
+    }
+
     /// May there be one of this run to be had now?
     pub fn offers_own(&self) -> bool {
         self.own.offers(&self.runs)
@@ -109,8 +115,8 @@ impl<D: 'static> Store<D> {
 }
 
 impl<D: 'static> Shelf<D> {
-    /// When something is to be read again that could not be.
-    pub(super) fn due_ns(&self) -> Option<u64> {
+    /// See [`Store::reads_again_ns`].
+    fn due_ns(&self) -> Option<u64> {
         let waits = self.attempts > 0 && self.segments.iter().any(Segment::has_unsent);
         waits.then_some(self.retry_ns)
     }

@@ -142,8 +142,6 @@ impl<D: 'static> Store<D> {
         let dues = [
             syncs.map(|due| due.max(syncing.retry_ns)),
             self.acks.is_pending().then_some(syncing.acks_retry_ns),
-            self.own.due_ns(),
-            self.earlier.due_ns(),
         ];
         dues.into_iter().flatten().min()
     }

@@ -78,6 +78,8 @@ struct Item {
 #[derive(Debug)]
 pub(super) struct Carried {
     capacity: Capacity,
+    /// Bytes of memory that fresh ones may take.
+    fresh_max: usize,
     /// In the order in which the carrier got them.
     items: Vec<Item>,
     /// Of the next message that comes from disk.
@@ -85,8 +87,9 @@ pub(super) struct Carried {
 }
 
 impl Carried {
-    pub fn new(capacity: Capacity) -> Self {
+    pub fn new(capacity: Capacity, fresh_max: usize) -> Self {
         Self {
+            fresh_max: fresh_max.min(capacity.bytes),
             capacity,
             items: Vec::new(),
             next: STORED,
@@ -98,7 +101,7 @@ impl Carried {
     pub fn capacity(&self) -> Capacity {
         Capacity {
             messages: self.capacity.messages.saturating_add(1),
-            bytes: self.capacity.bytes,
+            bytes: self.fresh_max,
             overflows: true,
         }
     }
@@ -107,16 +110,24 @@ impl Carried {
         self.items.is_empty()
     }
 
-    /// Messages whose outcome the core waits for.
-    pub fn fresh(&self) -> usize {
-        let is_fresh = |item: &&Item| matches!(item.what, What::Fresh { .. });
-        self.items.iter().filter(is_fresh).count()
+    /// Messages whose outcome the core waits for, and the memory that they take.
+    pub fn fresh(&self) -> (usize, usize) {
+        let items = self.items.iter();
+        let fresh = items.filter(|it| matches!(it.what, What::Fresh { .. }));
+        fresh.fold((0, 0), |(count, memory), it| {
+            (count + 1, memory + it.memory)
+        })
     }
 
     /// Does the carrier take one more?
     pub fn has_room(&self) -> bool {
         let memory: usize = self.items.iter().map(|it| it.memory).sum();
         self.items.len() < self.capacity.messages && memory < self.capacity.bytes
+    }
+
+    /// Does it take one from memory? Whose memory is not free before it is settled.
+    pub fn has_room_for_fresh(&self) -> bool {
+        self.has_room() && self.fresh().1 < self.fresh_max
     }
 
     pub fn next_ticket(&mut self) -> Ticket {

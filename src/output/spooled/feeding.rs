@@ -16,9 +16,15 @@ impl<I: Io> Spooled<I> {
     /// Would [`feed`](Self::feed) do something?
     pub(super) fn can_feed(&self) -> bool {
         let has_earlier = self.stage == Stage::Open && self.store.offers_earlier();
-        let has_fresh = !self.lacks_secret && !self.store.has_own() && !self.waiting.is_empty();
+        let has_fresh = !self.store.has_own() && self.can_give();
         let has_one = has_earlier || has_fresh || self.store.offers_own();
         !self.retreats && self.carried.has_room() && has_one
+    }
+
+    /// Can the carrier have the first of those that wait, from memory?
+    fn can_give(&self) -> bool {
+        let has_room = self.carried.has_room_for_fresh();
+        !self.waiting.is_empty() && !self.lacks_secret && has_room
     }
 
     /// Gives the carrier what it takes.
@@ -66,7 +72,7 @@ impl<I: Io> Spooled<I> {
             self.call(now, |carrier, now| carrier.carry(now, read.stored));
             return true;
         }
-        if self.lacks_secret {
+        if !self.can_give() {
             return false;
         }
         let Some(Waiting { message, since_ns }) = self.waiting.pop_front() else {

@@ -94,8 +94,8 @@ pub(crate) struct Spooled<I: Io> {
 }
 
 impl<I: Io> Spooled<I> {
-    /// In front of `carrier`.
-    pub fn new(carrier: Box<dyn Carrier<I>>, store: Store<I::Fd>) -> Self {
+    /// In front of `carrier`. `buffered_max`: what memory has room for.
+    pub fn new(carrier: Box<dyn Carrier<I>>, store: Store<I::Fd>, buffered_max: u64) -> Self {
         let settings = store.settings();
         let own = store.runs().next();
         let lacks_secret = own.is_some_and(|run| run.registration.is_some());
@@ -103,7 +103,7 @@ impl<I: Io> Spooled<I> {
             when: settings.when,
             full: settings.full,
             disk: Attempts::new(format!("spool {}", settings.path.display())),
-            carried: Carried::new(carrier.capacity()),
+            carried: Carried::new(carrier.capacity(), fresh_max(buffered_max)),
             carrier,
             store,
             waiting: VecDeque::new(),
@@ -247,6 +247,13 @@ impl<I: Io> Spooled<I> {
     }
 }
 
+/// Bytes of memory that the carrier may have of what it is given from there, so
+/// that memory has room when it takes nothing: there are others yet when half of
+/// it is full, and they go to the disk.
+fn fresh_max(buffered_max: u64) -> usize {
+    usize::try_from(buffered_max / 4).unwrap_or(usize::MAX)
+}
+
 impl<I: Io> Transport<I> for Spooled<I> {
     fn start(&mut self, now: &mut Now<'_, I>, message: Arc<Message>) {
         let since_ns = now.ns;
@@ -284,9 +291,11 @@ impl<I: Io> Transport<I> for Spooled<I> {
                 .patience_ns()
                 .map(|until| until.max(self.disk.due_ns().unwrap_or(0))),
         };
+        let takes_more = !self.retreats && self.carried.has_room();
+        let again = self.store.reads_again_ns().filter(|_| takes_more);
         let feeds = self.can_feed().then_some(0);
         let due = carrier.into_iter().chain(self.store.due_ns());
-        due.chain(in_memory).chain(feeds).min()
+        due.chain(in_memory).chain(again).chain(feeds).min()
     }
 
     fn alarm(&self) -> Option<Arc<Notify>> {

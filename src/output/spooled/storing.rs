@@ -50,7 +50,7 @@ impl<I: Io> Spooled<I> {
             let goes_on = !self.lacks_secret
                 && !self.retreats
                 && !self.store.has_own()
-                && self.carried.has_room();
+                && self.carried.has_room_for_fresh();
             let record = self.store.append(now.io, now.ns, message, goes_on)?;
             let Some(Waiting { message, since_ns }) = self.waiting.pop_front() else {
                 break;
@@ -96,8 +96,18 @@ impl<I: Io> Spooled<I> {
 
     /// It was given more than it takes, which is when memory fills up.
     fn is_pressed(&self) -> bool {
-        let here = self.waiting.len() + self.carried.fresh();
-        here > self.carried.capacity().messages
+        let Some(last) = self.waiting.back() else {
+            return false;
+        };
+        let (mut messages, mut bytes) = self.carried.fresh();
+        messages += self.waiting.len();
+        bytes += self
+            .waiting
+            .iter()
+            .map(|it| it.message.memory)
+            .sum::<usize>();
+        let capacity = self.carried.capacity();
+        messages > capacity.messages || bytes - last.message.memory >= capacity.bytes
     }
 
     pub(super) fn stores_all(&self) -> bool {

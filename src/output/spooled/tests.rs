@@ -18,6 +18,8 @@ use crate::proto::logpb::ButlerLogBundle;
 use crate::time::Moment;
 use crate::wire::descriptor::{StreamProperties, StreamType, Tags};
 
+const BUFFERED_MAX: u64 = 64 << 20;
+
 /// What a carrier has got, and what it is to do with it.
 #[derive(Debug, Default)]
 struct Script {
@@ -149,13 +151,13 @@ impl World {
             identity: identity.clone(),
             global_tags: Tags::default(),
             age_max_ns: 0,
-            buffered_max: 64 << 20,
+            buffered_max: BUFFERED_MAX,
             stream_size_max: u64::MAX,
         });
         let mut io = kernel();
         let store = Store::open(&mut io, settings, Run::new(identity, None)).unwrap();
         let script = Rc::<RefCell<Script>>::default();
-        let spooled = Spooled::new(Box::new(Scripted(Rc::clone(&script))), store);
+        let spooled = Spooled::new(Box::new(Scripted(Rc::clone(&script))), store, BUFFERED_MAX);
         core.set_capacity(spooled.capacity());
         let now = Moment {
             mono_ns: 1,
