@@ -12,7 +12,7 @@
 //! stream      text, binary, datagrams: bytes to entries
 //! bundler     stages entries in one segment, cuts bundles by size and age
 //! delivery    messages by ticket, what is in flight, what became of it
-//! output      a transport for each destination
+//! output      a transport for each destination; one of them puts a spool before another
 //! ```
 //!
 //! [`core`] is sans-IO: its [`Machine`](core::Machine) is told what has happened
