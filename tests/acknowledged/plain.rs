@@ -59,7 +59,9 @@ fn delivered_is_what_is_acknowledged() {
         let mut connection = None;
         let mut receiver = Receiver::new();
         for number in 0..5 {
-            writeln!(stream, "line {number}").unwrap();
+            // In one piece, which is one message then.
+            let line = format!("line {number}\n");
+            stream.write_all(line.as_bytes()).unwrap();
             let connection = connection.get_or_insert_with(|| listener.accept());
             while receiver.message().unwrap().is_none() {
                 receiver.read_from(connection).unwrap();
