@@ -337,6 +337,8 @@ pub const PUBSUB_PING_INTERVAL: Duration = Duration::from_secs(30);
 pub const PUBSUB_PING_TIMEOUT: Duration = Duration::from_secs(10);
 /// The Coordinator's secret, exactly (protocol).
 pub const SECRET_LEN: usize = 36;
+/// Bytes that it takes in a bundle.
+pub const SECRET_FIELD_MAX: usize = 2 + SECRET_LEN;
 /// The nonce of a registration, exactly (protocol).
 pub const NONCE_LEN: usize = 32;
 /// Bytes that the segments of a spool may take, by default.

@@ -12,6 +12,7 @@ use crate::edge::driver::Driver;
 use crate::edge::runtime::{self, Backend};
 use crate::edge::system::System;
 use crate::edge::transport::{Carrier, Transport};
+use crate::limits::SECRET_FIELD_MAX;
 use crate::output;
 #[cfg(feature = "logdog")]
 use crate::output::Output;
@@ -128,8 +129,13 @@ fn core(config: &Config, secret: Secret) -> CoreConfig {
         true => config.max_buffer_age,
         false => Duration::ZERO,
     };
+    let mut bundle_limits = config.output.bundle_limits();
+    if config.output.must_register() && secret.is_empty() {
+        // It is to fit in when it is known.
+        bundle_limits.max -= SECRET_FIELD_MAX;
+    }
     CoreConfig {
-        bundle_limits: config.output.bundle_limits(),
+        bundle_limits,
         text_in_lines: config.output.wants_lines(),
         identity: identity(config, secret),
         global_tags: config.global_tags.clone(),

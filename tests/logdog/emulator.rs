@@ -19,7 +19,9 @@ use crate::common::process::{Serve, wait_until};
 use crate::common::reassemble;
 use crate::common::tracker::Tracker;
 use crate::common::writers::Writers;
+use crate::fakes::publisher::Publisher;
 use crate::fakes::{TOPIC, World, bundles};
+use crate::spool::is_empty;
 
 const SUBSCRIPTION: &str = "projects/test-cloud/subscriptions/logs";
 const PACKAGED: &str = "/usr/lib/google-cloud-sdk/platform/pubsub-emulator/lib";
@@ -51,9 +53,21 @@ fn jar() -> Option<PathBuf> {
         })
 }
 
+/// Where nobody listens yet.
+fn free_port() -> u16 {
+    TcpListener::bind("127.0.0.1:0")
+        .and_then(|listener| listener.local_addr())
+        .unwrap()
+        .port()
+}
+
 impl Emulator {
     /// With the topic and a subscription to it; `None` where there is none.
     fn start() -> Option<Self> {
+        Self::start_at(free_port())
+    }
+
+    fn start_at(port: u16) -> Option<Self> {
         let Some(jar) = jar() else {
             eprintln!(
                 "skipped: no emulator of Pub/Sub (package google-cloud-cli-pubsub-emulator, or \
@@ -61,10 +75,6 @@ impl Emulator {
             );
             return None;
         };
-        let port = TcpListener::bind("127.0.0.1:0")
-            .and_then(|listener| listener.local_addr())
-            .unwrap()
-            .port();
         let java = Command::new("java")
             .arg("-jar")
             .arg(jar)
@@ -190,27 +200,23 @@ fn job() {
     Writers::open(&socket, STREAMS, "text", &content, goal).push_to_end();
 }
 
-/// 200 MB over 300 streams, compared byte for byte.
-#[test]
-fn a_large_job_arrives() {
-    let Some(emulator) = Emulator::start() else {
-        return;
-    };
-    let world = World::new();
-    let begun = Instant::now();
-    let output = world
-        .command(&["--log-level=info", "run", "--attach=false", "--"])
+/// A butler that runs it, for a Pub/Sub there.
+fn job_command(world: &World, port: u16, options: &[&str]) -> Command {
+    let mut command = world.command(&["--log-level=info"]);
+    command
+        .args(options)
+        .args(["run", "--attach=false", "--"])
         .arg(std::env::current_exe().unwrap())
         .args(["--exact", "emulator::job"])
-        .env("PUBSUB_EMULATOR_HOST", emulator.host())
-        .env("BUTLER_TEST_JOB", "1")
-        .output()
-        .unwrap();
-    let took = begun.elapsed();
-    assert!(output.status.success(), "{output:?}");
-    let bundles = bundles(&emulator.pull());
+        .env("PUBSUB_EMULATOR_HOST", format!("127.0.0.1:{port}"))
+        .env("BUTLER_TEST_JOB", "1");
+    command
+}
+
+/// Compares what it wrote byte for byte.
+fn check_job(messages: &[Vec<u8>]) {
     let mut tracker = Tracker::new(Arc::new(Content::lines()));
-    for bundle in &bundles {
+    for bundle in &bundles(messages) {
         tracker.take(bundle);
     }
     let goal = (megabytes() * 1_000_000 / STREAMS) as u64;
@@ -219,6 +225,59 @@ fn a_large_job_arrives() {
     for stream in tracker.streams.values() {
         assert_eq!(stream.bytes, goal);
     }
-    eprintln!("{} bundles in {took:?}", bundles.len());
+}
+
+/// 200 MB over 300 streams.
+#[test]
+fn a_large_job_arrives() {
+    let Some(emulator) = Emulator::start() else {
+        return;
+    };
+    let world = World::new();
+    let begun = Instant::now();
+    let output = job_command(&world, emulator.port, &[]).output().unwrap();
+    let took = begun.elapsed();
+    assert!(output.status.success(), "{output:?}");
+    check_job(&emulator.pull());
+    eprintln!("{took:?}");
     assert!(took < Duration::from_secs(300));
+}
+
+/// The same job while there is no Pub/Sub at all: it waits on disk, and what is
+/// sent when there is one is all of it.
+#[test]
+fn a_large_job_is_sent_later() {
+    let world = World::new();
+    let port = free_port();
+    let path = world.path().join("spool");
+    let spool = format!("--spool={}", path.display());
+    let options = [&*spool, "--flush-timeout=1s"];
+    let output = job_command(&world, port, &options).output().unwrap();
+    let stderr = String::from_utf8_lossy(&output.stderr);
+    assert!(output.status.success(), "{stderr}");
+    let bytes = megabytes() * 1_000_000 / STREAMS * STREAMS;
+    let waits = format!(
+        "{STREAMS} streams, {bytes} bytes wait in {}",
+        path.display()
+    );
+    assert!(stderr.contains(&waits), "{stderr}");
+
+    let send = || {
+        let mut command = world.command(&[&spool, "--prefix=tests/next"]);
+        command.env("PUBSUB_EMULATOR_HOST", format!("127.0.0.1:{port}"));
+        let next = Serve::spawn(command, world.socket());
+        wait_until("all is sent", || is_empty(&path));
+        next.terminate().expect_success();
+    };
+    match Emulator::start_at(port) {
+        Some(emulator) => {
+            send();
+            check_job(&emulator.pull());
+        }
+        None => {
+            let publisher = Publisher::start_at(port);
+            send();
+            check_job(&publisher.accepted());
+        }
+    }
 }

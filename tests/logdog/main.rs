@@ -13,4 +13,5 @@ mod fakes;
 mod publishing;
 mod registration;
 mod secrets;
+mod spool;
 mod tls;

@@ -80,8 +80,12 @@ pub(crate) async fn connect(
         )),
     };
     let own = granted.map(|grant| Destination::new(grant.topic, grant.secret));
+    let output = Publishing::new(publisher, own, (registering, ended), start.buffered_max);
     Ok(Session {
-        output: Publishing::new(publisher, own, (registering, ended), start.buffered_max),
+        output: match start.has_spool {
+            true => output.keeping(&run),
+            false => output,
+        },
         run,
         // One that has passed is of a task that is over: we are not in it.
         deadline: context

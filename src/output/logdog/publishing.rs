@@ -42,6 +42,8 @@ pub(crate) struct Publishing {
     /// Where fresh messages go. Without it there are none: the prefix of this run
     /// was not registered when it began.
     own: Option<Rc<Destination>>,
+    /// Whose they are, if they can be kept elsewhere.
+    keeps: Option<Arc<Run>>,
     registering: Registering,
     /// Runs whose messages are not sent, and why they are lost here.
     barred: Vec<(Arc<Run>, DropReason)>,
@@ -57,7 +59,7 @@ struct Sent {
     ticket: Ticket,
     streams: StreamNames,
     len: usize,
-    /// Of one that was stored.
+    /// Of one that is kept elsewhere, or can be.
     run: Option<Arc<Run>>,
 }
 
@@ -76,12 +78,20 @@ impl Publishing {
             encoder: Encoder::new(Compress::ZLIB),
             publisher: Rc::new(publisher),
             own: own.map(Rc::new),
+            keeps: None,
             registering,
             barred: Vec::new(),
             capacity: Capacity::of(PUBLISHES_MAX, bytes.saturating_mul(COPIES)),
             publishes: Tasks::new(Arc::clone(&ended)),
             ended,
         }
+    }
+
+    /// Fresh messages are of that run, and can be kept elsewhere if they can't be
+    /// sent.
+    pub fn keeping(mut self, run: &Arc<Run>) -> Self {
+        self.keeps = Some(Arc::clone(run));
+        self
     }
 
     /// Publishes what is in the encoder.
@@ -200,12 +210,14 @@ fn whose(run: &Run) -> String {
 impl<I: Io> Transport<I> for Publishing {
     fn start(&mut self, now: &mut Now<'_, I>, message: Arc<Message>) {
         let ticket = message.ticket();
-        let Some(to) = self.own.clone() else {
+        let barred = self.keeps.as_ref().and_then(|run| self.bars(run));
+        let (Some(to), None) = (self.own.clone(), barred) else {
             let lost = Outcome::lost(ticket, DropReason::Undelivered);
+            drop(message);
             return now.outcomes.settle(lost);
         };
         self.encoder.encode(&message);
-        let sent = Sent::new(ticket, StreamNames::of(&message), None);
+        let sent = Sent::new(ticket, StreamNames::of(&message), self.keeps.clone());
         drop(message);
         self.begin(now.outcomes, sent, to);
     }

@@ -24,7 +24,7 @@ impl<I: Io> Spooled<I> {
     /// Can the carrier have the first of those that wait, from memory?
     fn can_give(&self) -> bool {
         let has_room = self.carried.has_room_for_fresh();
-        !self.waiting.is_empty() && !self.lacks_secret && has_room
+        !self.waiting.is_empty() && self.sends_fresh() && has_room
     }
 
     /// Gives the carrier what it takes.

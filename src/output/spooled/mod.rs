@@ -134,11 +134,12 @@ impl<I: Io> Spooled<I> {
         let mut told = std::mem::take(&mut self.told);
         // Of what is kept on disk, or may have to be, more is in memory.
         told.take_encoded();
+        // First, so that all that is denied is on disk, in order.
+        for (run, admission) in told.take_admissions() {
+            self.admitted(now, &run, admission);
+        }
         for outcome in told.take_settled() {
             self.settled(now, outcome);
-        }
-        for (run, admission) in told.take_admissions() {
-            self.admitted(&run, admission);
         }
         self.told = told;
     }
@@ -159,20 +160,23 @@ impl<I: Io> Spooled<I> {
         }
     }
 
-    fn admitted(&mut self, run: &Arc<Run>, admission: Admission) {
+    fn admitted(&mut self, now: &mut Now<'_, I>, run: &Arc<Run>, admission: Admission) {
         match admission {
             Admission::Registered { secret, topic } => self.store.registered(run, secret, topic),
             // What there is of it is refused, one by one.
             Admission::Refused => self.store.hold(run, false),
             Admission::Denied => {
-                self.own_is_denied |= self
-                    .store
-                    .runs()
-                    .next()
-                    .is_some_and(|own| Arc::ptr_eq(own, run));
+                let own = self.store.runs().next();
+                self.own_is_denied |= own.is_some_and(|own| Arc::ptr_eq(own, run));
                 self.store.hold(run, true);
+                self.store(now);
             }
         }
+    }
+
+    /// Can the carrier send what comes from memory?
+    fn sends_fresh(&self) -> bool {
+        !self.lacks_secret && !self.own_is_denied
     }
 
     /// The carrier is done with a message.

@@ -47,7 +47,7 @@ impl<I: Io> Spooled<I> {
             now.outcomes.settle(Outcome::stored(ticket));
         }
         while let Some(Waiting { message, .. }) = self.waiting.front() {
-            let goes_on = !self.lacks_secret
+            let goes_on = self.sends_fresh()
                 && !self.retreats
                 && !self.store.has_own()
                 && self.carried.has_room_for_fresh();
@@ -89,7 +89,8 @@ impl<I: Io> Spooled<I> {
 
     /// Is there something in memory that should be on disk?
     pub(super) fn is_to_store(&self, now_ns: u64) -> bool {
-        let has_to = !self.waiting.is_empty() && self.stores_all();
+        let is_stuck = !self.sends_fresh() && self.carried.oldest_in_memory_ns().is_some();
+        let has_to = is_stuck || !self.waiting.is_empty() && self.stores_all();
         let is_late = || self.patience_ns().is_some_and(|until| until <= now_ns);
         has_to || self.is_pressed() || is_late()
     }
@@ -111,7 +112,7 @@ impl<I: Io> Spooled<I> {
     }
 
     pub(super) fn stores_all(&self) -> bool {
-        let needs_disk = self.when == When::Always || self.lacks_secret;
+        let needs_disk = self.when == When::Always || !self.sends_fresh();
         needs_disk || self.retreats || self.store.has_own()
     }
 

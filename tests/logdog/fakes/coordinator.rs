@@ -3,6 +3,7 @@
 use std::collections::VecDeque;
 use std::net::SocketAddr;
 use std::sync::{Arc, Mutex};
+use std::time::{Duration, Instant};
 
 use butler::proto::registration::{RegisterPrefixRequest, RegisterPrefixResponse};
 use prost::Message;
@@ -15,6 +16,7 @@ use super::{SECRET, TOPIC};
 pub struct Call {
     pub http: Request,
     pub request: RegisterPrefixRequest,
+    pub at: Instant,
 }
 
 impl Call {
@@ -35,6 +37,9 @@ struct Shared {
     /// Tokens that may not register.
     denied: Vec<&'static str>,
     held: bool,
+    away: bool,
+    under_way: usize,
+    under_way_max: usize,
 }
 
 pub struct Coordinator {
@@ -72,14 +77,26 @@ impl Coordinator {
         let shared = Arc::new(Mutex::new(Shared::default()));
         let state = Arc::clone(&shared);
         let address = http::serve(move |http| {
+            let at = Instant::now();
+            {
+                let mut shared = state.lock().unwrap();
+                shared.under_way += 1;
+                shared.under_way_max = shared.under_way_max.max(shared.under_way);
+            }
+            // So that those that come at the same time are seen to.
+            std::thread::sleep(Duration::from_millis(20));
             while state.lock().unwrap().held {
-                std::thread::sleep(std::time::Duration::from_millis(5));
+                std::thread::sleep(Duration::from_millis(5));
             }
             let mut shared = state.lock().unwrap();
+            shared.under_way -= 1;
             let request = RegisterPrefixRequest::decode(&*http.body).unwrap();
-            let call = Call { http, request };
+            let call = Call { http, request, at };
             let denied = shared.denied.contains(&call.token());
             shared.calls.push(call);
+            if shared.away {
+                return Reply::Cut;
+            }
             match shared.replies.pop_front() {
                 _ if denied => error(7, "not you"),
                 Some(reply) => reply,
@@ -106,6 +123,16 @@ impl Coordinator {
     /// Answers nobody while that is so.
     pub fn hold(&self, held: bool) {
         self.shared.lock().unwrap().held = held;
+    }
+
+    /// Hears everybody and answers nobody while that is so.
+    pub fn set_away(&self, away: bool) {
+        self.shared.lock().unwrap().away = away;
+    }
+
+    /// The most calls that were under way at a time.
+    pub fn under_way_max(&self) -> usize {
+        self.shared.lock().unwrap().under_way_max
     }
 
     pub fn calls(&self) -> Vec<Call> {

@@ -103,6 +103,11 @@ pub fn bare<S: AsRef<std::ffi::OsStr>>(args: impl IntoIterator<Item = S>) -> Com
 /// Checks messages as the Collector does, drops those that came before, and
 /// puts the rest in the order in which they were cut.
 pub fn bundles(messages: &[Vec<u8>]) -> Vec<ButlerLogBundle> {
+    bundles_of(messages, "tests/prefix", SECRET)
+}
+
+/// The same of another prefix.
+pub fn bundles_of(messages: &[Vec<u8>], prefix: &str, secret: &[u8]) -> Vec<ButlerLogBundle> {
     let mut messages = messages.to_vec();
     messages.sort_unstable();
     messages.dedup();
@@ -118,11 +123,8 @@ pub fn bundles(messages: &[Vec<u8>]) -> Vec<ButlerLogBundle> {
             let zlib = view.compression == butler::wire::message::Compression::Zlib;
             assert_eq!(zlib, len >= 860);
             let bundle = view.bundle().unwrap();
-            assert_eq!(&bundle.secret[..], SECRET);
-            assert_eq!(
-                (&*bundle.project, &*bundle.prefix),
-                ("test", "tests/prefix")
-            );
+            assert_eq!(&bundle.secret[..], secret);
+            assert_eq!((&*bundle.project, &*bundle.prefix), ("test", prefix));
             bundle
         })
         .collect();

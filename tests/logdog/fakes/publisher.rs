@@ -74,16 +74,20 @@ pub struct Publisher {
 
 impl Publisher {
     pub fn start() -> Self {
-        Self::with(None)
+        Self::start_at(0)
+    }
+
+    pub fn start_at(port: u16) -> Self {
+        Self::with(port, None)
     }
 
     /// With TLS.
     pub fn secure(config: rustls::ServerConfig) -> Self {
-        Self::with(Some(Arc::new(config).into()))
+        Self::with(0, Some(Arc::new(config).into()))
     }
 
-    fn with(acceptor: Option<TlsAcceptor>) -> Self {
-        let listener = std::net::TcpListener::bind("127.0.0.1:0").unwrap();
+    fn with(port: u16, acceptor: Option<TlsAcceptor>) -> Self {
+        let listener = std::net::TcpListener::bind(("127.0.0.1", port)).unwrap();
         listener.set_nonblocking(true).unwrap();
         let address = listener.local_addr().unwrap();
         let secure = acceptor.is_some();
