@@ -20,6 +20,7 @@ mod disk;
 mod expected;
 mod followed;
 mod kernel;
+mod lives;
 mod looker;
 mod oracle;
 mod plan;
@@ -33,6 +34,7 @@ mod trace;
 mod window;
 mod world;
 
+use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::sync::Mutex;
 use std::sync::atomic::{AtomicU64, Ordering};
 
@@ -115,17 +117,48 @@ fn sigterm_at_every_step() {
     });
 }
 
+/// Runs something for every seed, on all cores, and panics with one that fails.
+fn each(seeds: std::ops::Range<u64>, run: impl Fn(u64) -> Result<(), String> + Sync) {
+    let next = AtomicU64::new(seeds.start);
+    let work = || {
+        let mine = std::iter::repeat_with(|| next.fetch_add(1, Ordering::Relaxed));
+        each_of(mine.take_while(|seed| *seed < seeds.end), &run);
+    };
+    std::thread::scope(|scope| {
+        for _ in 1..std::thread::available_parallelism().map_or(1, usize::from) {
+            scope.spawn(work);
+        }
+        work();
+    });
+}
+
+fn each_of(seeds: impl Iterator<Item = u64>, run: impl Fn(u64) -> Result<(), String>) {
+    for seed in seeds {
+        let ran = catch_unwind(AssertUnwindSafe(|| run(seed)));
+        let what = match ran {
+            Ok(Ok(())) => continue,
+            Ok(Err(what)) => what,
+            Err(_) => "it panics".into(),
+        };
+        panic!("seed {seed}: {what}\nseed {seed} again: BUTLER_SIM_FROM={seed}");
+    }
+}
+
 /// A spool on a disk on which everything may fail: what was said to be safe is
 /// there, once or again as it was.
 #[test]
 fn what_is_spooled_is_there() {
     let from = number("BUTLER_SIM_FROM").unwrap_or(0);
     let seeds = number("BUTLER_SIM_SEEDS").unwrap_or(SEEDS);
-    for seed in from..from + seeds {
-        if let Err(what) = store::run(seed, None) {
-            panic!("seed {seed}: {what}\nseed {seed} again: BUTLER_SIM_FROM={seed}");
-        }
-    }
+    each(from..from + seeds, |seed| store::run(seed, None));
+}
+
+/// The same of whole butlers, killed at any step.
+#[test]
+fn what_butlers_have_spooled_is_there() {
+    let from = number("BUTLER_SIM_FROM").unwrap_or(0);
+    let seeds = number("BUTLER_SIM_SEEDS").unwrap_or(SEEDS);
+    each(from..from + seeds, lives::run);
 }
 
 /// A store that does one thing wrong, or a disk that hides it.

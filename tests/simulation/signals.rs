@@ -3,7 +3,7 @@
 use std::time::Duration;
 
 use butler::core::Life;
-use butler::limits::{FLUSH_TIMEOUT, LAST_OFFER_MAX};
+use butler::limits::{FLUSH_TIMEOUT, LAST_OFFER_MAX, RETREAT_MAX};
 
 use crate::plan::{Destination, How, Plan};
 use crate::world::World;
@@ -172,7 +172,11 @@ impl World<'_> {
     pub fn check_deadlines(&self) -> Result<(), String> {
         let now_ns = self.now.mono_ns;
         let nanos = |time: Duration| time.as_nanos() as u64;
-        let offers = nanos(LAST_OFFER_MAX) + ROUND_NS + self.stopped_ns;
+        let retreat = match self.has_spool {
+            true => nanos(RETREAT_MAX),
+            false => 0,
+        };
+        let offers = nanos(LAST_OFFER_MAX) + retreat + ROUND_NS + self.stopped_ns;
         let patient = self
             .sigterm_ns
             .map(|at| at + self.plan.grace_ns + nanos(FLUSH_TIMEOUT) + offers);

@@ -12,13 +12,15 @@ use butler::edge::io::ReadBy;
 use butler::edge::transport::Transport;
 use butler::keys::StreamKey;
 use butler::limits::FLUSH_TIMEOUT;
-use butler::output::{self, DirectoryOutput, FileOutput, TcpOutput, UnixOutput};
+use butler::output::spool::SpoolSettings;
+use butler::output::{self, DirectoryOutput, FileOutput, Output, TcpOutput, UnixOutput};
 use butler::time::Moment;
 use butler::wire::descriptor::{StreamProperties, Tags};
-use butler::{BundleLimits, Identity};
+use butler::{BundleLimits, Identity, Run};
 
 use crate::broken::Broken;
 use crate::content;
+use crate::disk::Disk;
 use crate::kernel::{Kernel, OWN_USER, State};
 use crate::looker::Looker;
 use crate::plan::{Client, Destination, Plan};
@@ -33,16 +35,46 @@ pub struct Started {
     pub files: Option<tempfile::TempDir>,
 }
 
-pub fn start(plan: &Plan, broken: Option<Broken>, traced: bool) -> Started {
+/// A spool that several butlers have, one after the other.
+pub struct Spool {
+    pub disk: Rc<RefCell<Disk>>,
+    pub settings: SpoolSettings,
+}
+
+/// With a spool, `prefix` tells this butler's messages from others'.
+pub fn start(
+    plan: &Plan,
+    broken: Option<Broken>,
+    traced: bool,
+    spool: Option<(&Spool, &str)>,
+) -> Started {
     let (mut io, kernel) = Kernel::new(plan, broken, traced);
     let files = match plan.destination {
         Destination::File | Destination::Directory => Some(scratch()),
         _ => None,
     };
     let path = files.as_ref().map(|it| it.path().join("out"));
-    let output = output(&mut io, &kernel, plan.destination, path);
+    let mut config = config(plan, broken);
+    let output = match spool {
+        None => output(&mut io, &kernel, plan.destination, path),
+        Some((spool, prefix)) => {
+            config.core.identity.prefix = prefix.into();
+            kernel.borrow_mut().disk = Some(Rc::clone(&spool.disk));
+            let carrier = output::carrier(&mut io, &sends_to(plan.destination, "socket"));
+            let run = Run::new(config.core.identity.clone(), None);
+            let buffered_max = config.core.buffered_max;
+            output::spooled(
+                &mut io,
+                carrier.unwrap(),
+                &spool.settings,
+                run,
+                buffered_max,
+            )
+            .unwrap()
+        }
+    };
     let (tap, given) = Tap::new(output, &kernel);
-    let mut driver = Driver::new(io, config(plan, broken), Box::new(tap));
+    let mut driver = Driver::new(io, config, Box::new(tap));
     driver.ask_about_streams();
     let begin = Moment {
         mono_ns: 0,
@@ -70,8 +102,15 @@ fn output(
     path: Option<PathBuf>,
 ) -> Box<dyn Transport<Kernel>> {
     let path = path.unwrap_or_else(|| "socket".into());
-    let output = match destination {
-        Destination::Window(capacity) => return Box::new(Window::new(capacity, kernel)),
+    match destination {
+        Destination::Window(capacity) => Box::new(Window::new(capacity, kernel)),
+        _ => output::open(io, &sends_to(destination, path)).unwrap(),
+    }
+}
+
+fn sends_to(destination: Destination, path: impl Into<PathBuf>) -> Output {
+    match destination {
+        Destination::Window(_) => unreachable!("that is none that ships"),
         Destination::Unix => UnixOutput::new(path).into(),
         Destination::Tcp => TcpOutput::new("host", 7).into(),
         Destination::UnixAcknowledged => {
@@ -86,8 +125,7 @@ fn output(
         }
         Destination::File => FileOutput::new(path).into(),
         Destination::Directory => DirectoryOutput::new(path).into(),
-    };
-    output::open(io, &output).unwrap()
+    }
 }
 
 fn config(plan: &Plan, broken: Option<Broken>) -> MachineConfig {

@@ -477,7 +477,7 @@ fn moment() -> Moment {
 }
 
 /// Any ticket: nobody looks at it.
-fn ticket() -> butler::Ticket {
+pub fn ticket() -> butler::Ticket {
     thread_local! {
         static MESSAGE: Arc<Message> = messages(&mut Random::new(0), 0).remove(0);
     }

@@ -8,7 +8,7 @@ use std::sync::Arc;
 use butler::edge::transport::{Completed, Now, Transport};
 use butler::proto::logpb::ButlerLogBundle;
 use butler::wire::name::StreamName;
-use butler::{Capacity, Message, Outcome, Outcomes};
+use butler::{Capacity, Left, Message, Outcome, Outcomes};
 
 use crate::broken::Broken;
 use crate::kernel::{Kernel, State};
@@ -106,6 +106,14 @@ impl Transport<Kernel> for Tap {
 
     fn is_finished(&self) -> bool {
         self.output.is_finished()
+    }
+
+    fn retreat(&mut self, now: &mut Now<'_, Kernel>) -> bool {
+        self.output.retreat(now)
+    }
+
+    fn left(&self) -> Option<Left> {
+        self.output.left()
     }
 
     fn give_up(&mut self, now: &mut Now<'_, Kernel>) {

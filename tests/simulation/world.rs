@@ -50,6 +50,8 @@ pub struct World<'a> {
     pub given: Given,
     /// Where files are, if the output writes to some.
     pub files: Option<tempfile::TempDir>,
+    /// The output has a spool.
+    pub has_spool: bool,
     pub now: Moment,
     /// What the wall clock has been set by, in seconds.
     wall_skew: i64,
@@ -76,12 +78,22 @@ pub struct World<'a> {
 
 impl<'a> World<'a> {
     pub fn new(plan: &'a Plan, broken: Option<Broken>, traced: bool) -> Self {
+        Self::with_spool(plan, broken, traced, None)
+    }
+
+    /// The same with an output that has a spool.
+    pub fn with_spool(
+        plan: &'a Plan,
+        broken: Option<Broken>,
+        traced: bool,
+        spool: Option<(&start::Spool, &str)>,
+    ) -> Self {
         let Started {
             driver,
             kernel,
             given,
             files,
-        } = start::start(plan, broken, traced);
+        } = start::start(plan, broken, traced, spool);
         let clients = plan.clients.iter().enumerate();
         let mut world = Self {
             plan,
@@ -92,6 +104,7 @@ impl<'a> World<'a> {
             opened: Vec::new(),
             given,
             files,
+            has_spool: spool.is_some(),
             now: moment(BEGIN_NS, 0),
             wall_skew: 0,
             step: 0,
@@ -135,7 +148,13 @@ impl<'a> World<'a> {
 
     /// Runs to the end; an error says what is wrong.
     pub fn run(&mut self) -> Result<(), String> {
-        while !self.life().is_over() {
+        self.run_until(usize::MAX)?;
+        oracle::check(self)
+    }
+
+    /// Runs to the end, or to that step.
+    pub fn run_until(&mut self, last: usize) -> Result<(), String> {
+        while !self.life().is_over() && self.step < last {
             self.step += 1;
             if self.step > STEPS_MAX {
                 return Err(format!("no end after {STEPS_MAX} steps"));
@@ -152,7 +171,7 @@ impl<'a> World<'a> {
                 return Err("it is busy, and does nothing".into());
             }
         }
-        oracle::check(self)
+        Ok(())
     }
 
     /// Is there something for the driver?

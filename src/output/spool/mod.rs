@@ -167,8 +167,8 @@ struct Shelf<D> {
     reading: Option<u32>,
     /// How often it could not be read at the same place.
     attempts: u32,
-    /// Nothing is read before.
-    retry_ns: u64,
+    /// Nothing is read before, as something could not be.
+    retry_ns: Option<u64>,
 }
 
 /// See the module.
@@ -198,7 +198,7 @@ impl<D> Shelf<D> {
             window: Window::default(),
             reading: None,
             attempts: 0,
-            retry_ns: 0,
+            retry_ns: None,
         }
     }
 

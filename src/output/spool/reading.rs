@@ -117,13 +117,17 @@ impl<D: 'static> Store<D> {
 impl<D: 'static> Shelf<D> {
     /// See [`Store::reads_again_ns`].
     fn due_ns(&self) -> Option<u64> {
-        let waits = self.attempts > 0 && self.segments.iter().any(Segment::has_unsent);
-        waits.then_some(self.retry_ns)
+        self.retry_ns
+    }
+
+    /// What could not be read may be read again, if it is time.
+    pub(super) fn poll(&mut self, now_ns: u64) {
+        self.retry_ns = self.retry_ns.filter(|retry| *retry > now_ns);
     }
 
     fn offers(&self, runs: &[Owner]) -> bool {
         let mut segments = self.segments.iter();
-        self.attempts == 0 && segments.any(|it| it.has_unsent() && !runs[it.run].held)
+        self.retry_ns.is_none() && segments.any(|it| it.has_unsent() && !runs[it.run].held)
     }
 
     fn step<I: Io<Fd = D>>(
@@ -133,7 +137,7 @@ impl<D: 'static> Shelf<D> {
         place: &Place<D>,
         runs: &[Owner],
     ) -> Step {
-        if self.attempts > 0 && now_ns < self.retry_ns {
+        if self.retry_ns.is_some_and(|retry| now_ns < retry) {
             return Step::Nothing;
         }
         let mut segments = self.segments.iter_mut();
@@ -201,7 +205,7 @@ impl<D: 'static> Shelf<D> {
         self.attempts = (self.attempts + 1).min(READ_ATTEMPTS);
         if no_descriptors || self.attempts < READ_ATTEMPTS {
             log::warn!("spool: {name} can't be read: {error}; trying again");
-            self.retry_ns = now_ns + SPOOL_RETRY.as_nanos() as u64;
+            self.retry_ns = Some(now_ns + SPOOL_RETRY.as_nanos() as u64);
             return Step::Nothing;
         }
         self.attempts = 0;

@@ -109,13 +109,15 @@ impl<D: 'static> Store<D> {
 }
 
 impl<D: 'static> Segment<D> {
-    /// What is lost of its records in that file, of those that are not done.
+    /// What is lost of its records in that file, of those that nobody was given.
+    /// The others may be delivered yet, from memory.
     fn look_through<F: Read + Seek>(&self, file: &mut F) -> io::Result<Vec<Lost>> {
         let (mut walk, mut window) = (self.beginning(), Window::default());
         let mut all = Vec::new();
         while let Some(found) = self.next_in(file, &mut walk, &mut window)? {
             match found {
                 Found::Lost(lost) => all.push(lost),
+                Found::Record(record) if record.index < self.walk.index() => {}
                 Found::Record(record) if self.done.contains(record.index) => {}
                 Found::Record(record) => {
                     let mut body = vec![0; record.body.len as usize];
@@ -126,7 +128,12 @@ impl<D: 'static> Segment<D> {
                 }
             }
         }
-        all.retain(|lost| !self.is_done(lost));
+        all.retain_mut(|lost| {
+            let given = self.walk.index().saturating_sub(lost.index);
+            lost.index += given;
+            lost.records = lost.records.map(|it| it.saturating_sub(given));
+            lost.records != Some(0) && !self.is_done(lost)
+        });
         Ok(all)
     }
 }

@@ -146,9 +146,10 @@ impl<D: 'static> Segment<D> {
         !self.is_doubtful && self.synced >= self.end
     }
 
-    /// Closes it, unless it is written to or not synced.
+    /// Closes it, unless it is written to, or we have written to it and are to hear
+    /// whether that has reached the disk.
     pub fn close(&mut self) {
-        if !self.is_open && self.is_synced() {
+        if !self.is_open && (self.appended == 0 || self.is_synced()) {
             self.file = None;
         }
     }

@@ -148,6 +148,8 @@ impl<D: 'static> Store<D> {
 
     /// Goes on as far as it can.
     pub fn poll<I: Io<Fd = D>>(&mut self, io: &mut I, now_ns: u64) {
+        self.own.poll(now_ns);
+        self.earlier.poll(now_ns);
         self.sweep(io);
         if self.acks.is_pending() && self.syncing.acks_retry_ns <= now_ns {
             self.write_acks(io, now_ns);
