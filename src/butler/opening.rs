@@ -48,8 +48,9 @@ impl Butler {
     }
 
     /// The same for any output: one that must register a prefix does that
-    /// first. It tries again what may work later, for up to 5 minutes;
-    /// dropping the future ends it.
+    /// first. It tries again what may work later, for up to 5 minutes; with a spool
+    /// for 10 seconds, after which the prefix is registered when that can be done.
+    /// Dropping the future ends it.
     ///
     /// # Errors
     ///

@@ -47,7 +47,7 @@ pub struct Outcomes {
     later: Vec<Later>,
     /// Bytes that the output took besides those of the messages.
     bytes_out: u64,
-    /// What came of registering runs that were not.
+    /// What is known of runs.
     admissions: Vec<(Arc<Run>, Admission)>,
 }
 
@@ -245,7 +245,7 @@ impl Outcomes {
         self.bytes_out += bytes;
     }
 
-    /// That came of registering the run.
+    /// What is known of the run now.
     pub fn admit(&mut self, run: Arc<Run>, admission: Admission) {
         self.admissions.push((run, admission));
     }
@@ -274,8 +274,7 @@ impl Outcomes {
         self.later.drain(..)
     }
 
-    /// What came of registering runs: only a spool has any.
-    #[allow(dead_code, reason = "the spool's")]
+    /// What is known of runs: who has a spool asks for it.
     pub(crate) fn take_admissions(&mut self) -> std::vec::Drain<'_, (Arc<Run>, Admission)> {
         self.admissions.drain(..)
     }

@@ -64,7 +64,8 @@ pub struct Registration {
     pub expiration: Option<Duration>,
 }
 
-/// What came of registering the prefix of a run that was not.
+/// What is known of whether a run's messages can be sent: after its prefix was to
+/// be registered, or when it turned out that they can't.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub enum Admission {
     /// It is registered: the run's bundles carry this secret, and go there.

@@ -230,6 +230,21 @@ mod tests {
     }
 
     #[test]
+    fn how_long_to_wait() {
+        for (value, seconds) in [(None, 0), (Some("7"), 7), (Some(" 8 "), 8), (Some("-1"), 0)] {
+            let value = value.map(HeaderValue::from_static);
+            let headers = value
+                .into_iter()
+                .map(|value| (RETRY_AFTER, value))
+                .collect();
+            assert_eq!(retry_after(&headers), Duration::from_secs(seconds));
+        }
+        let date = HeaderValue::from_static("Wed, 21 Oct 2015 07:28:00 GMT");
+        let headers = std::iter::once((RETRY_AFTER, date)).collect();
+        assert_eq!(retry_after(&headers), Duration::ZERO);
+    }
+
+    #[test]
     fn what_is_tried_again() {
         for code in (0..=16).map(GrpcCode::from_i32) {
             let transient = matches!(
