@@ -86,8 +86,8 @@ fn the_first_command() {
 }
 
 /// Every refusal says which part of the command line it is about.
-#[test]
 #[expect(clippy::too_many_lines, reason = "a table")]
+#[test]
 fn usage_errors() {
     for (args, says) in [
         (

@@ -70,8 +70,8 @@ fn wait_for_close(mut stream: UnixStream) {
     assert_eq!(stream.read(&mut [0]).unwrap_or(0), 0);
 }
 
-#[test]
 #[expect(clippy::too_many_lines, reason = "a table")]
+#[test]
 fn bad_headers_disturb_nobody() {
     let raw = |len: u64, json: &str| {
         let mut bytes = b"BTLR1\x1e".to_vec();

@@ -127,8 +127,8 @@ fn handles(child: &Child, signal: Signal) -> bool {
 }
 
 /// Never quietly somewhere else.
-#[test]
 #[expect(clippy::too_many_lines, reason = "a table")]
+#[test]
 fn where_it_goes() {
     let live = Live::start(&[]);
     let uri = live.uri();
