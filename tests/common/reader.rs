@@ -9,6 +9,7 @@ use std::thread::JoinHandle;
 use butler::proto::logpb::ButlerLogBundle;
 use butler::wire::message::MessageView;
 
+use super::process::Serve;
 use super::tracker::Tracker;
 
 /// What reader and test share.
@@ -65,6 +66,11 @@ impl Reader {
     }
 
     /// The output's SPEC.
+    /// A `butler serve` that sends to it.
+    pub fn serve(&self, dir: &Path, options: &[&str]) -> Serve {
+        Serve::start(dir, &[&["--output", &self.output()], options].concat())
+    }
+
     pub fn output(&self) -> String {
         format!("unix:{}", self.path.display())
     }

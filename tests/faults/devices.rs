@@ -8,7 +8,7 @@ use std::os::unix::net::UnixListener;
 use std::path::Path;
 use std::process::{Command, Stdio};
 
-use crate::common::process::{Ended, Serve, command, open, terminal, wait_until};
+use crate::common::process::{Serve, command, open, terminal, wait_until};
 
 /// Serves with that output, and with `stdout` as its own.
 fn serve(dir: &Path, output: &str, stdout: Option<OwnedFd>, options: &[&str]) -> Serve {
@@ -25,7 +25,13 @@ fn serve(dir: &Path, output: &str, stdout: Option<OwnedFd>, options: &[&str]) ->
 }
 
 /// All that was lost is told, and nothing was waited for.
-fn gave_up(ended: &Ended) {
+fn gives_up(serve: Serve) {
+    let mut stream = open(&serve.socket, "s", "text");
+    stream.write_all(b"a line\n").unwrap();
+    serve.wait_for_stderr("; giving up");
+    stream.write_all(b"a line\n").unwrap();
+    drop(stream);
+    let ended = serve.terminate();
     assert_eq!(ended.status.code(), Some(250), "{ended:?}");
     assert!(ended.stderr.contains("; giving up"), "{ended:?}");
     assert!(ended.stderr.contains("14 bytes lost"), "{ended:?}");
@@ -45,12 +51,7 @@ fn a_pipeline_whose_reader_has_gone() {
         let (reader, writer) = std::io::pipe().unwrap();
         let serve = serve(dir.path(), output, Some(writer.into()), &[]);
         drop(reader);
-        let mut stream = open(&serve.socket, "s", "text");
-        stream.write_all(b"a line\n").unwrap();
-        serve.wait_for_stderr("; giving up");
-        stream.write_all(b"a line\n").unwrap();
-        drop(stream);
-        gave_up(&serve.terminate());
+        gives_up(serve);
     }
 }
 
@@ -64,12 +65,7 @@ fn a_terminal_that_is_closed() {
         let dir = tempfile::tempdir().unwrap();
         let serve = serve(dir.path(), output, Some(theirs), &[]);
         drop(ours);
-        let mut stream = open(&serve.socket, "s", "text");
-        stream.write_all(b"a line\n").unwrap();
-        serve.wait_for_stderr("; giving up");
-        stream.write_all(b"a line\n").unwrap();
-        drop(stream);
-        gave_up(&serve.terminate());
+        gives_up(serve);
     }
 }
 

@@ -12,7 +12,7 @@ use std::time::{Duration, Instant};
 use butler::proto::logpb::{ButlerLogBundle, log_entry};
 
 use crate::common::pattern::Content;
-use crate::common::process::{Serve, open, wait_until};
+use crate::common::process::{open, wait_until};
 use crate::common::reader::Reader;
 use crate::common::tracker::Tracker;
 use crate::common::writers::Writers;
@@ -97,15 +97,8 @@ fn one_at_full_speed_beside_999() {
         move |bundle| lines.look(bundle)
     });
     let max_buffered = format!("--max-buffered={MAX_BUFFERED}");
-    let output = reader.output();
-    let options = [
-        "--output",
-        &output,
-        &max_buffered,
-        "--output-max-buffer-age=20ms",
-        NO_LIMIT,
-    ];
-    let serve = Serve::start(dir.path(), &options);
+    let options = [&max_buffered, "--output-max-buffer-age=20ms", NO_LIMIT];
+    let serve = reader.serve(dir.path(), &options);
     let time = Duration::from_secs(seconds().unwrap_or(SECONDS));
 
     let enough = Arc::new(AtomicBool::new(false));

@@ -37,8 +37,7 @@ fn ten_thousand_idle_streams() {
     let dir = tempfile::tempdir().unwrap();
     let reader = Reader::listen(dir.path(), Tracker::default());
     let age = ["--output-max-buffer-age", "50ms", COUNTABLE];
-    let output = reader.output();
-    let serve = Serve::start(dir.path(), &[&["--output", &output], &age[..]].concat());
+    let serve = reader.serve(dir.path(), &age);
     let before = settled_descriptors(&serve, &reader);
     let (resident_before, _) = serve.resident();
     let mut streams: Vec<_> = (0..count)

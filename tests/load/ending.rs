@@ -129,11 +129,7 @@ fn a_signal_while_everybody_writes() {
     let dir = tempfile::tempdir().unwrap();
     let content = Arc::new(Content::lines());
     let reader = Reader::listen(dir.path(), Tracker::new(Arc::clone(&content)));
-    let output = reader.output();
-    let serve = Serve::start(
-        dir.path(),
-        &["--output", &output, "--drain-timeout", "500ms"],
-    );
+    let serve = reader.serve(dir.path(), &["--drain-timeout", "500ms"]);
     let count = 500;
     let mut writers = Writers::open(&serve.socket, count, "text", &content, u64::MAX);
     writers.push_until(|writers| writers.written_in_all() > 20 * MIB);

@@ -10,7 +10,7 @@ use std::time::{Duration, Instant};
 use butler::proto::logpb::{ButlerLogBundle, log_entry};
 
 use crate::common::pattern::Content;
-use crate::common::process::{Serve, open};
+use crate::common::process::open;
 use crate::common::reader::Reader;
 use crate::common::tracker::Tracker;
 use crate::common::writers::Writers;
@@ -38,11 +38,10 @@ fn a_quiet_stream_beside_loud_ones() {
             }
         }
     });
-    let output = reader.output();
     // A line waits for what was read before it. When it is the reader that is
     // slow that is all that may be buffered, so it is little here.
     let little = ["--max-buffered", "8MiB", "--output-max-buffer-age", "500ms"];
-    let serve = Serve::start(dir.path(), &[&["--output", &output], &little[..]].concat());
+    let serve = reader.serve(dir.path(), &little);
 
     let quiet = open(&serve.socket, "quiet", "text");
     let enough = Arc::new(AtomicBool::new(false));
@@ -110,11 +109,7 @@ fn odd_clients_beside_loud_ones() {
     let dir = tempfile::tempdir().unwrap();
     let content = Arc::new(Content::lines());
     let reader = Reader::listen(dir.path(), Tracker::new(Arc::clone(&content)));
-    let output = reader.output();
-    let serve = Serve::start(
-        dir.path(),
-        &["--output", &output, "--drain-timeout", "300ms"],
-    );
+    let serve = reader.serve(dir.path(), &["--drain-timeout", "300ms"]);
 
     let silent = UnixStream::connect(&serve.socket).unwrap();
     let text = "dribbled ✓\r\nbyte by byte\n".repeat(20);

@@ -185,8 +185,7 @@ fn lines_that_were_long_leave_room() {
     let dir = tempfile::tempdir().unwrap();
     let reader = Reader::listen(dir.path(), Tracker::default());
     let options = ["--max-buffered", "4MiB", "--output-max-buffer-age", "100ms"];
-    let output = reader.output();
-    let serve = Serve::start(dir.path(), &[&["--output", &output], &options[..]].concat());
+    let serve = reader.serve(dir.path(), &options);
     let count = 1000;
     let part = [b'x'; 7000];
     let mut streams: Vec<_> = (0..count)

@@ -48,15 +48,8 @@ fn flat_memory_and_descriptors() {
     let content = Arc::new(Content::lines());
     let tracker = Tracker::new(Arc::clone(&content)).forgetting();
     let reader = Reader::listen(dir.path(), tracker);
-    let output = reader.output();
-    let options = [
-        "--output",
-        &output,
-        "--output-max-buffer-age=100ms",
-        NO_LIMIT,
-        COUNTABLE,
-    ];
-    let serve = Serve::start(dir.path(), &options);
+    let options = ["--output-max-buffer-age=100ms", NO_LIMIT, COUNTABLE];
+    let serve = reader.serve(dir.path(), &options);
     let before = settled_descriptors(&serve, &reader);
     let mut steady = Writers::open(&serve.socket, STEADY, "text", &content, u64::MAX);
     let begun = Instant::now();

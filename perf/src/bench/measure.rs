@@ -193,40 +193,43 @@ impl<'a> Measure<'a> {
     }
 
     fn growth(&self, name: &str) -> Vec<Row> {
-        let of = |system: &System, scenario| self.summary(scenario, system.name(), Run::cost);
-        self.systems
-            .iter()
-            .filter_map(|system| {
-                Some(Row {
-                    scenario: name.to_owned(),
-                    system: system.name().to_owned(),
-                    what: "CPU s/GB",
-                    figure: of(system, MANY)?,
-                    base: Some(Base {
-                        name: FEW.into(),
-                        figure: of(system, FEW)?,
-                    }),
-                    bound: (*system == System::Butler).then_some(Bound::at_most(1.7)),
-                })
-            })
-            .collect()
+        self.of_each(name, "CPU s/GB", Bound::at_most(1.7), |system| {
+            let of = |scenario| self.summary(scenario, system.name(), Run::cost);
+            let base = Base {
+                name: FEW.into(),
+                figure: of(FEW)?,
+            };
+            Some((of(MANY)?, Some(base)))
+        })
     }
 
     fn busy_memory(&self, name: &str) -> Vec<Row> {
         let peak = |run: &Run| run.peak_bytes as f64 / MIB;
-        self.systems
-            .iter()
-            .filter_map(|system| {
-                Some(Row {
-                    scenario: name.to_owned(),
-                    system: system.name().to_owned(),
-                    what: "peak RSS MiB",
-                    figure: self.summary(MANY, system.name(), peak)?,
-                    base: None,
-                    bound: (*system == System::Butler).then_some(Bound::at_most(24.0)),
-                })
+        self.of_each(name, "peak RSS MiB", Bound::at_most(24.0), |system| {
+            Some((self.summary(MANY, system.name(), peak)?, None))
+        })
+    }
+
+    /// A row for each system that has such a figure; the bound is butler's.
+    fn of_each(
+        &self,
+        name: &str,
+        what: &'static str,
+        bound: Bound,
+        figures: impl Fn(&System) -> Option<(Summary, Option<Base>)>,
+    ) -> Vec<Row> {
+        let row = |system: &System| {
+            let (figure, base) = figures(system)?;
+            Some(Row {
+                scenario: name.to_owned(),
+                system: system.name().to_owned(),
+                what,
+                figure,
+                base,
+                bound: (*system == System::Butler).then_some(bound),
             })
-            .collect()
+        };
+        self.systems.iter().filter_map(row).collect()
     }
 }
 
