@@ -1,12 +1,16 @@
 //! What the far end has on its disk, and what a spool has.
 
-use std::collections::BTreeMap;
 use std::collections::btree_map::Entry;
-use std::fs;
+use std::collections::{BTreeMap, BTreeSet};
+use std::fs::{self, File};
+use std::io::{Read, Seek, SeekFrom};
 use std::path::{Path, PathBuf};
 
-use butler::proto::logpb::ButlerLogBundle;
+use butler::proto::logpb::log_entry::Content;
+use butler::proto::logpb::{ButlerLogBundle, LogEntry};
+use butler::spool::{Found, Header, Walk, Window};
 use butler::wire::message::MessageView;
+use prost::Message;
 
 use crate::common::{Stream, reassemble};
 
@@ -54,9 +58,75 @@ impl Messages {
         }
     }
 
+    /// Takes all that is in a spool, whether it is needed any more or not. A torn
+    /// tail is no message.
+    pub fn take_spool(&mut self, spool: &Path) {
+        for path in segments(spool) {
+            let mut file = File::open(&path).unwrap();
+            // Its butler was killed before it had written a header.
+            let Ok((header, bytes)) = Header::read(&mut file).unwrap() else {
+                continue;
+            };
+            let end = file.metadata().unwrap().len();
+            let (mut walk, mut window) = (
+                Walk::new(header.marker, bytes.len() as u64),
+                Window::default(),
+            );
+            while let Some(found) = walk.next(&mut file, end, &mut window).unwrap() {
+                let Found::Record(record) = found else {
+                    continue;
+                };
+                let mut body = vec![0; record.body.len as usize];
+                file.seek(SeekFrom::Start(record.body_at)).unwrap();
+                file.read_exact(&mut body).unwrap();
+                assert!(record.has_body(&body), "what was not torn is whole");
+                let mut bundle = ButlerLogBundle::decode(&body[..]).unwrap();
+                bundle.project.clone_from(&header.run.project);
+                bundle.prefix.clone_from(&header.run.prefix);
+                bundle.secret.clone_from(&header.run.secret);
+                self.take(bundle);
+            }
+        }
+    }
+
+    /// Panics unless all of these are there.
+    pub fn expect_all(&self, others: &Self) {
+        for (prefix, (bundles, places)) in &others.runs {
+            for (key, place) in places {
+                let ours = self.runs.get(prefix).and_then(|(bundles, places)| {
+                    let place = places.get(key)?;
+                    Some(&bundles[*place])
+                });
+                let ours = ours.unwrap_or_else(|| panic!("{prefix}: {key:?} has not arrived"));
+                assert!(*ours == bundles[*place], "{prefix}: {key:?} is another one");
+            }
+        }
+    }
+
     /// How many there are.
     pub fn len(&self) -> usize {
         self.runs.values().map(|(bundles, _)| bundles.len()).sum()
+    }
+
+    /// Bytes of clients in text streams, all told.
+    pub fn bytes(&self) -> u64 {
+        let bundles = self.runs.values().flat_map(|(bundles, _)| bundles);
+        let logs = bundles.flat_map(|it| &it.entries).flat_map(|it| &it.logs);
+        let of = |log: &LogEntry| match log.content.as_ref().unwrap() {
+            Content::Text(text) => {
+                let lines = text.lines.iter();
+                lines.map(|it| it.value.len() + it.delimiter.len()).sum()
+            }
+            _ => 0,
+        };
+        logs.map(|log| of(log) as u64).sum()
+    }
+
+    /// The names of all streams.
+    pub fn streams(&self) -> BTreeSet<&str> {
+        let bundles = self.runs.values().flat_map(|(bundles, _)| bundles);
+        let entries = bundles.flat_map(|it| &it.entries);
+        entries.map(|it| &*it.desc.as_ref().unwrap().name).collect()
     }
 
     /// The streams of each run, put together: in order, without a hole.

@@ -1,6 +1,7 @@
 //! A spool, a far end, and butlers one after the other.
 
 use std::fs;
+use std::os::unix::net::UnixStream;
 use std::path::{Path, PathBuf};
 use std::process::Stdio;
 
@@ -22,6 +23,14 @@ impl Bench {
         Self {
             spool: dir.path().join("spool"),
             dir,
+        }
+    }
+
+    /// The spool is there instead.
+    pub fn with_spool_at(spool: PathBuf) -> Self {
+        Self {
+            spool,
+            ..Self::new()
         }
     }
 
@@ -56,7 +65,21 @@ impl Bench {
         let options = self.options(keys);
         let options = options.iter().map(String::as_str);
         let options: Vec<_> = options.chain(more.iter().copied()).collect();
+        // Of one that was killed the kernel closes the socket a little later.
+        let socket = self.path().join("streams.sock");
+        wait_until("nobody listens", || UnixStream::connect(&socket).is_err());
         Serve::start(self.path(), &options)
+    }
+
+    /// The same, and it is not waited for.
+    pub fn begin(&self, keys: &str, more: &[&str]) -> Serve {
+        let socket = self.path().join("streams.sock");
+        let mut butler = command(["--log-level=info"]);
+        butler
+            .arg(format!("--stream-server=unix:{}", socket.display()))
+            .args(self.options(keys))
+            .args(more);
+        Serve::begin(butler, socket)
     }
 
     /// `butler run`, with a shell script for a command.

@@ -9,8 +9,27 @@
 
 #[path = "../common/mod.rs"]
 mod common;
+#[path = "../simulation/random.rs"]
+#[allow(dead_code, reason = "the simulation draws more")]
+mod random;
 
 mod arrived;
 mod bench;
+mod disks;
 mod far_end;
+mod killed;
+mod memory;
 mod waiting;
+
+use std::hash::{BuildHasher, RandomState};
+
+/// The seed of this run, which is printed.
+fn seed() -> u64 {
+    let given = std::env::var("BUTLER_SPOOL_SEED").ok();
+    let seed = given.map_or_else(
+        || RandomState::new().hash_one(0),
+        |it| it.parse().expect("BUTLER_SPOOL_SEED is a number"),
+    );
+    println!("BUTLER_SPOOL_SEED={seed}");
+    seed
+}

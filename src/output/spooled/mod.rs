@@ -13,7 +13,8 @@
 //! all that is not delivered goes to the disk, and so does what follows, until
 //! the carrier has had all that is there: so each stream's messages leave in
 //! order. With `when=always` the disk has each message before the carrier. A
-//! message on disk is *stored* in the account; its memory is free.
+//! message on disk is *stored* in the account, and its memory is free, unless the
+//! carrier has it from there.
 //!
 //! A disk that takes nothing more (it is full, or fails) does not stop what can
 //! go on without it: messages go from memory while the carrier takes them, and
@@ -348,7 +349,14 @@ impl<I: Io> Transport<I> for Spooled<I> {
     }
 
     fn capacity(&self) -> Capacity {
-        self.carried.capacity()
+        match self.needs_disk() {
+            // None waits in memory alone for those before it.
+            true => Capacity {
+                overflows: true,
+                ..Capacity::UNBOUNDED
+            },
+            false => self.carried.capacity(),
+        }
     }
 
     fn errors(&self) -> u64 {

@@ -112,8 +112,12 @@ impl<I: Io> Spooled<I> {
     }
 
     pub(super) fn stores_all(&self) -> bool {
-        let needs_disk = self.when == When::Always || !self.sends_fresh();
-        needs_disk || self.retreats || self.store.has_own()
+        self.needs_disk() || self.retreats || self.store.has_own()
+    }
+
+    /// Is no message to be in memory alone?
+    pub(super) fn needs_disk(&self) -> bool {
+        self.when == When::Always || !self.sends_fresh()
     }
 
     /// Until when what is in memory alone may stay there.
