@@ -13,7 +13,10 @@ use crate::Result;
 
 mod logdog;
 mod others;
+mod spool;
 mod zlib;
+
+pub use spool::Spool;
 
 const MIB: f64 = (1 << 20) as f64;
 
@@ -74,6 +77,7 @@ impl<'a> Measure<'a> {
             Kind::BusyMemory => Ok(self.busy_memory(name)),
             Kind::Zlib(load) => self.zlib(name, load),
             Kind::Logdog(load) => self.logdog(name, load),
+            Kind::Spool { load, spool } => self.spool(name, load, *spool),
             Kind::Latency(load) => self.latency(name, load),
             Kind::IdleMemory { streams } => self.idle_memory(name, *streams),
             Kind::Wakeups { streams, seconds } => self.wakeups(name, *streams, *seconds),

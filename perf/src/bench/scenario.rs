@@ -4,6 +4,7 @@ mod load;
 
 pub use load::{Amounts, Load};
 
+use super::measure::Spool;
 use super::row::Bound;
 
 /// One thing to measure.
@@ -39,6 +40,13 @@ pub enum Kind {
     Zlib(Load),
     /// Publishing, to a Unix socket with the same compression.
     Logdog(Load),
+    /// With a spool, to a file or to none.
+    Spool {
+        /// What is written.
+        load: Load,
+        /// What goes there.
+        spool: Spool,
+    },
     /// From write to read and to sent, with nothing buffered.
     Latency(Load),
     /// Memory that idle streams take.
@@ -230,6 +238,22 @@ fn others(amounts: Amounts) -> Vec<Scenario> {
             "logdog",
             "16 streams, published to a collector",
             Kind::Logdog(Load::full_speed(16, amounts.zlib_bytes, &[])),
+        ),
+        scenario(
+            "spool-always",
+            "16 streams, all by way of a spool",
+            Kind::Spool {
+                load: Load::full_speed(16, amounts.file_bytes, &[]),
+                spool: Spool::Always,
+            },
+        ),
+        scenario(
+            "spool-overflow",
+            "16 streams, a spool that nothing goes to",
+            Kind::Spool {
+                load: Load::full_speed(16, amounts.socket_bytes, &[]),
+                spool: Spool::Overflow,
+            },
         ),
         scenario(
             "latency",
