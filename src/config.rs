@@ -56,7 +56,7 @@ pub enum ConfigError {
     #[error(transparent)]
     Output(UnfitOutput),
     /// An output on this machine has no spool: it is where a spool would be.
-    #[error("the output has no spool; those have one that send messages elsewhere")]
+    #[error("the output has no spool; those that send messages elsewhere do: unix, tcp, logdog")]
     Spool,
 }
 

@@ -111,14 +111,14 @@ pub use api::{
 };
 pub use butler::{
     AddStreamError, AddStreamReason, Butler, ChunkCallback, Dropped, Error, Loss, Quantiles,
-    RegistrationCallback, Report, Snapshot, start, start_with,
+    RegistrationCallback, Report, SendConfig, SendReport, Sending, Snapshot, start, start_with,
 };
 pub use config::{Config, ConfigError};
 pub use core::Users;
 pub use delivery::gather::Gather;
 pub use delivery::message::{BundleLimits, Identity, Message, MessageStream, StreamInfo, Ticket};
 pub use delivery::outcome::{Outcome, Outcomes};
-pub use delivery::stored::{Left, Run, Stored};
+pub use delivery::stored::{Amount, Left, Run, SendProgress, Stored};
 pub use delivery::window::Capacity;
 pub use edge::listener::StreamServer;
 pub use edge::runtime::{IoMode, UnknownIoMode};

@@ -6,9 +6,10 @@
 //! Those that are of use in one room only stand there, beside what they bound:
 //!
 //! * `bundler`: `NEARLY_FULL`, `PAYLOAD_MIN`, `SPARE_BYTES_MAX`, `SPARE_MAX`
-//! * `butler`: `OFFER_PAUSE_NS`, `ROUNDS`
+//! * `butler`: `FOREVER`, `OFFER_PAUSE_NS`, `ROUNDS`
 //! * `cli`: `BUFFER`, `CHUNK`, `HEAD`, `HOLD_NS`, `LOOK_INTERVAL`, `MEANT_MAX`,
-//!   `NAMED`, `OFFER_INTERVAL`, `ONE_DECISION_NS`, `PIPE_SIZE`, `WIDTH_MAX`
+//!   `NAMED`, `OFFER_INTERVAL`, `ONE_DECISION_NS`, `PIPE_SIZE`, `SHOW_INTERVAL`,
+//!   `WIDTH_MAX`
 //! * `core`: `DESCRIPTORS_BACK_NS`, `LAST_AT_A_TIME`, `READY_BATCH`,
 //!   `TELL_AGAIN_NS`
 //! * `delivery`: `COPY_MAX`, `ENTRY_OVERHEAD_MAX`, `KEPT_COPY_MAX`

@@ -4,6 +4,7 @@ mod engine;
 mod hooks;
 mod opening;
 mod report;
+mod sending;
 mod snapshot;
 
 use std::fmt;
@@ -34,6 +35,7 @@ use crate::wire::name::{Namespace, StreamName};
 use engine::{Engine, Failure};
 pub use hooks::{ChunkCallback, RegistrationCallback};
 pub use report::{Loss, Report};
+pub use sending::{SendConfig, SendReport, Sending};
 pub use snapshot::{Dropped, Quantiles, Snapshot};
 
 /// Why a butler can't start or go on.

@@ -102,8 +102,21 @@ fn spooled(
     spooled.map_err(Error::Spool)
 }
 
+/// What sends the messages of others, for a spool that is the butler's whole work.
+pub(super) async fn carrier(
+    system: &mut System,
+    config: &Config,
+) -> Result<Box<dyn Carrier<System>>, Error> {
+    #[cfg(feature = "logdog")]
+    if let Output::Logdog(settings) = &config.output {
+        let carrier = logdog::carrier(settings, config.max_buffered).await;
+        return Ok(Box::new(carrier.map_err(Error::Registration)?));
+    }
+    output::carrier(system, &config.output).map_err(Error::Output)
+}
+
 /// What drives a butler on this thread.
-fn driver(
+pub(super) fn driver(
     config: &Config,
     secret: Secret,
     (system, transport): (System, Box<dyn Transport<System>>),
@@ -118,7 +131,7 @@ fn driver(
 }
 
 /// What asks the kernel on this thread.
-fn system() -> Result<System, Error> {
+pub(super) fn system() -> Result<System, Error> {
     runtime::system().map_err(|error| match runtime::kind() {
         Backend::Uring => Error::IoUring(error),
         Backend::Epoll => Error::Epoll(error),

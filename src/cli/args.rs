@@ -80,6 +80,8 @@ pub(super) struct CommandLine {
     result_path: Option<PathBuf>,
     json_args_path: Option<PathBuf>,
 
+    keep: bool,
+
     source: Option<PathBuf>,
     /// Flags for `stream`, a name or a glob for `cat`.
     streams: Vec<Given>,
@@ -124,6 +126,7 @@ impl CommandLine {
             chdir: None,
             result_path: None,
             json_args_path: None,
+            keep: false,
             source: None,
             streams: Vec::new(),
             list: false,

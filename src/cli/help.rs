@@ -33,6 +33,7 @@ pub fn text(topic: Option<Subcommand>) -> String {
         Some(Subcommand::Serve) => [SERVE, SEE_BUTLER].concat(),
         Some(Subcommand::Run) => [RUN, SEE_BUTLER].concat(),
         Some(Subcommand::Stream) => [STREAM, SEE_BUTLER].concat(),
+        Some(Subcommand::Send) => [SEND, SEE_BUTLER].concat(),
         Some(Subcommand::Cat) => CAT.into(),
     }
 }
@@ -56,6 +57,7 @@ Usage:
   butler [OPTIONS] run [RUN-OPTIONS] [--] COMMAND [ARG...]
                                                 run COMMAND, capture its output
   butler [OPTIONS] stream [STREAM-OPTIONS]      deliver one file, or stdin
+  butler [OPTIONS] send [--keep] DIR...         deliver what waits in spools
   butler cat [CAT-OPTIONS] [PATH...]            read back what was written
   butler help [SUBCOMMAND|TOPIC]                explain one: the topics are
                                                 outputs, environment, glossary
@@ -152,7 +154,8 @@ Exit status:
   run                   that of COMMAND; 128+N if signal N ended it; 126 if it
                         can't be executed, 127 if it is not found. Lost logs are
                         reported, and are 250 with --fail-on-loss only
-  serve, stream         0 if all was delivered, 250 if not
+  serve, stream         0 if all was delivered, or waits in a spool; 250 if not
+  send                  0 if all was delivered, 250 if not
   any                   2 if the command line is wrong, 250 if butler failed
 ";
 
@@ -281,6 +284,34 @@ Examples:
   butler run -- sh -c 'date | butler stream --stream name=when'
 ";
 
+const SEND: &str = "\
+butler send delivers what waits in spools, as butler --spool DIR leaves it there
+when its output does not take all in time, or when it is killed.
+
+Usage:
+  butler [OPTIONS] send [--keep] DIR...
+
+Messages go to --output, which must be unix, tcp or logdog, with the prefix that
+they had, each stream's in order. What is delivered leaves the spool. What has
+been sent, but is not known to be delivered, is sent again the next time, byte
+for byte the same. A spool whose butler is running is that butler's to send.
+
+It ends when all is delivered, or when nothing was for --flush-timeout; what is
+left then waits in the spool still. A first SIGTERM or SIGINT lets the messages
+that are under way come to their end, a second one does not. SIGUSR1 tells the
+statistics. On a terminal it shows how far it is, unless --quiet is given.
+
+The logdog output needs neither --project nor --coordinator-host here: messages
+know theirs.
+
+Option of send:
+  --keep                leave the spools as they are
+
+Example:
+  butler run --spool wait --output tcp:logs.example:9 -- make
+  butler send wait --output tcp:logs.example:9
+";
+
 const CAT: &str = "\
 butler cat prints the streams that outputs wrote: a file, or a directory. Of a
 directory where several runs have written it prints those of the last run, and
@@ -368,7 +399,7 @@ mod tests {
                 assert!(text(Some(*topic)).contains(&name), "{name} in {topic:?}");
             }
         }
-        for usage in ["[serve]", "run", "stream"] {
+        for usage in ["[serve]", "run", "stream", "send"] {
             assert!(text(None).contains(&format!("\n  butler [OPTIONS] {usage}")));
         }
         for usage in ["cat", "help", "version"] {

@@ -21,6 +21,8 @@ use crate::limits::{LOG_KEPT_MAX, LOG_LAST_WAIT};
 
 /// How often what is kept is offered again.
 const OFFER_INTERVAL: Duration = Duration::from_millis(50);
+/// Takes a terminal back to the beginning of a line that is empty.
+const CLEAR: &str = "\r\x1b[K";
 
 static STDERR: Stderr = Stderr {
     terminal: OnceLock::new(),
@@ -60,6 +62,21 @@ impl Log for Stderr {
     fn flush(&self) {}
 }
 
+/// Shows, below all messages, how far something is; empty: nothing. Only for a
+/// terminal.
+pub(super) fn show(line: String) {
+    let mut kept = STDERR.kept();
+    if kept.line.is_empty() && line.is_empty() {
+        return;
+    }
+    // One that is not taken now is not worth waiting for.
+    if kept.bytes.is_empty() {
+        kept.add(&format!("{CLEAR}{line}"));
+    }
+    kept.line = line;
+    kept.offer(to_stderr);
+}
+
 /// Says something that is no message of the log.
 pub(super) fn tell(sentence: &str) {
     STDERR.put(&format!("butler: {}\n", Escaped(sentence.as_bytes())));
@@ -70,7 +87,13 @@ impl Stderr {
         let mut kept = self.kept();
         // First, so that there is room.
         kept.offer(to_stderr);
-        kept.add(line);
+        match &*kept.line {
+            "" => kept.add(line),
+            below => {
+                let line = format!("{CLEAR}{line}{below}");
+                kept.add(&line);
+            }
+        }
         if !kept.offer(to_stderr) {
             self.is_kept.notify_one();
         }
@@ -93,6 +116,8 @@ struct Kept {
     bytes: Vec<u8>,
     /// Messages since there was no room.
     left_out: u64,
+    /// What is shown below them.
+    line: String,
 }
 
 impl Kept {
@@ -100,6 +125,7 @@ impl Kept {
         Self {
             bytes: Vec::new(),
             left_out: 0,
+            line: String::new(),
         }
     }
 

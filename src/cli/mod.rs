@@ -18,6 +18,7 @@ mod send;
 mod serve;
 mod session;
 mod stream;
+mod stream_to;
 pub mod table;
 pub mod usage;
 mod values;
@@ -95,6 +96,13 @@ fn execute(args: impl IntoIterator<Item = OsString>) -> ExitCode {
         Invocation::Stream(common, options) => {
             begin_log(&common);
             start(common.io, stream::stream(common, options))
+        }
+        Invocation::Send(common, options) => {
+            begin_log(&common);
+            match session::catch_signals() {
+                Ok(caught) => start(common.io, send::send(common, options, caught)),
+                Err(error) => no_signals(&error),
+            }
         }
     }
 }

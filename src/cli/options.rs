@@ -19,6 +19,8 @@ pub enum Invocation {
     Run(Common, RunOptions),
     /// Deliver one file, or stdin, as one stream.
     Stream(Common, StreamOptions),
+    /// Deliver what butlers have left in spools.
+    Send(Common, SendOptions),
     /// Read back what an output holds.
     Cat(CatOptions),
     /// Print this help text and succeed.
@@ -27,7 +29,7 @@ pub enum Invocation {
     Version,
 }
 
-/// What `serve`, `run` and `stream` have in common.
+/// What `serve`, `run` and `stream` have in common. `send` has a part of it.
 #[derive(Debug)]
 pub struct Common {
     /// What the butler is told.
@@ -164,6 +166,15 @@ pub struct StreamOptions {
     /// Options that were given and are about how a butler delivers: without
     /// effect if another one does.
     pub about_delivery: Vec<&'static str>,
+}
+
+/// Options of `send`.
+#[derive(Debug)]
+pub struct SendOptions {
+    /// The directories of spools; never empty.
+    pub spools: Vec<PathBuf>,
+    /// The spools stay as they are.
+    pub keep: bool,
 }
 
 /// Options of `cat`.

@@ -1,271 +1,323 @@
-//! `butler stream`, when another butler delivers: the stream is sent to that
-//! one, as any client does.
-//!
-//! The server of the protocol never answers, so this is how it is known what
-//! became of the stream: who refuses it, or ends before its end, closes the
-//! connection with data in it that was not read, and that the kernel tells.
-//! Therefore no data is sent before the header was read.
+//! `butler send`: what butlers have left in spools goes to an output, all spools
+//! beside each other.
 
-use std::cell::Cell;
 use std::fmt;
-use std::io;
-use std::os::fd::OwnedFd;
-use std::path::Path;
-use std::pin::Pin;
+use std::io::{self, IsTerminal};
+use std::path::PathBuf;
 use std::process::ExitCode;
-use std::time::Duration;
+use std::time::{Duration, Instant};
 
-use rustix::event::{PollFd, PollFlags, Timespec, poll};
-use rustix::io::Errno;
-use tokio::io::unix::AsyncFd;
-use tokio::io::{AsyncWriteExt, Interest};
-use tokio::net::UnixStream;
-use tokio::sync::Notify;
-use tokio::time::Instant;
+use serde_json::{Value, json};
 
 use super::advice::told;
-use super::options::Common;
+use super::logger;
+use super::options::{Common, SendOptions};
 use super::sandbox::Needs;
-use super::session::{self, Asked, EXIT_FAILED, Signals};
-use crate::edge::wake;
-use crate::process::unread::unread_by_peer;
-use crate::wire::descriptor::StreamProperties;
-use crate::wire::header;
+use super::session::{self, Asked, EXIT_FAILED, SessionError, Signals};
+use crate::output::spool::SpoolError;
+use crate::process::signals::Caught;
+use crate::{Amount, Error, SendConfig, SendProgress, SendReport, Sending};
 
-/// What is read and sent at a time.
-const CHUNK: usize = 64 * 1024;
-/// How often it is looked whether the header was read.
-const LOOK_INTERVAL: Duration = Duration::from_millis(1);
+/// How often people see how far it is.
+const SHOW_INTERVAL: Duration = Duration::from_millis(200);
 
-/// Why not all of a stream was taken.
-#[derive(Debug)]
-enum SendError {
-    /// Nobody takes streams there.
-    Connect(io::Error),
-    /// The butler has closed the connection before the stream's end.
-    Closed,
-    /// The source can't be read: what came before has been sent.
-    Source(io::Error),
-    /// Something else.
-    Socket(io::Error),
-    /// A second signal, or the end of all patience.
-    Interrupted,
+/// A spool that is being sent.
+struct Spool {
+    path: PathBuf,
+    sending: Sending,
 }
 
-impl fmt::Display for SendError {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        match self {
-            Self::Connect(error) => write!(
-                f,
-                "nobody takes streams there: {error}; with --output it is delivered without \
-                 another butler"
-            ),
-            Self::Closed => f.write_str(
-                "that butler refused the stream, or ended it, or has ended itself; its log says \
-                 which",
-            ),
-            Self::Source(error) => write!(f, "what was to be sent can't be read: {error}"),
-            Self::Socket(error) => error.fmt(f),
-            Self::Interrupted => f.write_str("it was interrupted"),
-        }
+pub(super) async fn send(common: Common, options: SendOptions, caught: Caught) -> ExitCode {
+    let mut signals = match Signals::new(caught) {
+        Ok(signals) => signals,
+        Err(error) => return session::fail(format!("signals: {error}")),
+    };
+    let statistics = match session::prepare_statistics(&common) {
+        Ok(statistics) => statistics,
+        Err(why) => return session::fail(why),
+    };
+    session::keep_secrets(&common);
+    let spools = match open(&common, &options, &mut signals).await {
+        Ok(spools) => spools,
+        Err(failure) => return failure.tell(),
+    };
+    Needs::of(&common)
+        .of_spools(&options)
+        .of_report(statistics.as_ref())
+        .give_up_the_rest();
+    let people_look_on = common.gives_hints() && io::stderr().is_terminal();
+    let sent = wait(&spools, &mut signals, people_look_on).await;
+    let mut is_complete = spools.len() == options.spools.len();
+    for (spool, sent) in spools.iter().zip(sent) {
+        is_complete &= tell(spool, &sent, people_look_on);
+    }
+    if let Some(file) = statistics {
+        file.write(&summed(&spools));
+    }
+    match is_complete {
+        true => ExitCode::SUCCESS,
+        false => ExitCode::from(EXIT_FAILED),
     }
 }
 
-/// Sends what is read from `source` to the butler at `server`.
-pub(super) async fn send(
+/// Opens those that can be had. Why another one can't is told.
+async fn open(
     common: &Common,
-    source: OwnedFd,
-    properties: &StreamProperties,
-    server: &Path,
-    mut signals: Signals,
-) -> ExitCode {
-    let header = match header::encode(properties) {
-        Ok(header) => header,
-        Err(error) => return session::fail(told(&error)),
-    };
-    let transfer = Transfer::default();
-    let mut sending = std::pin::pin!(transfer.run(common, source, &header, server));
-    let mut last_moment = None;
-    let result = loop {
+    options: &SendOptions,
+    signals: &mut Signals,
+) -> Result<Vec<Spool>, SessionError> {
+    let mut spools = Vec::new();
+    for path in &options.spools {
+        let mut config = SendConfig::new(path, common.config.output.clone());
+        config.keeps = options.keep;
+        config.patience = common.config.flush_timeout;
+        let mut opening = std::pin::pin!(Sending::open(config));
+        let opened = loop {
+            tokio::select! {
+                opened = &mut opening => break opened,
+                asked = signals.next() => match asked {
+                    Asked::Statistics => {}
+                    Asked::End | Asked::EndNow => return Err(SessionError::Interrupted),
+                },
+            }
+        };
+        match opened {
+            Ok(sending) => spools.push(Spool {
+                path: path.clone(),
+                sending,
+            }),
+            Err(Error::Spool(SpoolError::InUse { path, pid })) => log::error!(
+                "the spool {} is that of a running butler{}, which sends what is in it",
+                path.display(),
+                pid.map(|pid| format!(" (process {pid})"))
+                    .unwrap_or_default()
+            ),
+            Err(error) => log::error!("{}", told(&error)),
+        }
+    }
+    Ok(spools)
+}
+
+/// Waits for the end of all of them. The first signal lets what is under way come
+/// to its end, the second one does not.
+async fn wait(
+    spools: &[Spool],
+    signals: &mut Signals,
+    people_look_on: bool,
+) -> Vec<Result<SendReport, Error>> {
+    let mut all = std::pin::pin!(async {
+        let mut sent = Vec::new();
+        for spool in spools {
+            sent.push(spool.sending.wait().await);
+        }
+        sent
+    });
+    let begun = Instant::now();
+    let mut ticks = tokio::time::interval(SHOW_INTERVAL);
+    loop {
         tokio::select! {
-            result = &mut sending => break result,
+            sent = &mut all => {
+                logger::show(String::new());
+                return sent;
+            }
             asked = signals.next() => match asked {
-                Asked::Statistics => session::tell(&format!("{} bytes are sent", transfer.sent.get())),
-                Asked::EndNow => break Err(SendError::Interrupted),
+                Asked::Statistics => session::tell(&format!("statistics: {}", summed(spools))),
+                Asked::EndNow => spools.iter().for_each(|spool| spool.sending.abort()),
                 Asked::End => {
-                    let time = common.drain_timeout + common.config.flush_timeout;
-                    last_moment = Some(Instant::now() + time);
-                    transfer.ending.notify_one();
+                    log::info!("ending; once more to end at once");
+                    spools.iter().for_each(|spool| spool.sending.stop());
                 }
             },
-            () = at(last_moment) => break Err(SendError::Interrupted),
+            _ = ticks.tick(), if people_look_on => {
+                let (progress, time) = (progress(spools), begun.elapsed());
+                logger::show(ProgressLine { progress, time }.to_string());
+            }
         }
-    };
-    let (name, server, sent) = (&properties.name, server.display(), transfer.sent.get());
-    match result {
-        Ok(()) => {
-            log::info!("stream {name}: all {sent} bytes were taken by the butler at {server}");
-            ExitCode::SUCCESS
-        }
+    }
+}
+
+/// Says how it went. True: all is delivered.
+fn tell(spool: &Spool, sent: &Result<SendReport, Error>, people_look_on: bool) -> bool {
+    let path = spool.path.display();
+    let sent = match sent {
+        Ok(sent) => sent,
         Err(error) => {
-            log::error!("stream {name}, of which {sent} bytes went to {server}: {error}");
-            ExitCode::from(EXIT_FAILED)
+            log::error!("{path}: {}", told(error));
+            return false;
         }
-    }
-}
-
-/// A stream on its way.
-#[derive(Debug, Default)]
-struct Transfer {
-    /// Bytes that the kernel has taken.
-    sent: Cell<u64>,
-    /// A signal asks for the end.
-    ending: Notify,
-}
-
-impl Transfer {
-    async fn run(
-        &self,
-        common: &Common,
-        source: OwnedFd,
-        header: &[u8],
-        server: &Path,
-    ) -> Result<(), SendError> {
-        let connected = UnixStream::connect(server).await;
-        let mut socket = connected.map_err(SendError::Connect)?;
-        Needs::nothing(common).give_up_the_rest();
-        socket.write_all(header).await.map_err(of_socket)?;
-        // What the source gives after a signal is sent for a while.
-        let late = std::pin::pin!(async {
-            self.ending.notified().await;
-            tokio::time::sleep(common.drain_timeout).await;
-        });
-        let copied = match header_is_read(&socket).await {
-            Ok(()) => self.copy(source, &mut socket, late).await,
-            error => error,
-        };
-        if let Err(SendError::Closed | SendError::Socket(_)) = copied {
-            return copied;
-        }
-        socket.shutdown().await.map_err(of_socket)?;
-        until_closed(&socket).await?;
-        copied
-    }
-
-    /// Sends what the source gives, until its end or until it is late.
-    async fn copy(
-        &self,
-        source: OwnedFd,
-        socket: &mut UnixStream,
-        mut late: Pin<&mut impl Future<Output = ()>>,
-    ) -> Result<(), SendError> {
-        let mut source = Source::new(source);
-        let mut chunk = vec![0; CHUNK];
-        loop {
-            let read = tokio::select! {
-                read = source.read(&mut chunk) => read.map_err(SendError::Source)?,
-                closed = until_closed(socket) => return closed.and(Err(SendError::Closed)),
-                () = &mut late => return Ok(()),
-            };
-            let mut left = &chunk[..read];
-            if left.is_empty() {
-                return Ok(());
-            }
-            while !left.is_empty() {
-                let written = socket.write(left).await.map_err(of_socket)?;
-                self.sent.set(self.sent.get() + written as u64);
-                left = &left[written..];
-            }
-        }
-    }
-}
-
-async fn header_is_read(socket: &UnixStream) -> Result<(), SendError> {
-    while unread_by_peer(socket).map_err(SendError::Socket)? > 0 {
-        tokio::select! {
-            closed = until_closed(socket) => return closed.and(Err(SendError::Closed)),
-            () = tokio::time::sleep(LOOK_INTERVAL) => {}
-        }
-    }
-    Ok(())
-}
-
-async fn at(moment: Option<Instant>) {
-    match moment {
-        Some(moment) => tokio::time::sleep_until(moment).await,
-        None => std::future::pending().await,
-    }
-}
-
-/// Waits until the peer has closed the connection. It is an error if it has
-/// not read all.
-async fn until_closed(socket: &UnixStream) -> Result<(), SendError> {
-    let mut unexpected = [0; 512];
-    loop {
-        socket.readable().await.map_err(of_socket)?;
-        match socket.try_read(&mut unexpected) {
-            Ok(0) => return Ok(()),
-            Ok(_) => {}
-            Err(error) if error.kind() == io::ErrorKind::WouldBlock => {}
-            Err(error) => return Err(of_socket(error)),
-        }
-    }
-}
-
-fn of_socket(error: io::Error) -> SendError {
-    match error.kind() {
-        io::ErrorKind::BrokenPipe | io::ErrorKind::ConnectionReset => SendError::Closed,
-        _ => SendError::Socket(error),
-    }
-}
-
-/// Where a stream comes from.
-enum Source {
-    /// It can be waited for.
-    Waits(AsyncFd<OwnedFd>),
-    /// A file always has what it has.
-    Ready(OwnedFd),
-}
-
-impl Source {
-    fn new(fd: OwnedFd) -> Self {
-        match wake::watch(fd, Interest::READABLE) {
-            Ok(watched) => Self::Waits(watched),
-            Err((fd, _)) => Self::Ready(fd),
-        }
-    }
-
-    async fn read(&mut self, bytes: &mut [u8]) -> io::Result<usize> {
-        loop {
-            let read = match self {
-                Self::Ready(fd) => {
-                    // Signals have their turn.
-                    tokio::task::yield_now().await;
-                    rustix::io::read(fd, &mut *bytes)
-                }
-                Self::Waits(watched) => {
-                    let mut ready = watched.readable().await?;
-                    // Others may have read it, and a read would block then.
-                    if !is_ready(watched.get_ref())? {
-                        ready.clear_ready();
-                        continue;
-                    }
-                    rustix::io::read(watched.get_ref(), &mut *bytes)
-                }
-            };
-            match read {
-                Err(Errno::INTR | Errno::AGAIN) => {}
-                read => return Ok(read?),
-            }
-        }
-    }
-}
-
-fn is_ready(fd: &OwnedFd) -> io::Result<bool> {
-    let mut polled = [PollFd::new(fd, PollFlags::IN)];
-    let now = Timespec {
-        tv_sec: 0,
-        tv_nsec: 0,
     };
-    Ok(poll(&mut polled, Some(&now))? > 0)
+    let SendProgress {
+        delivered,
+        refused,
+        damaged,
+        ..
+    } = sent.progress;
+    if refused.messages > 0 {
+        log::error!(
+            "{path}: refused by who was to take it, and lost: {}",
+            Told(refused)
+        );
+    }
+    if damaged > 0 {
+        log::error!("{path}: places that are damaged, or can't be read: {damaged}");
+    }
+    if sent.left.messages > 0 {
+        log::error!("{} still", sent.left);
+    }
+    let summary = match (delivered.messages, sent.left.messages + refused.messages) {
+        (0, 0) => format!("{path}: nothing waits there"),
+        _ => format!("{path}: delivered {}", Told(delivered)),
+    };
+    match people_look_on {
+        true => logger::tell(&summary),
+        false => log::info!("{summary}"),
+    }
+    sent.is_complete()
+}
+
+/// For people.
+struct Told(Amount);
+
+impl fmt::Display for Told {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let Amount { messages, bytes } = self.0;
+        let s = if messages == 1 { "" } else { "s" };
+        write!(f, "{messages} message{s} of {bytes} bytes")
+    }
+}
+
+/// What became of all of them.
+fn progress(spools: &[Spool]) -> SendProgress {
+    let mut sum = SendProgress::default();
+    for spool in spools {
+        let one = spool.sending.progress();
+        sum.total += one.total;
+        sum.delivered += one.delivered;
+        sum.refused += one.refused;
+        sum.damaged += one.damaged;
+    }
+    sum
+}
+
+/// The same and more, for machines.
+fn summed(spools: &[Spool]) -> Value {
+    let SendProgress {
+        total,
+        delivered,
+        refused,
+        damaged,
+    } = progress(spools);
+    let snapshots = spools.iter().map(|spool| spool.sending.snapshot());
+    let (bytes_out, errors) = snapshots.fold((0, 0), |(bytes, errors), it| {
+        (bytes + it.bytes_out, errors + it.output_errors)
+    });
+    json!({
+        "messages": total.messages,
+        "bytes": total.bytes,
+        "messages_delivered": delivered.messages,
+        "bytes_delivered": delivered.bytes,
+        "messages_refused": refused.messages,
+        "bytes_refused": refused.bytes,
+        "damaged": damaged,
+        "bytes_out": bytes_out,
+        "output_errors": errors,
+    })
+}
+
+/// How far it is after some time, in a line.
+struct ProgressLine {
+    progress: SendProgress,
+    time: Duration,
+}
+
+/// How wide the bar is.
+const BAR: u64 = 20;
+
+impl fmt::Display for ProgressLine {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let SendProgress {
+            total, delivered, ..
+        } = self.progress;
+        // Messages may have no bytes of clients: their streams' ends alone.
+        let (done, all) = match total.bytes {
+            0 => (delivered.messages, total.messages),
+            bytes => (delivered.bytes, bytes),
+        };
+        let of =
+            |parts: u64| (u128::from(done) * u128::from(parts) / u128::from(all.max(1))) as u64;
+        let filled = of(BAR).min(BAR) as usize;
+        let rate = delivered.bytes as f64 / self.time.as_secs_f64().max(0.001);
+        write!(
+            f,
+            "[{:<width$}] {}% of {}, {}/s",
+            "#".repeat(filled),
+            of(100).min(100),
+            Size(total.bytes),
+            Size(rate as u64),
+            width = BAR as usize
+        )?;
+        let left = total.bytes.saturating_sub(delivered.bytes);
+        match rate >= 1.0 {
+            true => write!(f, ", {} s left", (left as f64 / rate).ceil()),
+            false => Ok(()),
+        }
+    }
+}
+
+/// Bytes, for people.
+struct Size(u64);
+
+impl fmt::Display for Size {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let (mut size, mut units) = (self.0 as f64, ["KiB", "MiB", "GiB", "TiB"].iter());
+        let mut unit = "B";
+        while size >= 1024.0
+            && let Some(larger) = units.next()
+        {
+            (size, unit) = (size / 1024.0, larger);
+        }
+        match unit {
+            "B" => write!(f, "{size} B"),
+            _ => write!(f, "{size:.1} {unit}"),
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn how_far_it_is() {
+        let shown = |delivered: (u64, u64), total: (u64, u64), seconds| {
+            let amount = |(messages, bytes)| Amount { messages, bytes };
+            let progress = SendProgress {
+                total: amount(total),
+                delivered: amount(delivered),
+                ..SendProgress::default()
+            };
+            let time = Duration::from_secs(seconds);
+            ProgressLine { progress, time }.to_string()
+        };
+        for (line, expected) in [
+            (
+                shown((0, 0), (3, 5000), 0),
+                "[                    ] 0% of 4.9 KiB, 0 B/s",
+            ),
+            (
+                shown((1, 1 << 20), (9, 3 << 20), 2),
+                "[######              ] 33% of 3.0 MiB, 512.0 KiB/s, 4 s left",
+            ),
+            (
+                shown((4, 1 << 30), (4, 1 << 30), 1),
+                "[####################] 100% of 1.0 GiB, 1.0 GiB/s, 0 s left",
+            ),
+            (
+                shown((1, 0), (2, 0), 1),
+                "[##########          ] 50% of 0 B, 0 B/s",
+            ),
+        ] {
+            assert_eq!(line, expected);
+        }
+    }
 }

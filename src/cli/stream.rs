@@ -16,8 +16,8 @@ use super::logger;
 use super::notify::Notifier;
 use super::options::{Common, StreamOptions};
 use super::sandbox::Needs;
-use super::send;
 use super::session::{self, Signals};
+use super::stream_to;
 use super::values;
 use crate::wire::descriptor::StreamProperties;
 use crate::wire::name::StreamName;
@@ -35,7 +35,9 @@ pub(super) async fn stream(common: Common, options: StreamOptions) -> ExitCode {
     };
     match way {
         Way::Own => deliver(common, source, &properties, signals).await,
-        Way::Another(server) => send::send(&common, source, &properties, &server, signals).await,
+        Way::Another(server) => {
+            stream_to::send(&common, source, &properties, &server, signals).await
+        }
     }
 }
 

@@ -14,6 +14,8 @@ pub enum Subcommand {
     Run,
     /// Deliver one file, or stdin, as one stream.
     Stream,
+    /// Deliver what butlers have left in spools.
+    Send,
     /// Read back what an output holds.
     Cat,
     /// Print a help text.
@@ -24,10 +26,11 @@ pub enum Subcommand {
 
 impl Subcommand {
     /// All of them, as help lists them.
-    pub const ALL: [Self; 6] = [
+    pub const ALL: [Self; 7] = [
         Self::Serve,
         Self::Run,
         Self::Stream,
+        Self::Send,
         Self::Cat,
         Self::Help,
         Self::Version,
@@ -39,6 +42,7 @@ impl Subcommand {
             Self::Serve => "serve",
             Self::Run => "run",
             Self::Stream => "stream",
+            Self::Send => "send",
             Self::Cat => "cat",
             Self::Help => "help",
             Self::Version => "version",
@@ -46,10 +50,14 @@ impl Subcommand {
     }
 
     /// The subcommand of that name, or the only one whose name begins like
-    /// that, in any case.
+    /// that, in any case. `send` has no shorter name: `se` is `serve`, as in the
+    /// reference.
     pub fn from_name(name: &str) -> Option<Self> {
         let whole = Self::ALL.into_iter().find(|one| one.as_str() == name);
         let begins = |one: &Self| {
+            if *one == Self::Send && name.len() < one.as_str().len() {
+                return false;
+            }
             let start = one.as_str().get(..name.len());
             start.is_some_and(|start| start.eq_ignore_ascii_case(name))
         };
@@ -194,7 +202,7 @@ fn distance(a: &str, b: &str) -> usize {
 
 #[cfg(test)]
 mod tests {
-    use super::Subcommand::{Cat, Run, Serve, Stream};
+    use super::Subcommand::{Cat, Run, Send, Serve, Stream};
     use super::*;
 
     fn normalised(args: &[&str]) -> Vec<String> {
@@ -257,6 +265,8 @@ mod tests {
             ("serve", Some(Serve)),
             ("ser", Some(Serve)),
             ("SE", Some(Serve)),
+            ("sen", None),
+            ("SEND", Some(Send)),
             ("st", Some(Stream)),
             ("r", Some(Run)),
             ("Run", Some(Run)),

@@ -140,6 +140,21 @@ pub enum Problem {
     /// `run` without a command.
     #[error("run needs a command: butler run -- COMMAND [ARG...], or --json-args-path FILE")]
     NoCommand,
+    /// `send` without a spool.
+    #[error("send needs a spool: butler send DIR... --output SPEC")]
+    NoSpool,
+    /// `send` without an output.
+    #[error("send needs --output: where what waits in the spool goes to")]
+    NoOutput,
+    /// `send` with an output on this machine.
+    #[error("--output: send delivers to unix, tcp and logdog")]
+    NotElsewhere,
+    /// `--spool` without `--output`.
+    #[error(
+        "--spool needs --output, and there unix, tcp or logdog: without it logs go to a directory \
+         on this machine"
+    )]
+    SpoolAlone,
     /// A command and `--json-args-path`.
     #[error("--json-args-path gives the command, so that none may stand on the command line")]
     TwoCommands,

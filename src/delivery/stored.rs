@@ -113,6 +113,36 @@ impl fmt::Display for Left {
     }
 }
 
+/// Messages, and what is in them.
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
+pub struct Amount {
+    /// How many they are.
+    pub messages: u64,
+    /// Their clients' bytes.
+    pub bytes: u64,
+}
+
+impl std::ops::AddAssign for Amount {
+    fn add_assign(&mut self, more: Self) {
+        self.messages += more.messages;
+        self.bytes += more.bytes;
+    }
+}
+
+/// How far it has come to send what waits in a spool.
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
+#[non_exhaustive]
+pub struct SendProgress {
+    /// What waited at the beginning.
+    pub total: Amount,
+    /// Of that, what is delivered.
+    pub delivered: Amount,
+    /// And what the far end does not want, and never will.
+    pub refused: Amount,
+    /// Places in the spool where something is damaged, or can't be read.
+    pub damaged: u64,
+}
+
 /// See the module.
 #[derive(Debug, Clone)]
 pub struct Stored {

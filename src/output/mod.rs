@@ -30,19 +30,24 @@ pub(crate) mod write;
 
 use std::io;
 use std::path::Path;
+use std::rc::Rc;
 use std::sync::Arc;
+use std::time::Duration;
 
 pub use self::kind::UnfitOutput;
 use self::kind::{Finds, Kind, Need, Settings};
 pub use self::log_text::Controls;
 pub use self::socket::Tls;
 use self::spool::{SpoolError, SpoolSettings, Store};
+pub(crate) use self::spooled::SendState;
 use self::spooled::Spooled;
 pub use crate::delivery::encode::{Compress, ZlibLevel};
 use crate::delivery::message::BundleLimits;
 use crate::delivery::stored::Run;
+use crate::edge::clock;
 use crate::edge::io::Io;
 use crate::edge::transport::{Carrier, Transport};
+use crate::limits::BUFFERED_MAX;
 
 /// Makes [`Output`], with a variant for each line, and asks its settings.
 macro_rules! outputs {
@@ -201,4 +206,27 @@ where
 {
     let store = Store::open(io, settings, run)?;
     Ok(Box::new(Spooled::new(carrier, store, buffered_max)))
+}
+
+/// Sends, by `carrier`, what is in the spool at `path`, and ends when that is done
+/// or when nothing of it was delivered for `patience`; `state` tells how far it is.
+/// With `keeps` the spool stays as it is.
+///
+/// # Errors
+///
+/// If there is no spool, or it can't be had.
+pub(crate) fn sending<I>(
+    io: &mut I,
+    carrier: Box<dyn Carrier<I>>,
+    (path, keeps): (&Path, bool),
+    patience: Duration,
+    state: Rc<SendState>,
+) -> Result<Box<dyn Transport<I>>, SpoolError>
+where
+    I: Io + 'static,
+{
+    let store = Store::open_there(io, path, keeps)?;
+    let mut spooled = Spooled::new(carrier, store, BUFFERED_MAX);
+    spooled.send_only(io, clock::mono_ns(), patience, state);
+    Ok(Box::new(spooled))
 }

@@ -6,12 +6,15 @@ use log::Level;
 
 use super::option::Given;
 use super::{CommandLine, Problem};
-use crate::cli::options::{CatOptions, Invocation, Remark, RunOptions, StreamOptions, Wiring};
+use crate::cli::options::{
+    CatOptions, Invocation, Remark, RunOptions, SendOptions, StreamOptions, Wiring,
+};
 use crate::cli::table::Subcommand;
 use crate::cli::{flags, help, values};
 #[cfg(feature = "logdog")]
 use crate::output::logdog::{Credentials, Realm};
 use crate::output::{Controls, Output};
+use crate::{ConfigError, SendConfig};
 
 impl CommandLine {
     pub(super) fn finish(mut self) -> Result<Invocation, Problem> {
@@ -32,12 +35,18 @@ impl CommandLine {
         if matches!(subcommand, Subcommand::Serve | Subcommand::Stream) {
             self.ignore_words(subcommand);
         }
-        self.finish_logdog()?;
+        self.finish_logdog(subcommand)?;
         self.finish_raw(subcommand)?;
         self.common.config.prefix = self
             .prefix
             .take()
             .unwrap_or_else(|| values::default_prefix(std::env::var_os("USER")));
+        if subcommand == Subcommand::Send {
+            return self.finish_send();
+        }
+        if self.common.config.spool.is_some() && self.common.runs.is_some() {
+            return Err(Problem::SpoolAlone);
+        }
         self.common.config.validate().map_err(Problem::Config)?;
         match subcommand {
             Subcommand::Run => self.finish_run(),
@@ -77,13 +86,18 @@ impl CommandLine {
     }
 
     /// What the logdog output needs, and it alone.
-    fn finish_logdog(&mut self) -> Result<(), Problem> {
+    fn finish_logdog(
+        &mut self,
+        #[cfg_attr(not(feature = "logdog"), allow(unused_variables))] subcommand: Subcommand,
+    ) -> Result<(), Problem> {
         #[cfg(feature = "logdog")]
         if let Output::Logdog(settings) = &mut self.common.config.output {
             let host = self.common.coordinator_host.clone().unwrap_or_default();
+            // Messages that wait know both.
+            let is_known = subcommand == Subcommand::Send;
             let needed = [
-                ("project", self.project_given),
-                ("coordinator-host", !host.is_empty()),
+                ("project", is_known || self.project_given),
+                ("coordinator-host", is_known || !host.is_empty()),
             ];
             let missing = needed.iter().filter(|(_, given)| !given);
             let options: Vec<_> = missing.map(|(option, _)| *option).collect();
@@ -199,6 +213,24 @@ impl CommandLine {
             about_delivery: about_delivery.filter(|it| !is_for_clients(it)).collect(),
         };
         Ok(Invocation::Stream(self.common, options))
+    }
+
+    fn finish_send(self) -> Result<Invocation, Problem> {
+        if self.words.is_empty() {
+            return Err(Problem::NoSpool);
+        }
+        if self.common.runs.is_some() {
+            return Err(Problem::NoOutput);
+        }
+        SendConfig::check(&self.common.config.output).map_err(|error| match error {
+            ConfigError::Spool => Problem::NotElsewhere,
+            error => Problem::Config(error),
+        })?;
+        let options = SendOptions {
+            spools: self.words.into_iter().map(PathBuf::from).collect(),
+            keep: self.keep,
+        };
+        Ok(Invocation::Send(self.common, options))
     }
 
     fn finish_cat(self) -> Result<Invocation, Problem> {

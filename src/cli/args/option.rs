@@ -8,7 +8,7 @@ use std::str::FromStr;
 use super::{CommandLine, Stop};
 use crate::chain::Chain;
 use crate::cli::options::StreamFlags;
-use crate::cli::table::Subcommand::{self, Cat, Run, Serve, Stream};
+use crate::cli::table::Subcommand::{self, Cat, Run, Send, Serve, Stream};
 use crate::cli::usage::Problem;
 use crate::cli::{help, values};
 use crate::output::Output;
@@ -113,18 +113,20 @@ const fn answer(name: &'static str, stop: fn(&CommandLine) -> Stop) -> Opt {
 }
 
 const COMMON: &[Subcommand] = &[Serve, Run, Stream];
-const LOGGING: &[Subcommand] = &[Serve, Run, Stream, Cat];
+const DELIVERY: &[Subcommand] = &[Serve, Run, Stream, Send];
+const LOGGING: &[Subcommand] = &[Serve, Run, Stream, Send, Cat];
+const RAW: &[Subcommand] = &[Serve, Run, Stream, Cat];
 const RUN: &[Subcommand] = &[Run];
 const STREAM: &[Subcommand] = &[Stream];
 const CAT: &[Subcommand] = &[Cat];
 
 /// Every option, an alias as one of its own.
-pub(in crate::cli) static OPTIONS: [Opt; 40] = [
+pub(in crate::cli) static OPTIONS: [Opt; 41] = [
     answer("help", |line| Stop::Help(help::text(line.subcommand))),
     answer("version", |_| Stop::Version),
     value!("stream-server", COMMON, |line, it| listen_at(line, it)?),
     value!("streamserver-uri", COMMON, |line, it| listen_at(line, it)?),
-    value!("output", COMMON, |line, it| deliver_to(line, it)?),
+    value!("output", DELIVERY, |line, it| deliver_to(line, it)?),
     value!("spool", COMMON, |line, it| {
         let spool =
             SpoolSettings::from_spec(&it.value).map_err(|error| it.refused(Chain(&error)))?;
@@ -137,7 +139,7 @@ pub(in crate::cli) static OPTIONS: [Opt; 40] = [
     value!("prefix", COMMON, |line, it| {
         line.prefix = Some(it.parsed(StreamName::from_str)?);
     }),
-    value!("coordinator-host", COMMON, |line, it| {
+    value!("coordinator-host", DELIVERY, |line, it| {
         let host = it.text()?;
         line.common.coordinator_host = (!host.is_empty()).then(|| host.into());
     }),
@@ -154,7 +156,7 @@ pub(in crate::cli) static OPTIONS: [Opt; 40] = [
     value!("drain-timeout", COMMON, |line, it| {
         line.common.drain_timeout = it.parsed(units::duration)?;
     }),
-    value!("flush-timeout", COMMON, |line, it| {
+    value!("flush-timeout", DELIVERY, |line, it| {
         line.common.config.flush_timeout = it.parsed(units::duration)?;
     }),
     value!("max-buffered", COMMON, |line, it| {
@@ -163,24 +165,24 @@ pub(in crate::cli) static OPTIONS: [Opt; 40] = [
     value!("max-stream-size", COMMON, |line, it| {
         line.common.config.max_stream_size = it.parsed(units::size)?;
     }),
-    value!("stats-path", COMMON, |line, it| {
+    value!("stats-path", DELIVERY, |line, it| {
         line.common.stats_path = values::path(it.value);
     }),
-    value!("io", COMMON, |line, it| {
+    value!("io", DELIVERY, |line, it| {
         line.common.io = it.parsed(IoMode::from_str)?;
     }),
     value!("log-level", LOGGING, |line, it| {
         line.common.log_level = it.parsed(values::log_level)?;
     }),
-    value!("service-account-json", COMMON, |line, it| {
+    value!("service-account-json", DELIVERY, |line, it| {
         line.service_account = it.unless_empty().map(|it| it.value);
     }),
-    value!("realm", COMMON, |line, it| line.realm = it.unless_empty()),
+    value!("realm", DELIVERY, |line, it| line.realm = it.unless_empty()),
     value!("allow-uid", COMMON, |line, it| {
         let uid = it.parsed(values::uid)?;
         line.common.users = std::mem::take(&mut line.common.users).and([uid]);
     }),
-    value!("sandbox", COMMON, |line, it| {
+    value!("sandbox", DELIVERY, |line, it| {
         line.common.sandbox = it.parsed(values::sandbox)?;
     }),
     switch("fail-on-loss", COMMON, |line, on| {
@@ -198,6 +200,7 @@ pub(in crate::cli) static OPTIONS: [Opt; 40] = [
     value!("json-args-path", RUN, |line, it| {
         line.json_args_path = values::path(it.value);
     }),
+    switch("keep", &[Send], |line, on| line.keep = on),
     value!("source", STREAM, |line, it| {
         if it.value.is_empty() {
             return Err(it.refused("it must be a file, or - for stdin").into());
@@ -209,8 +212,8 @@ pub(in crate::cli) static OPTIONS: [Opt; 40] = [
     switch("timestamps", CAT, |line, on| line.timestamps = on),
     switch("json", CAT, |line, on| line.json = on),
     switch("follow", CAT, |line, on| line.follow = on),
-    switch("raw", LOGGING, |line, on| line.raw = on),
-    switch("quiet", COMMON, |line, on| line.common.quiet = on),
+    switch("raw", RAW, |line, on| line.raw = on),
+    switch("quiet", DELIVERY, |line, on| line.common.quiet = on),
 ];
 
 /// The option of that name.

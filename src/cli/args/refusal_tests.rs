@@ -70,6 +70,11 @@ fn what_does_not_fit_together() {
             &["-max-stream-size", "0", "stream"],
             Config(ConfigError::MaxStreamSize),
         ),
+        (&["-output=null", "-spool=s"], Config(ConfigError::Spool)),
+        (&["-spool=s", "run", "ls"], Problem::SpoolAlone),
+        (&["send", "-output=unix:s"], Problem::NoSpool),
+        (&["send", "s"], Problem::NoOutput),
+        (&["send", "s", "-output=file,path=f"], Problem::NotElsewhere),
         #[cfg(not(feature = "logdog"))]
         (
             &["-output", "logdog,service=x"],
@@ -131,9 +136,14 @@ fn options_of_other_subcommands() {
             "--stream is for stream and cat, not",
         ),
         (&["stream", "-json"], "--json is for cat, not for stream"),
+        (&["-keep", "run", "ls"], "--keep is for send, not for run"),
+        (
+            &["send", "x", "-spool=y"],
+            "--spool is for serve, run and stream, not for send",
+        ),
         (
             &["cat", "x", "-output=null"],
-            "--output is for serve, run and stream, not for cat",
+            "--output is for serve, run, stream and send, not for cat",
         ),
     ] {
         let text = problem(args).to_string();

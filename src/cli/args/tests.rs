@@ -6,7 +6,7 @@ use std::time::Duration;
 
 use super::*;
 use crate::cli::help;
-use crate::cli::options::{CatOptions, Remark, RunOptions, StreamOptions, Wiring};
+use crate::cli::options::{CatOptions, Remark, RunOptions, SendOptions, StreamOptions, Wiring};
 use crate::output::{Controls, LogOutput, Output};
 use crate::wire::descriptor::StreamType;
 
@@ -35,6 +35,13 @@ fn run(args: &[&str]) -> (Common, RunOptions) {
 fn stream(args: &[&str]) -> StreamOptions {
     match parsed_line(args) {
         Ok(Invocation::Stream(_, options)) => options,
+        other => panic!("{args:?}: {other:?}"),
+    }
+}
+
+fn send(args: &[&str]) -> (Common, SendOptions) {
+    match parsed_line(args) {
+        Ok(Invocation::Send(common, options)) => (common, options),
         other => panic!("{args:?}: {other:?}"),
     }
 }
@@ -389,6 +396,7 @@ fn help_and_version() {
         Subcommand::Serve,
         Subcommand::Run,
         Subcommand::Stream,
+        Subcommand::Send,
         Subcommand::Cat,
     ] {
         let name = topic.as_str();
@@ -412,6 +420,21 @@ fn help_and_version() {
         assert!(matches!(parsed_line(args), Ok(Invocation::Version)));
     }
     serve(&["--help=false", "--version=false"]);
+}
+
+#[test]
+fn spools_to_be_sent() {
+    let (common, options) = send(&["send", "a", "-output=tcp:h:1", "-keep", "b"]);
+    assert_eq!(common.config.output, "tcp:h:1".parse::<Output>().unwrap());
+    assert_eq!(options.spools, [PathBuf::from("a"), "b".into()]);
+    assert!(options.keep);
+    let (common, options) = send(&["-flush-timeout=1s", "-output=unix:s", "send", "--", "-x"]);
+    assert_eq!(common.config.flush_timeout, Duration::from_secs(1));
+    assert_eq!(options.spools, [PathBuf::from("-x")]);
+    assert!(!options.keep);
+    // Messages know their project and their Coordinator.
+    #[cfg(feature = "logdog")]
+    send(&["send", "a", "-output=logdog"]);
 }
 
 #[test]

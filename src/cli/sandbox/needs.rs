@@ -4,7 +4,7 @@ use std::fs;
 use std::path::{Path, PathBuf};
 
 use crate::StreamServer;
-use crate::cli::options::{Common, Sandbox};
+use crate::cli::options::{Common, Sandbox, SendOptions};
 use crate::cli::report_file::ReportFile;
 use crate::output::kind::Need;
 
@@ -92,6 +92,17 @@ impl Needs {
             needs.need(need);
         }
         needs
+    }
+
+    /// Also to send what is in those spools.
+    pub fn of_spools(mut self, options: &SendOptions) -> Self {
+        for spool in &options.spools {
+            self.need(match options.keep {
+                true => Need::Read(spool.clone()),
+                false => Need::Directory(spool.clone()),
+            });
+        }
+        self
     }
 
     fn need(&mut self, need: Need) {

@@ -31,9 +31,7 @@ use std::error::Error;
 use std::path::PathBuf;
 
 use coordinator::CoordinatorHost;
-#[allow(unused_imports, reason = "the spool's")]
-pub(crate) use opening::{Session, carrier};
-pub(crate) use opening::{Start, connect};
+pub(crate) use opening::{Start, carrier, connect};
 pub use settings::{Credentials, LogdogOutput, Origin, OriginError, Realm, RealmError, RealmName};
 
 /// What a server said, or why nobody could be asked. It quotes no secret.

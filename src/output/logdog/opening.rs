@@ -96,7 +96,6 @@ pub(crate) async fn connect(
 
 /// What publishes the messages of others only, which it registers if need be.
 /// It buffers less than half of `buffered_max` bytes.
-#[allow(dead_code, reason = "the spool's")]
 pub(crate) async fn carrier(
     settings: &LogdogOutput,
     buffered_max: u64,

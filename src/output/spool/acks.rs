@@ -119,6 +119,9 @@ impl<D: 'static> Acks<D> {
     /// Writes what is pending. What fails is tried again the next time, from the
     /// same place.
     pub fn write<F: Files<Fd = D>>(&mut self, io: &mut F, place: &Place<D>) -> Result<(), Errno> {
+        if place.keeps() {
+            self.pending.clear();
+        }
         if self.pending.is_empty() {
             return Ok(());
         }
@@ -153,6 +156,9 @@ impl<D: 'static> Acks<D> {
         place: &Place<D>,
         facts: impl Iterator<Item = Fact>,
     ) -> Result<(), Errno> {
+        if place.keeps() {
+            return Ok(());
+        }
         let draft = format!("{NAME}{DRAFT}");
         self.buffer.clear();
         self.buffer.extend_from_slice(&Facts::head());

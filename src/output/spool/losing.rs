@@ -18,6 +18,8 @@ pub struct Loss {
     pub is_own: bool,
     /// The first record in it.
     pub first: RecordId,
+    /// What that is.
+    pub why: Why,
     /// How many records, if that is known.
     pub records: Option<u32>,
     /// What is known of what was in them.
@@ -61,9 +63,15 @@ impl<D: 'static> Store<D> {
                 segment: number,
                 index: lost.index,
             },
+            why: lost.why,
             records: lost.records,
             streams: lost.streams,
         });
+    }
+
+    /// Segments that were there, and of which nothing can be read.
+    pub fn segments_lost(&self) -> u64 {
+        self.segments_lost
     }
 
     /// What could not be read back since this was asked last.

@@ -82,6 +82,12 @@ pub enum SpoolError {
         /// Where it is.
         path: PathBuf,
     },
+    /// The directory has something else.
+    #[error("{} is no spool: it has no segments, but something else", path.display())]
+    NoSpool {
+        /// Where it is.
+        path: PathBuf,
+    },
     /// It has an owner.
     #[error(
         "the spool {} is another butler's{}; give this one a directory of its own",
@@ -188,6 +194,8 @@ pub struct Store<D> {
     appending: Appending,
     syncing: Syncing<D>,
     losses: Vec<Loss>,
+    /// Segments that were there, and of which nothing could be read.
+    segments_lost: u64,
     health: Health,
 }
 

@@ -2,6 +2,7 @@
 
 use std::collections::VecDeque;
 use std::hash::{BuildHasher, RandomState};
+use std::path::Path;
 use std::sync::Arc;
 use std::time::Duration;
 
@@ -10,7 +11,7 @@ use super::appending::Appending;
 use super::place::{Place, segment_name};
 use super::segment::{Opened, Segment};
 use super::syncing::Syncing;
-use super::{Health, Owner, Shelf, SpoolError, SpoolSettings, Store};
+use super::{Health, Owner, Shelf, SpoolError, SpoolSettings, Store, SyncPolicy};
 use crate::delivery::message::Identity;
 use crate::delivery::stored::{Registration, Run};
 use crate::edge::io::Io;
@@ -100,6 +101,8 @@ struct Earlier<D> {
     runs: Vec<Owner>,
     used: u64,
     last: u32,
+    /// Segments of which nothing can be read.
+    lost: u64,
 }
 
 impl<D: 'static> Store<D> {
@@ -117,11 +120,42 @@ impl<D: 'static> Store<D> {
         own: impl Into<Arc<Run>>,
     ) -> Result<Self, SpoolError> {
         let place = Place::open(io, &settings.path)?;
+        Self::begin(io, settings.clone(), place, own.into())
+    }
+
+    /// Opens the spool that is at that place, to send what is in it. With `keeps`
+    /// nothing in it is changed: what was sent is so again the next time.
+    ///
+    /// # Errors
+    ///
+    /// Those of [`open`](Self::open), and if there is no spool. An empty directory
+    /// is one.
+    pub fn open_there<I: Io<Fd = D>>(
+        io: &mut I,
+        path: &Path,
+        keeps: bool,
+    ) -> Result<Self, SpoolError> {
+        let place = Place::open_there(io, path, keeps)?;
+        let mut settings = SpoolSettings::new(path);
+        if place.keeps() {
+            settings.sync = SyncPolicy::Never;
+        }
+        let nobody = Run::new(Identity::default(), None);
+        Self::begin(io, settings, place, nobody.into())
+    }
+
+    fn begin<I: Io<Fd = D>>(
+        io: &mut I,
+        settings: SpoolSettings,
+        place: Place<D>,
+        own: Arc<Run>,
+    ) -> Result<Self, SpoolError> {
         let mut earlier = Earlier {
             segments: VecDeque::new(),
-            runs: vec![Owner::own(own.into())],
+            runs: vec![Owner::own(own)],
             used: 0,
             last: place.last_put_away(io),
+            lost: 0,
         };
         let numbers = place.segments(io).map_err(|errno| SpoolError::Directory {
             path: place.path().to_owned(),
@@ -135,10 +169,11 @@ impl<D: 'static> Store<D> {
             HeaderError::Damaged => unreachable!("then there are no facts"),
         })?;
         earlier.learn(&facts);
-        let is_clean = earlier.segments.is_empty();
+        let is_clean = earlier.segments.is_empty() || place.keeps();
         let health = Health::new(format!("spool {}", place.path().display()));
         let mut store = Self {
-            settings: settings.clone(),
+            syncing: Syncing::new(settings.sync, is_clean),
+            settings,
             place,
             runs: earlier.runs,
             own: Shelf::new(VecDeque::new()),
@@ -147,8 +182,8 @@ impl<D: 'static> Store<D> {
             next_number: earlier.last.saturating_add(1),
             used: earlier.used,
             appending: Appending::default(),
-            syncing: Syncing::new(settings.sync, is_clean),
             losses: Vec::new(),
+            segments_lost: earlier.lost,
             health,
         };
         if !facts.is_empty() {
@@ -227,11 +262,15 @@ impl<D: 'static> Earlier<D> {
                 if let Err(errno) = place.put_away(io, number) {
                     log::error!("spool: {name} can't be put away: {errno}");
                 }
+                self.lost += 1;
             }
-            Err(error) => log::error!(
-                "spool {}: {name} can't be read, and is left for the next butler: {error}",
-                place.path().display()
-            ),
+            Err(error) => {
+                log::error!(
+                    "spool {}: {name} can't be read, and is left for the next butler: {error}",
+                    place.path().display()
+                );
+                self.lost += 1;
+            }
         }
         Ok(())
     }

@@ -23,8 +23,8 @@ pub(super) enum What {
     },
     /// Ours, and stored.
     Own { record: RecordId, streams: Manifest },
-    /// An earlier butler's.
-    Earlier { record: RecordId },
+    /// An earlier butler's, with so many bytes of its clients.
+    Earlier { record: RecordId, bytes: u64 },
 }
 
 impl What {
@@ -32,7 +32,7 @@ impl What {
     pub fn record(&self) -> Option<RecordId> {
         match self {
             Self::Fresh { record, .. } => *record,
-            Self::Own { record, .. } | Self::Earlier { record } => Some(*record),
+            Self::Own { record, .. } | Self::Earlier { record, .. } => Some(*record),
         }
     }
 

@@ -15,7 +15,7 @@ const AT_ONCE: usize = 16;
 impl<I: Io> Spooled<I> {
     /// Would [`feed`](Self::feed) do something?
     pub(super) fn can_feed(&self) -> bool {
-        let has_earlier = self.stage == Stage::Open && self.store.offers_earlier();
+        let has_earlier = self.is_time_for_earlier() && self.store.offers_earlier();
         let has_fresh = !self.store.has_own() && self.can_give();
         let has_one = has_earlier || has_fresh || self.store.offers_own();
         !self.retreats && self.carried.has_room() && has_one
@@ -33,7 +33,7 @@ impl<I: Io> Spooled<I> {
             if self.retreats || !self.carried.has_room() {
                 return;
             }
-            let takes_earlier = self.stage == Stage::Open && self.store.has_earlier();
+            let takes_earlier = self.is_time_for_earlier() && self.store.has_earlier();
             let fed = match takes_earlier && std::mem::take(&mut self.earlier_is_next) {
                 true => self.feed_earlier(now) || self.feed_own(now),
                 false => self.feed_own(now) || takes_earlier && self.feed_earlier(now),
@@ -44,6 +44,15 @@ impl<I: Io> Spooled<I> {
         }
     }
 
+    /// What an earlier butler has left is sent while messages come, unless there is
+    /// nothing else to do.
+    fn is_time_for_earlier(&self) -> bool {
+        match &self.sending {
+            None => self.stage == Stage::Open,
+            Some(sending) => !sending.is_stopped() && self.stage <= Stage::Emptying,
+        }
+    }
+
     fn feed_earlier(&mut self, now: &mut Now<'_, I>) -> bool {
         let ticket = self.carried.next_ticket();
         let Some(read) = self.store.next_earlier(now.io, now.ns, ticket) else {
@@ -51,6 +60,7 @@ impl<I: Io> Spooled<I> {
         };
         let what = What::Earlier {
             record: read.record,
+            bytes: read.manifest.bytes(),
         };
         self.carried.begin(ticket, read.stored.len(), now.ns, what);
         self.call(now, |carrier, now| carrier.carry(now, read.stored));

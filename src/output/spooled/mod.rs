@@ -24,6 +24,7 @@
 
 mod carried;
 mod feeding;
+mod sending;
 mod storing;
 
 use std::collections::VecDeque;
@@ -32,6 +33,8 @@ use std::sync::Arc;
 use tokio::sync::Notify;
 
 use self::carried::{Carried, What};
+use self::sending::SendOnly;
+pub(crate) use self::sending::SendState;
 use self::storing::keep;
 use super::attempts::Attempts;
 use super::spool::{Done, Full, SPOOL_NUMBERS, Store, When};
@@ -44,7 +47,7 @@ use crate::edge::transport::{Carrier, Completed, Now, Transport};
 use crate::ledger::DropReason;
 
 /// How far it has come.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
 enum Stage {
     /// Messages come.
     Open,
@@ -92,6 +95,8 @@ pub(crate) struct Spooled<I: Io> {
     full_at: Option<u64>,
     /// What the disk has in the end.
     left: Option<Left>,
+    /// It is here for what earlier butlers have left.
+    sending: Option<SendOnly>,
 }
 
 impl<I: Io> Spooled<I> {
@@ -117,6 +122,7 @@ impl<I: Io> Spooled<I> {
             own_is_denied: false,
             full_at: None,
             left: None,
+            sending: None,
         }
     }
 
@@ -155,13 +161,18 @@ impl<I: Io> Spooled<I> {
         for run in runs {
             let mut must = false;
             self.call(now, |carrier, now| must = carrier.must_register(now, &run));
-            if !must {
-                self.store.hold(&run, false);
+            match (must, &mut self.sending) {
+                (false, _) => self.store.hold(&run, false),
+                (true, Some(sending)) => sending.registers(run),
+                (true, None) => {}
             }
         }
     }
 
     fn admitted(&mut self, now: &mut Now<'_, I>, run: &Arc<Run>, admission: Admission) {
+        if let Some(sending) = &mut self.sending {
+            sending.admitted(now.ns, run);
+        }
         match admission {
             Admission::Registered { secret, topic } => self.store.registered(run, secret, topic),
             // What there is of it is refused, one by one.
@@ -186,6 +197,9 @@ impl<I: Io> Spooled<I> {
             log::error!("an output tells of a message that it has not");
             return;
         };
+        if let (Some(sending), What::Earlier { bytes, .. }) = (&mut self.sending, &what) {
+            sending.settled(now.ns, *bytes, outcome.loss());
+        }
         let done = match outcome.loss() {
             None => Done::Delivered,
             Some(DropReason::Refused) => Done::Refused,
@@ -209,7 +223,21 @@ impl<I: Io> Spooled<I> {
     fn go_on(&mut self, now: &mut Now<'_, I>) {
         self.store(now);
         self.feed(now);
+        self.tell_losses(now);
         self.end(now);
+    }
+
+    /// Tells what could not be read back.
+    fn tell_losses(&mut self, now: &mut Now<'_, I>) {
+        for loss in self.store.take_losses() {
+            match &mut self.sending {
+                _ if loss.is_own => {
+                    carried::fetched(now.outcomes, &loss.streams, Some(DropReason::Unreadable));
+                }
+                Some(sending) => sending.lost(&loss),
+                None => {}
+            }
+        }
     }
 
     /// Goes on to the end.
@@ -247,7 +275,11 @@ impl<I: Io> Spooled<I> {
 
     /// Is there something that is neither delivered nor kept?
     fn has_more(&self) -> bool {
-        let on_disk = !self.retreats && !self.own_is_denied && self.store.has_own();
+        let own = !self.own_is_denied && self.store.has_own();
+        let earlier = self.sending.as_ref().is_some_and(|sending| {
+            sending.is_registering() || !sending.is_stopped() && self.store.has_earlier()
+        });
+        let on_disk = !self.retreats && (own || earlier);
         !self.waiting.is_empty() || !self.carried.is_empty() || on_disk
     }
 }
@@ -272,12 +304,10 @@ impl<I: Io> Transport<I> for Spooled<I> {
             self.call(now, |carrier, now| carrier.poll(now));
         }
         self.store.poll(now.io, now.ns);
-        for loss in self.store.take_losses() {
-            if loss.is_own {
-                carried::fetched(now.outcomes, &loss.streams, Some(DropReason::Unreadable));
-            }
-        }
         self.go_on(now);
+        if !self.retreats && self.patience_is_over(now.ns) {
+            self.retreat(now);
+        }
     }
 
     fn completed(&mut self, now: &mut Now<'_, I>, number: u32, what: Completed) {
@@ -300,7 +330,12 @@ impl<I: Io> Transport<I> for Spooled<I> {
         let again = self.store.reads_again_ns().filter(|_| takes_more);
         let feeds = self.can_feed().then_some(0);
         let due = carrier.into_iter().chain(self.store.due_ns());
-        due.chain(in_memory).chain(again).chain(feeds).min()
+        let patience = self.sending_patience_ns();
+        due.chain(in_memory)
+            .chain(again)
+            .chain(feeds)
+            .chain(patience)
+            .min()
     }
 
     fn alarm(&self) -> Option<Arc<Notify>> {
