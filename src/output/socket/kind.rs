@@ -104,8 +104,8 @@ impl Settings for UnixOutput {
         is_remote: true,
         keys: &["compress", "level", "ack"],
         help: "  unix:PATH[,compress=none|zlib][,level=1..12][,ack=yes]
-                        send the same messages to a Unix socket; with ack=yes what
-                        the far end does not acknowledge is sent again
+                        send the same messages to a Unix socket; with ack=yes
+                        what the far end does not acknowledge is sent again
 ",
         ..Kind::new("unix", unix)
     };
@@ -148,10 +148,10 @@ impl Settings for TcpOutput {
         help: "  tcp:HOST:PORT[,compress=none|zlib][,level=1..12][,ack=yes]
       [,tls=yes[,ca=FILE][,cert=FILE,key=FILE][,server-name=NAME]]
                         the same over TCP; an IPv6 address stands in brackets:
-                        tcp:[::1]:99. With tls=yes it is encrypted: the server has
-                        a certificate for HOST, or NAME, of somebody whom this
-                        machine trusts, or ca; ours, if it asks for one, is cert.
-                        All files are PEM
+                        tcp:[::1]:99. With tls=yes it is encrypted: the server
+                        has a certificate for HOST, or NAME, of somebody whom
+                        this machine trusts, or ca; ours, if it asks for one, is
+                        cert. All files are PEM
 ",
         ..Kind::new("tcp", tcp)
     };
