@@ -314,6 +314,8 @@ Example:
 
 const CAT: &str = "\
 butler cat prints the streams that outputs wrote: a file, or a directory. Of a
+spool, or one of its segments, it prints what waits there, and what was
+delivered a moment ago; the butler that has the spool may be running. Of a
 directory where several runs have written it prints those of the last run, and
 the others if --stream selects them; --list tells which are which.
 

@@ -40,6 +40,9 @@ pub struct Assembly {
     turns: Lanes<Option<(StreamId, Box<[u8]>)>>,
 }
 
+/// Sources from here on are spools, which have only what is not delivered.
+pub(super) const SPOOLS: usize = usize::MAX / 2;
+
 /// What of a stream came, and how far it was given.
 #[derive(Debug, Default)]
 struct StreamProgress {
@@ -256,6 +259,11 @@ impl Assembly {
         }
         if stream.missing == 0 {
             return Ok(());
+        }
+        if stream.source >= SPOOLS && !stream.did_not_wait {
+            let (first, count) = (stream.first_missing, stream.missing);
+            let finding = Finding::NotWaiting(self.catalog.label(id), first, count);
+            return each(&self.catalog, Event::Finding(finding));
         }
         let finding = Finding::Missing {
             stream: self.catalog.label(id),

@@ -8,6 +8,7 @@ use thiserror::Error;
 use super::descriptor::DescriptorError;
 use crate::layout::MARK;
 use crate::limits::{READER_HELD_MAX, READER_STREAMS_MAX};
+use crate::spool::HeaderError;
 use crate::wire::message::MessageError;
 
 /// Something that was found while reading: content that can't be had, or what
@@ -36,6 +37,21 @@ pub enum Finding {
         path = .0.display()
     )]
     Torn(PathBuf, u64, usize),
+    /// What has the name of a segment is none that can be read.
+    #[error("{path}: nothing in it can be read", path = .0.display())]
+    NoSegment(PathBuf, #[source] HeaderError),
+    /// So many bytes of a segment are damaged, from that offset on, with what they
+    /// had of those streams, as far as that is known.
+    #[error(
+        "{path}: at offset {1} {2} bytes are damaged{streams}",
+        path = .0.display(),
+        streams = of_streams(.3)
+    )]
+    Damaged(PathBuf, u64, u64, Vec<String>),
+    /// Entries of the stream with that label are not in the spool: from that
+    /// stream_index on so many. No loss: they were delivered, or never had to wait.
+    #[error("stream {0}: not in the spool: entries from stream_index {1} on, {2} in all")]
+    NotWaiting(String, u64, u64),
     /// Another file has the path of one that is followed. No loss.
     #[error("{path}: the file was replaced; it is read from its beginning", path = .0.display())]
     Replaced(PathBuf),
@@ -100,6 +116,7 @@ impl Finding {
         !matches!(
             self,
             Self::Torn(..)
+                | Self::NotWaiting(..)
                 | Self::Replaced(_)
                 | Self::Truncated(_)
                 | Self::DirectoryGone(_)
@@ -115,6 +132,13 @@ fn missing(first: u64, count: u64) -> String {
     match count {
         1 => format!("1 entry is missing, stream_index {first}"),
         _ => format!("{count} entries are missing, from stream_index {first} on"),
+    }
+}
+
+fn of_streams(names: &[String]) -> String {
+    match names {
+        [] => String::new(),
+        names => format!(", of {}", names.join(", ")),
     }
 }
 

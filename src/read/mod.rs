@@ -1,7 +1,8 @@
-//! Reads back what outputs wrote: files of messages, and directories.
+//! Reads back what outputs wrote: files of messages, and directories; and what
+//! waits in spools.
 //!
 //! ```text
-//! file        messages ─> Assembly: entries in order ─┐
+//! file, spool messages ─> Assembly: entries in order ─┐
 //! directory   descriptors and content ────────────────┴─> Event, one by one
 //! ```
 //!
@@ -95,6 +96,7 @@ mod lanes;
 mod origin;
 mod reader;
 mod receiver;
+mod spool;
 #[cfg(test)]
 pub(crate) mod testing;
 #[cfg(test)]

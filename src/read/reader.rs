@@ -8,13 +8,14 @@ use std::time::Duration;
 
 use thiserror::Error;
 
-use super::assembly::Assembly;
+use super::assembly::{Assembly, SPOOLS};
 use super::catalog::Catalog;
 use super::directory::{EarlierRuns, StreamDirectory};
 use super::event::{Each, Event, Flow};
 use super::file::MessageFile;
 use super::finding::Finding;
 use super::origin::Origin;
+use super::spool::SpoolFiles;
 
 /// How often to [poll](Reader::poll).
 pub const POLL: Duration = Duration::from_millis(200);
@@ -37,6 +38,7 @@ pub struct Reader {
     is_surveyed: bool,
     assembly: Assembly,
     files: Vec<MessageFile>,
+    spools: Vec<SpoolFiles>,
     directories: Vec<StreamDirectory>,
     /// That streams are left out was told.
     told_left_out: bool,
@@ -51,6 +53,8 @@ pub struct Reader {
 pub enum Opened {
     /// A file of messages.
     File,
+    /// A spool, or a segment of one.
+    Spool,
     /// A directory output.
     Directory {
         /// Streams of earlier runs that are not read.
@@ -86,6 +90,7 @@ impl Reader {
             is_surveyed: false,
             assembly: Assembly::new(wants),
             files: Vec::new(),
+            spools: Vec::new(),
             directories: Vec::new(),
             told_left_out: false,
             polls: 0,
@@ -111,9 +116,20 @@ impl Reader {
     }
 
     /// Adds the output at that path: a file, or a directory, whose streams are
-    /// known from now on. Only findings are given.
+    /// known from now on; or a spool, or one of its segments. Only findings are
+    /// given.
     pub fn open(&mut self, path: &Path, each: &mut Each<'_>) -> Result<Opened, OpenError> {
         let metadata = fs::metadata(path)?;
+        let spool = match metadata.is_dir() {
+            true => SpoolFiles::open(path, self.follows)?,
+            false if metadata.is_file() => SpoolFiles::open_segment(path)?,
+            false => None,
+        };
+        if let Some(spool) = spool {
+            self.spools.push(spool);
+            self.is_surveyed = false;
+            return Ok(Opened::Spool);
+        }
         if metadata.is_dir() {
             let mut directory = StreamDirectory::new(path, self.earlier, self.follows);
             let catalog = self.assembly.catalog_mut();
@@ -144,6 +160,11 @@ impl Reader {
             let look = &mut |bundle: &[u8]| Ok(assembly.survey(bundle)?);
             while file.read(look)?.is_some() {}
             file.rewind(self.follows);
+        }
+        for spool in &mut self.spools {
+            let look = &mut |bundle: &[u8]| Ok(assembly.survey(bundle)?);
+            while spool.read(look)?.is_some() {}
+            spool.rewind();
         }
         assembly.surveyed();
         self.is_surveyed = true;
@@ -190,7 +211,8 @@ impl Reader {
     /// directories never.
     pub fn is_over(&self) -> bool {
         self.directories.is_empty()
-            && (self.files.iter().all(MessageFile::is_broken) || self.assembly.is_complete())
+            && (self.spools.is_empty() && self.files.iter().all(MessageFile::is_broken)
+                || self.assembly.is_complete())
     }
 
     /// After the last poll: gives what waits, and tells what is missing.
@@ -206,6 +228,14 @@ impl Reader {
             while let Some(finding) = file.read(&mut |bundle| {
                 any = true;
                 assembly.feed(source, bundle, each)
+            })? {
+                each(assembly.catalog(), Event::Finding(finding))?;
+            }
+        }
+        for (number, spool) in self.spools.iter_mut().enumerate() {
+            while let Some(finding) = spool.read(&mut |bundle| {
+                any = true;
+                assembly.feed(SPOOLS + number, bundle, each)
             })? {
                 each(assembly.catalog(), Event::Finding(finding))?;
             }

@@ -8,7 +8,6 @@ use prost::Message;
 use super::{VERSION, checksum, u32_at, u64_at};
 use crate::proto::spool::SpoolRun;
 
-const MAGIC: &[u8; 8] = b"\x89butlsp\n";
 /// Bytes before the run.
 const FIXED: usize = 28;
 /// Where the checksum stands.
@@ -39,6 +38,9 @@ pub enum HeaderError {
 }
 
 impl Header {
+    /// What a segment begins with.
+    pub const MAGIC: &[u8; 8] = b"\x89butlsp\n";
+
     /// That of a new segment.
     pub fn new(run: SpoolRun) -> Self {
         Self {
@@ -52,7 +54,7 @@ impl Header {
     pub fn encode(&self) -> Vec<u8> {
         let run = self.run.encode_to_vec();
         let mut bytes = Vec::with_capacity(FIXED + run.len());
-        bytes.extend_from_slice(MAGIC);
+        bytes.extend_from_slice(Self::MAGIC);
         bytes.extend_from_slice(&VERSION.to_le_bytes());
         bytes.extend_from_slice(&(run.len() as u32).to_le_bytes());
         bytes.extend_from_slice(&self.marker.to_le_bytes());
@@ -73,7 +75,7 @@ impl Header {
         file.seek(SeekFrom::Start(0))?;
         let mut file = file.take((FIXED + RUN_MAX) as u64);
         file.by_ref().take(FIXED as u64).read_to_end(&mut bytes)?;
-        if bytes.len() < FIXED || !bytes.starts_with(MAGIC) {
+        if bytes.len() < FIXED || !bytes.starts_with(Self::MAGIC) {
             return Ok(Err(HeaderError::Damaged));
         }
         let run_len = u64::from(u32_at(&bytes, 12));

@@ -62,6 +62,7 @@
 
 mod facts;
 mod header;
+mod names;
 mod ranges;
 mod record;
 mod walk;
@@ -72,6 +73,7 @@ mod tests;
 
 pub use facts::{FACTS_HEAD, Fact, Facts, encode_fact};
 pub use header::{Header, HeaderError};
+pub use names::{segment_name, segment_number};
 pub use ranges::Ranges;
 pub use record::{Manifest, Part, Record, RecordId, Sums, encode_head};
 pub use walk::{Found, Lost, Walk, Why};

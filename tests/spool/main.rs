@@ -19,6 +19,7 @@ mod disks;
 mod far_end;
 mod killed;
 mod memory;
+mod reading;
 mod sending;
 mod waiting;
 

@@ -17,16 +17,26 @@ use super::common::process::{Collector, Listener, Serve, command, terminal, wait
 use super::common::reassemble;
 
 /// A spool in which something waits.
-struct Waiting {
+pub struct Waiting {
     dir: tempfile::TempDir,
 }
 
 impl Waiting {
-    /// A butler with that prefix has left everything that it took.
-    fn of(runs: &[(&str, &[Sent])]) -> Self {
-        let waiting = Self {
+    /// Nobody has been there yet.
+    pub fn empty() -> Self {
+        Self {
             dir: tempfile::tempdir().unwrap(),
-        };
+        }
+    }
+
+    /// Where else there is room.
+    pub fn path(&self) -> &Path {
+        self.dir.path()
+    }
+
+    /// A butler with that prefix has left everything that it took.
+    pub fn of(runs: &[(&str, &[Sent])]) -> Self {
+        let waiting = Self::empty();
         for (prefix, all) in runs {
             let stderr = waiting.leave(prefix, all);
             assert!(stderr.contains("wait in"), "{stderr}");
@@ -34,8 +44,15 @@ impl Waiting {
         waiting
     }
 
-    fn leave(&self, prefix: &str, all: &[Sent]) -> String {
-        let spool = format!("{},when=always", self.spool().display());
+    /// A butler with that prefix takes all of it, and leaves what it can't deliver.
+    /// Returns what it says.
+    pub fn leave(&self, prefix: &str, all: &[Sent]) -> String {
+        self.leave_in("", prefix, all)
+    }
+
+    /// The same in a spool with more settings.
+    pub fn leave_in(&self, more: &str, prefix: &str, all: &[Sent]) -> String {
+        let spool = format!("{},when=always{more}", self.spool().display());
         let nobody = format!("unix:{}", self.dir.path().join("nobody").display());
         let serve = Serve::start(
             self.dir.path(),
@@ -56,7 +73,7 @@ impl Waiting {
         ended.stderr
     }
 
-    fn spool(&self) -> PathBuf {
+    pub fn spool(&self) -> PathBuf {
         self.dir.path().join("spool")
     }
 
@@ -65,7 +82,7 @@ impl Waiting {
         send(&[&[spool.to_str().unwrap(), "--output", output], more].concat())
     }
 
-    fn segments(&self) -> Vec<PathBuf> {
+    pub fn segments(&self) -> Vec<PathBuf> {
         let is_segment = |path: &PathBuf| path.extension().is_some_and(|it| it == "segment");
         let entries = fs::read_dir(self.spool()).unwrap();
         let mut paths: Vec<_> = entries.map(|it| it.unwrap().path()).collect();
@@ -75,7 +92,7 @@ impl Waiting {
     }
 
     /// Everything in it, as it can be looked at.
-    fn look(&self) -> BTreeMap<PathBuf, (Vec<u8>, i64)> {
+    pub fn look(&self) -> BTreeMap<PathBuf, (Vec<u8>, i64)> {
         let entries = fs::read_dir(self.spool()).unwrap();
         entries
             .map(|entry| {
@@ -112,9 +129,9 @@ fn of(prefix: &str, bundles: &[ButlerLogBundle]) -> Vec<ButlerLogBundle> {
 fn what_is_left_goes_out_under_its_prefix() {
     let (one, two) = (every_kind(), [Sent::text("a", b"of two\n")]);
     let waiting = Waiting::of(&[("a/one", &one), ("a/two", &two)]);
-    let stats = waiting.dir.path().join("stats");
+    let stats = waiting.path().join("stats");
     let stats_path = format!("--stats-path={}", stats.display());
-    let collector = Collector::listen(waiting.dir.path());
+    let collector = Collector::listen(waiting.path());
     let output = collector.output() + ",compress=zlib";
     let sent = waiting.send(&output, &[&stats_path]);
     assert_eq!(code(&sent), Some(0), "{}", says(&sent));
@@ -197,19 +214,17 @@ fn what_nobody_takes_stays_and_is_told() {
     let says_left = format!("1 stream, 11 bytes wait in {} still\n", spool.display());
     assert!(says(&sent).contains(&says_left), "{}", says(&sent));
     assert_eq!(waiting.segments(), before);
-    let collector = Collector::listen(waiting.dir.path());
+    let collector = Collector::listen(waiting.path());
     assert_eq!(code(&waiting.send(&collector.output(), &[])), Some(0));
     check_all(&reassemble(&collector.bundles()), &all);
 }
 
 #[test]
 fn a_running_butler_keeps_its_spool() {
-    let waiting = Waiting {
-        dir: tempfile::tempdir().unwrap(),
-    };
+    let waiting = Waiting::empty();
     let spool = waiting.spool().into_os_string().into_string().unwrap();
     let options = ["--output", "unix:/nobody", "--spool", &spool];
-    let serve = Serve::start(waiting.dir.path(), &options);
+    let serve = Serve::start(waiting.path(), &options);
     for keep in ["--keep=false", "--keep"] {
         let sent = waiting.send("unix:/nobody/listens", &[keep]);
         assert_eq!(code(&sent), Some(250));
@@ -253,9 +268,7 @@ fn what_is_damaged_is_told_and_the_rest_is_sent() {
         Sent::binary("b", &noise(3_000_000)),
         Sent::text("c", b"last\n"),
     ];
-    let waiting = Waiting {
-        dir: tempfile::tempdir().unwrap(),
-    };
+    let waiting = Waiting::empty();
     for (prefix, sent) in ["p/1", "p/2", "p/3"].into_iter().zip(&all) {
         waiting.leave(prefix, std::slice::from_ref(sent));
     }
@@ -264,7 +277,7 @@ fn what_is_damaged_is_told_and_the_rest_is_sent() {
     let middle = bytes.len() / 2;
     bytes[middle] ^= 1;
     fs::write(&segments[1], bytes).unwrap();
-    let collector = Collector::listen(waiting.dir.path());
+    let collector = Collector::listen(waiting.path());
     let sent = waiting.send(&collector.output(), &[]);
     assert_eq!(code(&sent), Some(250), "{}", says(&sent));
     for found in [" is damaged: ", ", of b (", "or can't be read: 1\n"] {
@@ -293,7 +306,7 @@ fn a_cut_end_was_never_counted() {
     let segments = waiting.segments();
     let mut file = File::options().append(true).open(&segments[0]).unwrap();
     file.write_all(b"the beginning of a record").unwrap();
-    let collector = Collector::listen(waiting.dir.path());
+    let collector = Collector::listen(waiting.path());
     let sent = waiting.send(&collector.output(), &[]);
     assert_eq!(code(&sent), Some(0), "{}", says(&sent));
     check_all(&reassemble(&collector.bundles()), &all);
@@ -357,13 +370,11 @@ fn a_signal_ends_it_and_what_was_acknowledged_is_noted() {
     let all: Vec<_> = ["a", "b", "c", "d"]
         .map(|name| Sent::binary(name, &noise(900_000)))
         .into();
-    let waiting = Waiting {
-        dir: tempfile::tempdir().unwrap(),
-    };
+    let waiting = Waiting::empty();
     for (at, sent) in all.iter().enumerate() {
         waiting.leave(&format!("p/{at}"), std::slice::from_ref(sent));
     }
-    let far = Far::listen(waiting.dir.path());
+    let far = Far::listen(waiting.path());
     let spool = waiting.spool();
     let mut command = command(["--log-level", "info", "send", "--output", &far.output()]);
     let sending = Serve::begin(
@@ -395,7 +406,7 @@ fn a_signal_ends_it_and_what_was_acknowledged_is_noted() {
     let rest = std::thread::scope(|scope| {
         let far = scope.spawn(|| far.take_all());
         let sent = waiting.send(
-            &format!("unix:{},ack=yes", waiting.dir.path().join("far").display()),
+            &format!("unix:{},ack=yes", waiting.path().join("far").display()),
             &[],
         );
         assert_eq!(code(&sent), Some(0), "{}", says(&sent));
@@ -420,7 +431,7 @@ fn a_signal_ends_it_and_what_was_acknowledged_is_noted() {
 /// shown.
 fn shown(waiting: &Waiting, more: &[&str], is_awaited: &str) -> String {
     let (ours, theirs) = terminal().unwrap();
-    let path = waiting.dir.path().join("output.sock");
+    let path = waiting.path().join("output.sock");
     let output = format!("unix:{}", path.display());
     let mut command = command(["send", "--keep", "--output", &output]);
     command.arg(waiting.spool()).args(more);
@@ -435,7 +446,7 @@ fn shown(waiting: &Waiting, more: &[&str], is_awaited: &str) -> String {
         (len > 0, String::from_utf8(all.clone()).unwrap())
     };
     while !is_awaited.is_empty() && !read().1.contains(is_awaited) {}
-    let collector = Collector::listen(waiting.dir.path());
+    let collector = Collector::listen(waiting.path());
     while read().0 {}
     assert!(child.wait().unwrap().success());
     drop(collector.bundles());

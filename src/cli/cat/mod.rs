@@ -14,6 +14,9 @@
 //! * Of a directory output, what the last run has written; what is left of
 //!   earlier ones is in `--list`, and shown if `--stream` selects it. Of a
 //!   directory of runs, the last run.
+//! * Of a spool, or one of its segments: all messages that are in the files. Those
+//!   that are delivered by now are among them until all of their segment is; what
+//!   is not there is no loss. A butler may be running in it.
 //! * `--follow`: goes on until the selected streams have ended. (`--list`
 //!   lists what is there and does not go on.)
 //!

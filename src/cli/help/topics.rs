@@ -75,6 +75,8 @@ The words of butler and of LogDog, from the small to the large.
                   the project it makes them unique: PROJECT/PREFIX/+/NAME
   project         whose logs these are
   output          where bundles go: a directory, a file, a socket, LogDog
+  spool           a directory where messages wait until the output has them,
+                  also when butler has ended (--spool, butler send)
   stream server   the socket of a butler, where programs open their streams
 
   to drain        when butler ends: to let the streams that are open come to

@@ -14,14 +14,13 @@ use super::SpoolError;
 use super::acks::NAME as ACKS;
 use crate::edge::files::Files;
 use crate::limits::SPOOL_CORRUPT_MAX;
+pub(super) use crate::spool::segment_name;
+use crate::spool::segment_number as number_of;
 
 const LOCK: &str = "lock";
 const CORRUPT: &str = "corrupt";
-const SEGMENT: &str = ".segment";
 /// What a file's name ends with that is not finished.
 pub(super) const DRAFT: &str = ".new";
-/// Numbers from here on are nobody's.
-const NUMBER_END: u64 = u32::MAX as u64;
 
 const DIRECTORY: OFlags = OFlags::RDONLY.union(OFlags::DIRECTORY);
 /// `NONBLOCK` only matters where somebody has put a FIFO.
@@ -37,19 +36,6 @@ pub(super) struct Place<D> {
     /// It is ours for as long as this is open. What is looked at only may lack it.
     _lock: Option<D>,
     keeps: bool,
-}
-
-/// What a segment's file is called.
-pub(super) fn segment_name(number: u32) -> String {
-    format!("{number:016x}{SEGMENT}")
-}
-
-/// The number of the segment that has that name.
-fn number_of(name: &OsStr) -> Option<u32> {
-    let digits = name.to_str()?.strip_suffix(SEGMENT)?;
-    let is_ours = digits.len() == 16 && digits.bytes().all(|byte| byte.is_ascii_hexdigit());
-    let number = u64::from_str_radix(digits, 16).ok()?;
-    (is_ours && number < NUMBER_END).then_some(number as u32)
 }
 
 impl<D: 'static> Place<D> {
