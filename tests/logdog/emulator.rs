@@ -263,11 +263,11 @@ fn a_large_job_is_sent_later() {
     assert!(stderr.contains(&waits), "{stderr}");
 
     let send = || {
-        let mut command = world.command(&[&spool, "--prefix=tests/next"]);
+        let mut command = world.sending(&path);
         command.env("PUBSUB_EMULATOR_HOST", format!("127.0.0.1:{port}"));
-        let next = Serve::spawn(command, world.socket());
-        wait_until("all is sent", || is_empty(&path));
-        next.terminate().expect_success();
+        let output = command.output().unwrap();
+        assert!(output.status.success(), "{output:?}");
+        assert!(is_empty(&path));
     };
     match Emulator::start_at(port) {
         Some(emulator) => {

@@ -111,6 +111,32 @@ fn a_prefix_is_registered_when_the_coordinator_is_back() {
     assert_eq!(calls_for(&world, "tests/other").len(), 1);
 }
 
+/// Or `butler send` does that, which is told neither project nor Coordinator.
+#[test]
+fn what_waits_is_registered_and_sent() {
+    let world = World::new();
+    world.coordinator.set_away(true);
+    for prefix in ["tests/taken", "tests/prefix"] {
+        let output = run(&world, prefix);
+        assert!(output.status.success(), "{output:?}");
+    }
+    // As long as nobody is there all stays.
+    let mut command = world.sending(&spool(&world));
+    let output = command.arg("--flush-timeout=100ms").output().unwrap();
+    assert_eq!(output.status.code(), Some(250), "{output:?}");
+    assert!(stderr(&output).contains("2 streams, 10 bytes wait"));
+
+    world.coordinator.set_away(false);
+    world.coordinator.then(error(6, "exists"));
+    let output = world.sending(&spool(&world)).output().unwrap();
+    assert_eq!(output.status.code(), Some(250), "{output:?}");
+    assert!(stderr(&output).contains("and lost: 1 message of 5 bytes"));
+    assert_eq!(reassemble(&world.bundles())["s"].bytes, b"line\n");
+    assert!(is_empty(&spool(&world)));
+    let calls = calls_for(&world, "tests/prefix");
+    assert!(calls.iter().all(|call| call.request == calls[0].request));
+}
+
 /// Nor does a job that goes on wait for the next butler.
 #[test]
 fn a_job_is_delivered_when_the_coordinator_comes() {

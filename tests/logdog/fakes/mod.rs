@@ -74,6 +74,19 @@ impl World {
         command
     }
 
+    /// `butler send` of a spool, which knows its projects and Coordinators.
+    pub fn sending(&self, spool: &Path) -> Command {
+        let path = self.path().join("luci_context.json");
+        std::fs::write(&path, self.luci.context("{}")).unwrap();
+        let endpoint = self.publisher.url();
+        let mut command = bare(["send", "--flush-timeout=20s"]);
+        command
+            .arg(spool)
+            .arg(format!("--output=logdog,pubsub-endpoint={endpoint}"))
+            .env("LUCI_CONTEXT", path);
+        command
+    }
+
     /// Serves, and has registered its prefix.
     pub fn serve(&self, more: &[&str]) -> Serve {
         let serve = Serve::spawn(self.command(more), self.socket());
