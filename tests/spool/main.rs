@@ -16,6 +16,7 @@ mod random;
 mod arrived;
 mod bench;
 mod disks;
+mod ending;
 mod far_end;
 mod killed;
 mod memory;
