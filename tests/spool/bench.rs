@@ -109,6 +109,7 @@ impl Bench {
         wait_until("the spool is empty", || segments(&self.spool).is_empty());
         let ended = serve.terminate();
         ended.expect_success();
+        assert!(!ended.stderr.contains("error: spool /"), "{ended:?}");
         ended
     }
 }

@@ -150,14 +150,15 @@ impl<D: 'static> Acks<D> {
 
     /// Writes the file anew, with these facts and no others. Nothing is synced in
     /// between: what the machine takes with it only makes messages go out again.
+    /// Returns the file before, which may be being synced.
     pub fn compact<F: Files<Fd = D>>(
         &mut self,
         io: &mut F,
         place: &Place<D>,
         facts: impl Iterator<Item = Fact>,
-    ) -> Result<(), Errno> {
+    ) -> Result<Option<D>, Errno> {
         if place.keeps() {
-            return Ok(());
+            return Ok(None);
         }
         let draft = format!("{NAME}{DRAFT}");
         self.buffer.clear();
@@ -169,19 +170,22 @@ impl<D: 'static> Acks<D> {
         let file = place.create(io, &draft)?;
         write_all(io, &file, &self.buffer, 0)?;
         place.finish_draft(io, NAME)?;
-        self.file = Some(file);
         self.end = self.buffer.len() as u64;
         self.compact = self.end;
         self.pending.clear();
-        Ok(())
+        Ok(self.file.replace(file))
     }
 
-    /// Removes the file: no segment is left that it could be about.
-    pub fn remove<F: Files<Fd = D>>(&mut self, io: &mut F, place: &Place<D>) -> Result<(), Errno> {
+    /// Removes the file: no segment is left that it could be about. Returns it too.
+    pub fn remove<F: Files<Fd = D>>(
+        &mut self,
+        io: &mut F,
+        place: &Place<D>,
+    ) -> Result<Option<D>, Errno> {
         place.remove(io, NAME)?;
-        (self.file, self.end, self.compact) = (None, 0, 0);
+        (self.end, self.compact) = (0, 0);
         self.pending.clear();
-        Ok(())
+        Ok(self.file.take())
     }
 }
 

@@ -44,6 +44,8 @@ use std::io;
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
 
+use bytes::BytesMut;
+
 use self::acks::Acks;
 use self::appending::Appending;
 pub use self::losing::Loss;
@@ -169,6 +171,8 @@ struct Shelf<D> {
     /// In the order of their numbers.
     segments: VecDeque<Segment<D>>,
     window: Window,
+    /// Memory that the next body is read to.
+    bodies: BytesMut,
     /// What is in the window is of this one.
     reading: Option<u32>,
     /// How often it could not be read at the same place.
@@ -204,6 +208,7 @@ impl<D> Shelf<D> {
         Self {
             segments,
             window: Window::default(),
+            bodies: BytesMut::new(),
             reading: None,
             attempts: 0,
             retry_ns: None,

@@ -224,8 +224,9 @@ impl<D: 'static> Store<D> {
             true => self.acks.remove(io, &self.place),
             false => self.acks.compact(io, &self.place, done.chain(registered)),
         };
-        if let Err(errno) = compacted {
-            log::debug!("spool: {NAME} is not written anew: {errno}");
+        match compacted {
+            Ok(before) => self.syncing.replaced(before),
+            Err(errno) => log::debug!("spool: {NAME} is not written anew: {errno}"),
         }
     }
 }

@@ -14,7 +14,7 @@ use crate::delivery::stored::Stored;
 use crate::edge::files::Reader;
 use crate::edge::io::Io;
 use crate::limits::SPOOL_RETRY;
-use crate::spool::{Found, Lost, Record, RecordId, Why};
+use crate::spool::{Found, Lost, Record, RecordId, Why, Window};
 
 /// How often a place in a segment is read that can't be.
 const READ_ATTEMPTS: u32 = 3;
@@ -142,6 +142,7 @@ impl<D: 'static> Shelf<D> {
         }
         let mut segments = self.segments.iter_mut();
         let Some(at) = segments.position(|it| it.has_unsent() && !runs[it.run].held) else {
+            self.bodies = BytesMut::new();
             return Step::Nothing;
         };
         if self.reading != Some(self.segments[at].number) {
@@ -162,18 +163,19 @@ impl<D: 'static> Shelf<D> {
             Ok(Some(Found::Record(record))) if segment.done.contains(record.index) => {
                 Ok(Step::Done)
             }
-            Ok(Some(Found::Record(record))) => match segment.body(io, place, &self.window, &record)
-            {
-                Ok(Some(body)) => {
-                    let id = RecordId {
-                        segment: segment.number,
-                        index: record.index,
-                    };
-                    Ok(Step::Record(id, segment.run, record, body))
+            Ok(Some(Found::Record(record))) => {
+                match segment.body(io, place, (&self.window, &mut self.bodies), &record) {
+                    Ok(Some(body)) => {
+                        let id = RecordId {
+                            segment: segment.number,
+                            index: record.index,
+                        };
+                        Ok(Step::Record(id, segment.run, record, body))
+                    }
+                    Ok(None) => Ok(Step::Lost(segment.number, Lost::of(record))),
+                    Err(error) => Err((error, Some(record))),
                 }
-                Ok(None) => Ok(Step::Lost(segment.number, Lost::of(record))),
-                Err(error) => Err((error, Some(record))),
-            },
+            }
             Err(error) => Err((error, None)),
         };
         match step {
@@ -239,12 +241,15 @@ impl<D: 'static> Segment<D> {
         &mut self,
         io: &mut I,
         place: &Place<D>,
-        window: &crate::spool::Window,
+        (window, bodies): (&Window, &mut BytesMut),
         record: &Record,
     ) -> io::Result<Option<Bytes>> {
         let file = self.file(io, place)?;
-        let mut body = BytesMut::zeroed(record.body.len as usize);
-        let whole = window.read(&mut Reader::new(io, file), record.body_at, &mut body)?;
-        Ok((whole && record.has_body(&body)).then(|| body.freeze()))
+        // In the memory of the one before, if that is sent: new memory costs more
+        // than reading.
+        bodies.clear();
+        bodies.resize(record.body.len as usize, 0);
+        let whole = window.read(&mut Reader::new(io, file), record.body_at, bodies)?;
+        Ok((whole && record.has_body(bodies)).then(|| bodies.split().freeze()))
     }
 }

@@ -33,7 +33,8 @@ pub(super) enum Target {
 pub(super) struct Syncing<D> {
     policy: SyncPolicy,
     pub under_way: Option<Target>,
-    /// It was removed while it was being synced, and must stay open.
+    /// It was removed while it was being synced, and must stay open: else that fails,
+    /// or another file is synced that got its number.
     removed: Option<D>,
     /// When the first message was written that no sync is asked for.
     unsynced_ns: Option<u64>,
@@ -72,6 +73,13 @@ impl<D> Syncing<D> {
     /// A record was written.
     pub fn appended(&mut self, now_ns: u64) {
         self.unsynced_ns.get_or_insert(now_ns);
+    }
+
+    /// Another file has taken the place of that one, which had the facts.
+    pub fn replaced(&mut self, acks: Option<D>) {
+        if self.under_way == Some(Target::Acks) && self.removed.is_none() {
+            self.removed = acks;
+        }
     }
 
     /// A segment was removed.
