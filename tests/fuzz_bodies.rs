@@ -163,6 +163,11 @@ fn reader() {
 }
 
 #[test]
+fn spool() {
+    body("spool");
+}
+
+#[test]
 fn cli() {
     body("cli");
 }

@@ -1,7 +1,7 @@
 //! Where bundles go.
 //!
 //! [`Output`] names a destination and its settings. Each destination has a folder,
-//! or a file, of its own, with its [`Settings`] and the [`Transport`] that they
+//! or a file, of its own, with its `Settings` and the [`Transport`] that they
 //! open, and a line of the table below: nothing else knows it.
 
 pub(crate) mod attempts;

@@ -17,6 +17,7 @@ use crate::edge::transport::{Completed, Now, Transport};
 use crate::edge::{clock, runtime};
 use crate::ledger::DropReason;
 use crate::limits::BUNDLE_MAX;
+use crate::output::spool::{SpoolError, Store};
 use crate::proto::logpb::ButlerLogBundle;
 use crate::time::Moment;
 use crate::wire::descriptor::{StreamProperties, StreamType, Tags};
@@ -35,6 +36,20 @@ pub(crate) fn start<F: Future>(test: F) -> F::Output {
 /// The real kernel; on epoll if `BUTLER_TEST_IO` says so.
 pub(crate) fn kernel() -> System {
     start(async { runtime::system() }).expect("a ring or an epoll set")
+}
+
+/// A spool that nobody else has. A process that another test has just begun keeps
+/// its lock until it executes something.
+pub(crate) fn opened<D>(mut open: impl FnMut() -> Result<Store<D>, SpoolError>) -> Store<D> {
+    let begun = Instant::now();
+    loop {
+        match open() {
+            Err(SpoolError::InUse { .. }) if begun.elapsed() < Duration::from_secs(10) => {
+                std::thread::sleep(Duration::from_millis(5));
+            }
+            opened => return opened.expect("a spool"),
+        }
+    }
 }
 
 /// An output on the real kernel, and what it has told.

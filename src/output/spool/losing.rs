@@ -3,6 +3,8 @@
 use std::fmt;
 use std::sync::Arc;
 
+use log::Level;
+
 use super::Store;
 use super::place::segment_name;
 use super::segment::Segment;
@@ -45,11 +47,13 @@ impl<D: 'static> Store<D> {
         let Some(run) = self.find(number).map(|segment| segment.run) else {
             return;
         };
-        let what = match lost.why {
-            Why::Cut => "ends in the middle of a message",
-            Why::Damaged => "is damaged",
+        let (level, what) = match lost.why {
+            // Whoever was writing it was killed, as a rule.
+            Why::Cut => (Level::Warn, "ends in the middle of a message"),
+            Why::Damaged => (Level::Error, "is damaged"),
         };
-        log::error!(
+        log::log!(
+            level,
             "spool: {} {what}: {} bytes at {} are lost{}",
             segment_name(number),
             lost.len,

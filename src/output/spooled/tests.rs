@@ -13,7 +13,7 @@ use crate::edge::io::Completion;
 use crate::edge::system::System;
 use crate::limits::{SPOOL_MAX_MIN, SPOOL_PATIENCE};
 use crate::output::spool::{SpoolSettings, SyncPolicy};
-use crate::output::testing::kernel;
+use crate::output::testing::{kernel, opened};
 use crate::proto::logpb::ButlerLogBundle;
 use crate::time::Moment;
 use crate::wire::descriptor::{StreamProperties, StreamType, Tags};
@@ -155,7 +155,8 @@ impl World {
             stream_size_max: u64::MAX,
         });
         let mut io = kernel();
-        let store = Store::open(&mut io, settings, Run::new(identity, None)).unwrap();
+        let run = Arc::new(Run::new(identity, None));
+        let store = opened(|| Store::open(&mut io, settings, Arc::clone(&run)));
         let script = Rc::<RefCell<Script>>::default();
         let spooled = Spooled::new(Box::new(Scripted(Rc::clone(&script))), store, BUFFERED_MAX);
         core.set_capacity(spooled.capacity());

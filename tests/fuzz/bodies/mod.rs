@@ -11,18 +11,20 @@ pub mod driver;
 pub mod header;
 pub mod input;
 pub mod reader;
+pub mod spool;
 pub mod text;
 
 /// A name and its body.
 pub type Body = (&'static str, fn(&[u8]));
 
 /// All of them; the names are those of the fuzz targets.
-pub const ALL: [Body; 7] = [
+pub const ALL: [Body; 8] = [
     ("header", header::run),
     ("text", text::run),
     ("binary", binary::run),
     ("datagram", datagram::run),
     ("core", core::run),
     ("reader", reader::run),
+    ("spool", spool::run),
     ("cli", cli::run),
 ];

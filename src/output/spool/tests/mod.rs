@@ -21,7 +21,7 @@ use crate::edge::io::{Completion, Io};
 use crate::edge::system::System;
 use crate::edge::transport::Completed;
 use crate::limits::SPOOL_MAX_MIN;
-use crate::output::testing::{bundles, kernel, lines, text_bundle};
+use crate::output::testing::{bundles, kernel, lines, opened, text_bundle};
 use crate::wire::descriptor::StreamType;
 
 type Own = Store<std::os::fd::OwnedFd>;
@@ -60,7 +60,7 @@ impl Bench {
     }
 
     fn open(&mut self, prefix: &str) -> Own {
-        self.try_open(prefix).unwrap()
+        opened(|| self.try_open(prefix))
     }
 
     fn path(&self) -> PathBuf {
@@ -374,7 +374,8 @@ fn a_prefix_that_is_registered_later() {
         ..identity("late")
     };
     let run = Run::unregistered(identity, registration.clone());
-    let mut store = Store::open(&mut bench.io, &bench.settings, run).unwrap();
+    let run = Arc::new(run);
+    let mut store = opened(|| Store::open(&mut bench.io, &bench.settings, Arc::clone(&run)));
     bench.append(&mut store, &messages(1)[0]);
     assert!(bench.next_own(&mut store).is_none(), "it can't be sent yet");
     drop(store);
