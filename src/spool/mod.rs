@@ -75,7 +75,7 @@ pub use facts::{FACTS_HEAD, Fact, Facts, encode_fact};
 pub use header::{Header, HeaderError};
 pub use names::{segment_name, segment_number};
 pub use ranges::Ranges;
-pub use record::{Manifest, Part, Record, RecordId, Sums, encode_head};
+pub use record::{Manifest, Part, Record, RecordId, Sums, begin_head, encode_head, seal_head};
 pub use walk::{Found, Lost, Walk, Why};
 pub use window::Window;
 

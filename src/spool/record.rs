@@ -107,15 +107,26 @@ impl Sums {
 
 /// Makes `buffer` all of a record that stands before its body.
 pub fn encode_head(buffer: &mut Vec<u8>, marker: u64, index: u32, manifest: &Manifest, body: Sums) {
+    begin_head(buffer, manifest, body);
+    seal_head(buffer, marker, index);
+}
+
+/// The same, of a record whose place is not known yet: its length is what it will
+/// be. [`seal_head`] follows.
+pub fn begin_head(buffer: &mut Vec<u8>, manifest: &Manifest, body: Sums) {
     buffer.clear();
     buffer.resize(HEAD, 0);
     manifest.encode(buffer);
     let manifest_len = (buffer.len() - HEAD) as u32;
-    buffer[..8].copy_from_slice(&marker.to_le_bytes());
-    buffer[8..12].copy_from_slice(&index.to_le_bytes());
     buffer[12..16].copy_from_slice(&manifest_len.to_le_bytes());
     buffer[16..20].copy_from_slice(&body.len.to_le_bytes());
     buffer[BODY_CRC_AT..CRC_AT].copy_from_slice(&body.crc.to_le_bytes());
+}
+
+/// Gives the head in `buffer` its place.
+pub fn seal_head(buffer: &mut [u8], marker: u64, index: u32) {
+    buffer[..8].copy_from_slice(&marker.to_le_bytes());
+    buffer[8..12].copy_from_slice(&index.to_le_bytes());
     let crc = checksum([&buffer[..CRC_AT], &buffer[HEAD..]]);
     buffer[CRC_AT..HEAD].copy_from_slice(&crc.to_le_bytes());
 }

@@ -153,19 +153,19 @@ fn a_disk_that_is_read_only() {
     say(&serve, "s", "kept\n");
     serve.terminate().expect_success();
     disk.remount("ro");
-    let output = run(bench
-        .options("")
-        .iter()
-        .map(String::as_str)
-        .chain(["run", "true"]));
-    let told = String::from_utf8(output.stderr).unwrap();
-    assert!(
-        !output.status.success() && told.contains("Read-only file system"),
-        "{told}"
-    );
+    refused(&bench, "Read-only file system");
     disk.remount("rw");
     bench.deliver_the_rest();
     assert_eq!(bench.arrived().bytes(), 5);
+}
+
+/// A butler does not begin, and says why.
+fn refused(bench: &Bench, why: &str) {
+    let options = bench.options("");
+    let options = options.iter().map(String::as_str);
+    let output = run(options.chain(["run", "true"]));
+    let told = String::from_utf8(output.stderr).unwrap();
+    assert!(!output.status.success() && told.contains(why), "{told}");
 }
 
 /// What was in it is lost, and told. The butler goes on as one without a spool.
@@ -280,14 +280,8 @@ fn damage_between_two_butlers() {
 fn a_second_butler_is_refused() {
     let bench = Bench::new();
     let serve = bench.serve("", &[]);
-    let output = run(bench
-        .options("")
-        .iter()
-        .map(String::as_str)
-        .chain(["run", "true"]));
-    let told = String::from_utf8(output.stderr).unwrap();
     let whose = format!("is another butler's (process {})", serve.pid());
-    assert!(!output.status.success() && told.contains(&whose), "{told}");
+    refused(&bench, &whose);
     serve.terminate().expect_success();
 }
 
@@ -310,16 +304,7 @@ fn others_have_no_business_there() {
         println!("skipped: we can't give a directory away");
         return;
     }
-    let output = run(bench
-        .options("")
-        .iter()
-        .map(String::as_str)
-        .chain(["run", "true"]));
-    let told = String::from_utf8(output.stderr).unwrap();
-    assert!(
-        !output.status.success() && told.contains("belongs to another user"),
-        "{told}"
-    );
+    refused(&bench, "belongs to another user");
 }
 
 /// Nothing that is a link is followed, and what it leads to stays as it is.

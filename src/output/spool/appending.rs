@@ -14,7 +14,7 @@ use crate::delivery::message::Message;
 use crate::edge::io::Io;
 use crate::edge::writer::io_slices;
 use crate::output::write::Progress;
-use crate::spool::{Header, RecordId, Sums, encode_head};
+use crate::spool::{Header, Manifest, RecordId, Sums, begin_head, seal_head};
 
 /// How often a number may be taken that nobody has told of.
 const CREATE_ATTEMPTS: u32 = 16;
@@ -64,19 +64,16 @@ impl<D: 'static> Store<D> {
     fn append_body<I: Io<Fd = D>>(
         &mut self,
         io: &mut I,
-        manifest: &crate::spool::Manifest,
+        manifest: &Manifest,
         body: Sums,
     ) -> Result<RecordId, AppendError> {
-        // The index and the marker are known only when there is a segment; the
-        // length is not changed by them.
         let head = &mut self.appending.head;
-        encode_head(head, 0, 0, manifest, body);
+        begin_head(head, manifest, body);
         let len = head.len() as u64 + u64::from(body.len);
         self.make_room(io, len)?;
-        let marker_and_index = self.segment_for(io, len).map_err(append_error)?;
-        let (marker, index) = marker_and_index;
+        let (marker, index) = self.segment_for(io, len).map_err(append_error)?;
         let appending = &mut self.appending;
-        encode_head(&mut appending.head, marker, index, manifest, body);
+        seal_head(&mut appending.head, marker, index);
         appending.heads.put_slice(&appending.head);
         appending.pieces.clear();
         appending.pieces.push(appending.heads.split().freeze());
