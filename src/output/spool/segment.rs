@@ -40,6 +40,8 @@ pub(super) struct Segment<D> {
     pub synced: u64,
     /// A sync has failed: nobody knows what is on the disk.
     pub is_doubtful: bool,
+    /// A sync of it is under way.
+    pub is_syncing: bool,
 }
 
 /// What was found under the name of a segment.
@@ -71,6 +73,7 @@ impl<D: 'static> Segment<D> {
             file: Some(file),
             synced: 0,
             is_doubtful: false,
+            is_syncing: false,
         }
     }
 
@@ -146,10 +149,11 @@ impl<D: 'static> Segment<D> {
         !self.is_doubtful && self.synced >= self.end
     }
 
-    /// Closes it, unless it is written to, or we have written to it and are to hear
+    /// Closes it, unless it is written to or being synced, or we have written to it and are to hear
     /// whether that has reached the disk.
     pub fn close(&mut self) {
-        if !self.is_open && (self.appended == 0 || self.is_synced()) {
+        let is_needed = self.is_open || self.is_syncing;
+        if !is_needed && (self.appended == 0 || self.is_synced()) {
             self.file = None;
         }
     }

@@ -227,6 +227,7 @@ impl<D: 'static> Store<D> {
             if let Some(segment) = unsynced.next() {
                 let file = segment.file(io, &self.place)?;
                 io.sync(SPOOL_NUMBERS, file, Sync::Data)?;
+                segment.is_syncing = true;
                 syncing.under_way = Some(Target::Segment(segment.number, segment.end));
             }
             if unsynced.next().is_none() {
@@ -263,6 +264,11 @@ impl<D: 'static> Store<D> {
             return;
         };
         self.syncing.removed = None;
+        if let Target::Segment(number, _) = target
+            && let Some(segment) = self.find(number)
+        {
+            segment.is_syncing = false;
+        }
         match (&result, target) {
             (Ok(()), Target::Segment(number, end)) => {
                 let read = [self.own.reading, self.earlier.reading];
